@@ -1,0 +1,362 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What was seen: the values that observe hands to decide.
+
+The ``*_info`` modules return these as dictionaries (:func:`to_dict`), the playbook passes them on untouched, and
+:func:`Observation.from_dict` reads them back. A field that could not be read is None or ``unknown``, never a guess.
+Units: MiB for memory, MHz for CPU, seconds for durations, bytes for sizes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import Any, Optional, Union, get_args, get_origin, get_type_hints
+
+from .instant import Instant
+
+
+class Evidence(str, Enum):
+    """One input of the verdict table (safety.md, "Evidence")."""
+
+    OK = "ok"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class ApiAnswer(str, Enum):
+    """How the host's management API answered. All that prove a living host count as ``ok`` for the verdict."""
+
+    ANSWERED = "answered"  # logged in and read
+    LOGIN_REFUSED = "login_refused"  # alive; the operator's error: alarm
+    CERTIFICATE_REFUSED = "certificate_refused"  # TLS answered, its certificate was not accepted: alarm
+    LICENCE_REFUSED = "licence_refused"  # alive; the licence forbids the call: alarm
+    REFUSED = "refused"  # TCP connection refused: the machine answers, the agent does not
+    TIMED_OUT = "timed_out"  # no answer in time
+    TLS_REFUSED = "tls_refused"  # TCP answers, TLS does not come about
+    UNREACHABLE = "unreachable"  # no route, name not resolved
+    BROKEN = "broken"  # answered with something that is not this API
+    NOT_ASKED = "not_asked"
+
+    @property
+    def evidence(self) -> Evidence:
+        if self in (ApiAnswer.ANSWERED, ApiAnswer.LOGIN_REFUSED, ApiAnswer.CERTIFICATE_REFUSED, ApiAnswer.LICENCE_REFUSED):
+            return Evidence.OK
+        if self in (ApiAnswer.NOT_ASKED,):
+            return Evidence.UNKNOWN
+        return Evidence.FAILED
+
+
+class Power(str, Enum):
+    """A VM's power state, or a host's as its BMC tells it."""
+
+    ON = "on"
+    OFF = "off"
+    SUSPENDED = "suspended"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Lun:
+    """A logical unit as an initiator sees it: the target's IQN and the LUN's number there."""
+
+    target: str
+    lun: int
+
+
+@dataclass(frozen=True)
+class Datastore:
+    """A datastore as one host sees it.
+
+    ``uuid`` is the VMFS UUID (from its ``ds:///vmfs/volumes/UUID/`` URL), the same on every host; ``luns`` are the
+    iSCSI LUNs of all its extents, empty for a local datastore; ``local`` is true when an extent is not on iSCSI.
+    """
+
+    name: str
+    uuid: str
+    type: str = "VMFS"
+    accessible: bool = True
+    maintenance: bool = False
+    capacity: int = 0
+    free: int = 0
+    local: bool = False
+    luns: tuple[Lun, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A hardware sensor: ``health`` is green, yellow, red or unknown as the host reports it."""
+
+    name: str
+    health: str
+    reading: str = ""
+
+
+@dataclass(frozen=True)
+class HostObservation:
+    """One look at one host. Fields below ``power`` are None or empty unless ``api_answer`` is ``answered``."""
+
+    name: str
+    taken_at: Instant
+    api_answer: ApiAnswer = ApiAnswer.NOT_ASKED
+    api_reason: str = ""
+    ping: Evidence = Evidence.UNKNOWN
+    ping_reason: str = ""
+    power: Power = Power.UNKNOWN  # from the BMC, two equal reads; unknown without a BMC
+    power_reason: str = ""
+    has_bmc: bool = False
+    product: str = ""
+    version: str = ""
+    build: str = ""
+    boot_time: Optional[str] = None  # ISO 8601, the host's own clock
+    uptime: Optional[float] = None  # seconds since the host booted
+    maintenance: Optional[bool] = None
+    cpu_cores: Optional[int] = None
+    cpu_total: Optional[int] = None  # MHz
+    cpu_free: Optional[int] = None  # MHz
+    memory_total: Optional[int] = None  # MiB
+    memory_free: Optional[int] = None  # MiB
+    sensors: tuple[Sensor, ...] = ()
+    datastores: tuple[Datastore, ...] = ()
+    networks: tuple[str, ...] = ()
+    initiators: tuple[str, ...] = ()  # IQNs of its iSCSI adapters, as the host tells them
+
+    @property
+    def api(self) -> Evidence:
+        return self.api_answer.evidence
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One answer to a question; ``key`` is what the API wants, ``label`` what a person reads ("I Moved It")."""
+
+    key: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A pending question of a VM; ``message_id`` names its kind ("msg.uuid.altered"), ``id`` this very one."""
+
+    id: str
+    message_id: str
+    text: str = ""
+    choices: tuple[Choice, ...] = ()
+
+
+@dataclass(frozen=True)
+class Backing:
+    """A file of a VM: ``kind`` is vmx, disk, parent (of a snapshot), swap, snapshot, log or cdrom."""
+
+    path: str  # "[datastore] folder/file"
+    kind: str
+    datastore: str
+    datastore_uuid: str = ""
+    writable: bool = True
+
+
+@dataclass(frozen=True)
+class VmObservation:
+    """One VM as one host has it registered. ``id`` is :func:`vm_id`: datastore UUID and vmx path, never the name."""
+
+    id: str
+    host: str
+    name: str
+    path: str  # vmx path on that host: "[datastore] folder/file.vmx"
+    taken_at: Instant
+    power: Power = Power.UNKNOWN
+    moid: str = ""  # the host's own reference
+    uuid: str = ""  # BIOS UUID
+    instance_uuid: str = ""
+    accessible: bool = True  # false when the host cannot read its files
+    heartbeat: str = ""  # guest heartbeat: green, yellow, red, gray
+    tools: str = ""  # VMware Tools running status
+    question: Optional[Question] = None
+    memory: int = 0  # MiB
+    cpu: int = 1  # virtual CPUs
+    cpu_reserved: int = 0  # MHz
+    memory_reserved: int = 0  # MiB
+    hardware_version: str = ""  # "vmx-13"
+    guest: str = ""
+    backings: tuple[Backing, ...] = ()
+    networks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event of a host, in order of ``key``; ``kind`` is one of vm_powered_on, vm_powered_off, vm_suspended,
+    vm_registered, vm_removed, vm_failed, host_shutdown, host_reboot, host_connection, other."""
+
+    host: str
+    key: int
+    kind: str
+    at: str  # ISO 8601, the host's own clock
+    vm: str = ""  # VM id where the event has one
+    user: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Session:
+    """An iSCSI session at a target. Counters grow only within one ``sid``; None where they could not be read."""
+
+    initiator: str
+    target: str  # IQN
+    sid: str
+    address: str = ""
+    commands_done: Optional[int] = None
+    bytes_done: Optional[int] = None
+    in_flight: Optional[int] = None  # commands submitted to the back end and not yet done
+
+
+@dataclass(frozen=True)
+class TargetAccess:
+    """Who a target admits. ``anybody`` is true for demo mode, ALL, or any rule that admits by address."""
+
+    target: str  # IQN
+    initiators: tuple[str, ...] = ()
+    anybody: bool = False
+    reason: str = ""  # which rule admits anybody
+    luns: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fence:
+    """A line of the storage server's fence list.
+
+    ``confirmed`` is the present truth by safety.md's meaning (persistent, right gone, no session, nothing in flight),
+    read anew at each observation; ``admitted`` says that the target admits the initiator although it is fenced.
+    """
+
+    host: str
+    initiator: str
+    token: int
+    at: Instant  # the storage server's boot-time clock
+    reason: str = ""
+    confirmed: bool = False
+    admitted: bool = False
+    why_not: str = ""  # what is missing for confirmed
+
+
+@dataclass(frozen=True)
+class StorageObservation:
+    """One look at one storage server."""
+
+    name: str  # inventory name of the storage server
+    taken_at: Instant
+    driver: str = ""
+    serving: Optional[bool] = None  # None: could not be asked
+    reason: str = ""
+    up_for: Optional[float] = None  # seconds since the target service started
+    sessions: Optional[tuple[Session, ...]] = None  # None: counters or sessions unreadable
+    access: tuple[TargetAccess, ...] = ()
+    fences: tuple[Fence, ...] = ()
+    highest_token: int = 0
+
+
+@dataclass(frozen=True)
+class IsolationProbe:
+    """Whether an isolation address answered the observer."""
+
+    address: str
+    answers: bool
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything seen in one look."""
+
+    taken_at: Instant
+    hosts: tuple[HostObservation, ...] = ()
+    vms: tuple[VmObservation, ...] = ()
+    vms_read: tuple[str, ...] = ()  # hosts whose VM list was read in this look (an absent VM is gone only there)
+    events: tuple[Event, ...] = ()
+    storage: tuple[StorageObservation, ...] = ()
+    isolation: tuple[IsolationProbe, ...] = ()
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Observation:
+        """Read what :func:`to_dict` wrote. Raises ValueError naming the place of a wrong or missing key."""
+        observation: Observation = from_dict(cls, value, "observation")
+        return observation
+
+
+def vm_id(datastore_uuid: str, path: str) -> str:
+    """A VM's identity: datastore UUID plus the vmx path inside it.
+
+    >>> vm_id("65a1-b2", "[shared] vm01/vm01.vmx")
+    '65a1-b2:vm01/vm01.vmx'
+    """
+    return "%s:%s" % (datastore_uuid, split_path(path)[1])
+
+
+def split_path(path: str) -> tuple[str, str]:
+    """Datastore name and the path in it: ``"[shared] vm01/vm01.vmx"`` -> ``("shared", "vm01/vm01.vmx")``."""
+    if not path.startswith("["):
+        return "", path
+    name, _bracket, rest = path[1:].partition("]")
+    return name, rest.strip()
+
+
+def to_dict(value: Any) -> Any:
+    """The JSON form of a value of this module: enums as their value, tuples as lists, instants as dictionaries."""
+    if isinstance(value, Enum):
+        return value.value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_dict(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [to_dict(item) for item in value]
+    if isinstance(value, dict):
+        return {key: to_dict(item) for key, item in value.items()}
+    return value
+
+
+def from_dict(kind: Any, value: Any, place: str) -> Any:
+    """Read *value* as *kind* (a dataclass, enum, tuple, optional or plain type of this module).
+
+    Unknown keys are ignored, so that a module may return more than decide uses; missing ones take the field's default.
+    Raises ValueError that names the *place* of what is wrong.
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Union:
+        if value is None:
+            return None
+        (kind,) = [argument for argument in arguments if argument is not type(None)]
+        return from_dict(kind, value, place)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError("%s: expected a list, got %s" % (place, type(value).__name__))
+        return tuple(from_dict(arguments[0], item, "%s[%d]" % (place, index)) for index, item in enumerate(value))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        try:
+            return kind(value)
+        except ValueError:
+            raise ValueError("%s: %r is none of %s" % (place, value, ", ".join(member.value for member in kind))) from None
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise ValueError("%s: expected a mapping, got %s" % (place, type(value).__name__))
+        arguments_of = {}
+        for name, (field_kind, required) in _fields(kind).items():
+            if name in value:
+                arguments_of[name] = from_dict(field_kind, value[name], "%s.%s" % (place, name))
+            elif required:
+                raise ValueError("%s: %s is missing" % (place, name))
+        return kind(**arguments_of)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind in (str, int, float, bool) and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+        raise ValueError("%s: expected %s, got %r" % (place, kind.__name__, value))
+    return value
+
+
+@cache
+def _fields(kind: type[Any]) -> dict[str, tuple[Any, bool]]:
+    """Field name -> (its type, whether it must be given)."""
+    hints = get_type_hints(kind)
+    return {
+        field.name: (hints[field.name], field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING)
+        for field in dataclasses.fields(kind)
+    }

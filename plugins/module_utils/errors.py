@@ -1,0 +1,48 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The one error type of this collection and the place where it becomes a failed task.
+
+Everything below a module's ``main`` raises :class:`LibrehaError`; ``main`` catches exactly that and calls
+:func:`fail`. Anything else that escapes is a defect and is shown with its traceback.
+"""
+
+from __future__ import annotations
+
+
+class LibrehaError(Exception):
+    """What was tried, on which host, what came back, and what to do next.
+
+    Args:
+        message: What was tried and what came back.
+        host: The host (hypervisor or storage server) that it was tried on, if any.
+        remedy: What the operator can do about it. Always give one where one exists.
+        details: JSON-able facts for the task's result; never a secret.
+    """
+
+    def __init__(self, message: str, *, host: str | None = None, remedy: str = "", details: dict | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.host = host
+        self.remedy = remedy
+        self.details = dict(details or {})
+
+    def __str__(self) -> str:
+        text = "%s: %s" % (self.host, self.message) if self.host else self.message
+        return "%s. Remedy: %s" % (text.rstrip("."), self.remedy) if self.remedy else text
+
+
+class StaleToken(LibrehaError):
+    """An act came with a fencing token lower than the highest one seen: another run has taken over."""
+
+
+class LeaseLost(LibrehaError):
+    """The lease ran out or belongs to another holder: this run must act no more."""
+
+
+def fail(module, error: LibrehaError, **result) -> None:
+    """Turn *error* into ``module.fail_json``; *result* is whatever is worth returning beside the message."""
+    if error.host is not None:
+        result.setdefault("host", error.host)
+    for key, value in error.details.items():
+        result.setdefault(key, value)
+    module.fail_json(msg=str(error), **result)

@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One way to talk to one virtualization host, in the field's words.
+
+A driver (``vsphere`` on pyVmomi; others will follow) is a context manager: entering connects and logs in, leaving logs
+out. The number of round trips of every method is constant in the number of VMs. A driver never retries and never
+sleeps, except to poll the task that it started itself; retrying is the failover transaction's business.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Callable
+
+from ..decide.observations import ApiAnswer, Event, HostObservation, Question, VmObservation
+from ..errors import LibrehaError
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach one host; ``name`` is the inventory's name for it, ``hostname`` its management address."""
+
+    name: str
+    hostname: str
+    username: str
+    password: str = field(repr=False)
+    port: int = 443
+    validate_certs: bool = True
+    ca_path: str | None = None  # a CA bundle; None is the system's
+    proxy_host: str | None = None
+    proxy_port: int | None = None
+    timeout: float = 5.0  # seconds for connecting and for each answer
+
+
+class HostUnavailable(LibrehaError):
+    """The host did not let us in; ``answer`` tells how, as evidence for the verdict."""
+
+    def __init__(self, message: str, *, answer: ApiAnswer, host: str | None = None, remedy: str = "") -> None:
+        super().__init__(message, host=host, remedy=remedy)
+        self.answer = answer
+
+
+class FaultKind(str, Enum):
+    """The faults that the failover transaction tells apart; anything else is OTHER."""
+
+    FILE_LOCKED = "file_locked"  # the files are locked by another host, or were until a moment ago: retry
+    ALREADY = "already"  # already registered, already in that power state: the step is done
+    NOT_FOUND = "not_found"  # no such VM or file
+    INACCESSIBLE = "inaccessible"  # the datastore is not accessible on this host
+    NO_RESOURCES = "no_resources"  # memory, CPU: another host may do
+    READ_ONLY = "read_only"  # the licence forbids changes through this API
+    TIMED_OUT = "timed_out"  # no answer in time: the outcome is unknown, look before acting again
+    LOST = "lost"  # connection or session lost: likewise
+    OTHER = "other"
+
+
+class HypervisorFault(LibrehaError):
+    """A host refused or failed what was asked of it."""
+
+    def __init__(self, message: str, *, kind: FaultKind, host: str | None = None, remedy: str = "") -> None:
+        super().__init__(message, host=host, remedy=remedy)
+        self.kind = kind
+
+
+class PowerOnOutcome(str, Enum):
+    DONE = "done"
+    QUESTION = "question"  # a question other than moved-or-copied waits: not answered
+
+
+class Hypervisor(ABC):
+    """One host. Methods that change something call ``before_write`` directly before each request is sent."""
+
+    connection: Connection
+    before_write: Callable[[], None] | None = None  # raises LeaseLost when this run may act no more
+
+    @abstractmethod
+    def __enter__(self) -> Hypervisor:
+        """Connect and log in. Raises HostUnavailable with the answer's kind."""
+
+    @abstractmethod
+    def __exit__(self, *exc_info: object) -> None:
+        """Log out and close; never raises, never hangs longer than the timeout."""
+
+    @abstractmethod
+    def health(self) -> HostObservation:
+        """Product, boot time, uptime, maintenance, sensors, datastores with their LUNs, load, initiators."""
+
+    @abstractmethod
+    def virtual_machines(self) -> list[VmObservation]:
+        """All registered VMs, templates excluded."""
+
+    @abstractmethod
+    def events(self, after_key: int = 0, limit: int = 500) -> list[Event]:
+        """Events with a key greater than *after_key*, oldest first, the newest *limit* of them."""
+
+    @abstractmethod
+    def register(self, path: str, name: str) -> str:
+        """Register the vmx at *path* under *name*; the VM's reference on this host. Raises HypervisorFault."""
+
+    @abstractmethod
+    def unregister(self, moid: str) -> None:
+        """Take the VM out of the host's inventory; its files stay. Raises HypervisorFault."""
+
+    @abstractmethod
+    def power_on(self, moid: str, timeout: float, answer_moved: bool = True) -> tuple[PowerOnOutcome, Question | None]:
+        """Power on and poll the task for at most *timeout* seconds; meanwhile answer the moved-or-copied question
+        (recognised by its message id, "msg.uuid...") with "moved", chosen by the choice's key and label, never by
+        position. Any other question is left alone and returned. Raises HypervisorFault."""
+
+    @abstractmethod
+    def power_off(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
+        """Hard power-off of several VMs in parallel; VM reference -> "" or the reason it failed."""
+
+    @abstractmethod
+    def answer(self, moid: str, question: Question, choice: str) -> None:
+        """Answer a pending question with the choice of that key. Raises HypervisorFault."""
+
+    @abstractmethod
+    def unregistered(self, datastore: str) -> list[str]:
+        """Paths of .vmx files on *datastore* that this host has not registered."""
