@@ -9,23 +9,15 @@ token are one piece of code for all drivers: ``storage/fencing.py``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from ..decide.observations import Session, TargetAccess
 
 
-@dataclass(frozen=True)
-class Connections:
-    """The connections of one session, as the driver needs them to end it."""
-
-    target: str  # IQN
-    sid: str
-    cids: tuple[str, ...]
-    initiator: str
-
-
 class StorageTarget(ABC):
     """The target service. All methods raise LibrehaError with a remedy when the service cannot be asked."""
+
+    driver: str
 
     @abstractmethod
     def up_for(self) -> float | None:
@@ -33,7 +25,7 @@ class StorageTarget(ABC):
 
     @abstractmethod
     def sessions(self) -> list[Session]:
-        """All sessions on all targets with their progress counters."""
+        """All sessions on all targets with their progress counters, ended ones that are still draining included."""
 
     @abstractmethod
     def access(self) -> list[TargetAccess]:
@@ -60,5 +52,18 @@ class StorageTarget(ABC):
         """Commands of the initiator's sessions, ended ones included, that the back end has not finished."""
 
     @abstractmethod
-    def admit(self, initiator: str, chap_secret: str | None) -> bool:
-        """Give the right back at run time and in the saved configuration; whether anything changed."""
+    def logins(self) -> frozenset[str]:
+        """Connections that are not (yet) of a listed session: logins under way, of whichever initiator. A login that
+        passed the access check before the right was taken may complete after it, so a fence is confirmed only when all
+        that were there after the revocation are gone. Empty for a target that checks again when a login completes."""
+
+    @abstractmethod
+    def end_logins(self, logins: frozenset[str]) -> int:
+        """End these connections; how many were still there. An initiator that is alive logs in again by itself."""
+
+    @abstractmethod
+    def admit(self, initiator: str, targets: Iterable[str], chap_secret: str | None) -> bool:
+        """Give the right back on *targets*, at run time and in the saved configuration; whether anything changed.
+
+        A *chap_secret* becomes the one of the initiator's own CHAP account. It is required, and must be a new one,
+        where the initiator has such an account."""

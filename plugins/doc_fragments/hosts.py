@@ -1,0 +1,138 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Options of every module that talks to hosts; ``arguments/hosts.py`` is the code."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  hosts:
+    description:
+      - The hosts to talk to, all at the same time.
+      - What an entry does not say for itself, the module's own options of the same name say for all hosts.
+      - A host that is listed twice, by name or by hostname and port, is refused.
+      - When this is empty, O(hostname) names the only host.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The name of the host in the inventory; results name the host by it.
+        type: str
+        required: true
+      hostname:
+        description: Name or address of the host's management interface. The default is O(hosts[].name).
+        type: str
+      username:
+        description: User on this host. The default is O(username).
+        type: str
+      password:
+        description: Password on this host. The default is O(password).
+        type: str
+      port:
+        description: TCP port of this host's API. The default is O(port).
+        type: int
+      validate_certs:
+        description: Whether this host's certificate is verified. The default is O(validate_certs).
+        type: bool
+      ca_path:
+        description: PEM file of the authorities for this host. The default is O(ca_path).
+        type: path
+      proxy_host:
+        description: HTTP proxy to this host. The default is O(proxy_host).
+        type: str
+      proxy_port:
+        description: Port of that proxy. The default is O(proxy_port).
+        type: int
+      timeout:
+        description: Seconds to wait for each answer of this host. The default is O(timeout).
+        type: float
+      bmc:
+        description:
+          - The host's BMC. Its power state is evidence of its own, and with it a host can be fenced by power.
+          - Modules that do not need it accept and ignore it, so that one list of hosts serves all of them.
+        type: dict
+        suboptions:
+          driver:
+            description: How to talk to the BMC.
+            type: str
+            default: redfish
+          address:
+            description: URL of the BMC; V(https) is meant where no scheme is given.
+            type: str
+            required: true
+          username:
+            description: User on the BMC.
+            type: str
+            required: true
+          password:
+            description: Password on the BMC.
+            type: str
+            required: true
+          system:
+            description: Path or id of the host's system on the BMC. Empty means the only one.
+            type: str
+            default: ""
+          validate_certs:
+            description: Whether the BMC's certificate is verified.
+            type: bool
+            default: true
+          ca_path:
+            description: PEM file of the authorities for the BMC's certificate. The default is the system's.
+            type: path
+  hostname:
+    description:
+      - Name or address of a single host, where O(hosts) is not given. With O(hosts), this is ignored.
+      - If the value is not specified in the task, the value of environment variable E(VMWARE_HOST) is used instead.
+    type: str
+  username:
+    description:
+      - User for all hosts that do not name their own.
+      - If the value is not specified in the task, the value of environment variable E(VMWARE_USER) is used instead.
+    type: str
+    aliases: [admin, user]
+  password:
+    description:
+      - Password for all hosts that do not give their own.
+      - If the value is not specified in the task, the value of environment variable E(VMWARE_PASSWORD) is used instead.
+    type: str
+    aliases: [pass, pwd]
+  port:
+    description:
+      - TCP port of the API of all hosts that do not give their own.
+      - If the value is not specified in the task, the value of environment variable E(VMWARE_PORT) is used instead.
+    type: int
+    default: 443
+  validate_certs:
+    description:
+      - Whether certificates are verified, the host's name included.
+      - If the value is not specified in the task, the value of environment variable E(VMWARE_VALIDATE_CERTS) is used instead.
+    type: bool
+    default: true
+  ca_path:
+    description:
+      - PEM file of the authorities that the hosts' certificates are verified with. A host's own self-signed certificate will do.
+      - The default is the system's list of authorities.
+    type: path
+  proxy_host:
+    description:
+      - Name or address of an HTTP proxy to the hosts. It is used for their API only; whether a host answers a ping is asked directly.
+      - If the value is not specified in the task, the value of environment variable E(VMWARE_PROXY_HOST) is used instead.
+    type: str
+  proxy_port:
+    description:
+      - Port of that proxy.
+      - If the value is not specified in the task, the value of environment variable E(VMWARE_PROXY_PORT) is used instead.
+    type: int
+  timeout:
+    description:
+      - Seconds to wait for a connection and for each answer of a host.
+      - A host is given twice as long for everything together. Hosts are asked at the same time, none waits for another.
+    type: float
+    default: 5.0
+requirements:
+  - pyVmomi
+notes:
+  - Connection options have the names and the environment variables that the collection vmware.vmware gives them.
+"""

@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: cluster_policy
+short_description: The whole policy - group_vars, with the hosts and storage servers of the inventory in it
+version_added: "0.1.0"
+author:
+  - The libreha contributors (@libreha)
+description:
+  - Adds to C(libreha_policy) which hosts there are, with the initiator name of each and whether it has a BMC (C(libreha_initiator), C(libreha_bmc)),
+    and which storage servers, with the driver of each (C(libreha_storage)).
+  - The result is what M(libreha.vmware.ha_decide) takes as O(libreha.vmware.ha_decide#module:policy). It holds no secret.
+positional: hostvars, hosts, storage
+options:
+  _input:
+    description: The policy as the group_vars have it, for example C(libreha_policy).
+    type: dict
+    required: true
+  hostvars:
+    description: The variable C(hostvars).
+    type: dict
+    required: true
+  hosts:
+    description: Names of the virtualization hosts, for example C(groups.libreha_hosts).
+    type: list
+    elements: str
+    required: true
+  storage:
+    description: Names of the storage servers, for example C(groups.libreha_storage).
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show the policy as decide sees it
+  ansible.builtin.debug:
+    msg: "{{ libreha_policy | libreha.vmware.cluster_policy(hostvars, groups.libreha_hosts, groups.libreha_storage) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The policy.
+  type: dict
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def cluster_policy(policy: Mapping[str, Any], hostvars: Mapping[str, Any], hosts: Iterable[str], storage: Iterable[str]) -> dict[str, Any]:
+    """See DOCUMENTATION."""
+    host_entries = {
+        name: {"initiator": hostvars[name].get("libreha_initiator", ""), "has_bmc": bool(hostvars[name].get("libreha_bmc"))}
+        for name in hosts
+    }
+    storage_entries = {name: {"driver": (hostvars[name].get("libreha_storage") or {}).get("driver", "tgt")} for name in storage}
+    return {
+        **policy,
+        "hosts": {**host_entries, **(policy.get("hosts") or {})},
+        "storage": {**storage_entries, **(policy.get("storage") or {})},
+    }
+
+
+class FilterModule:
+    """Ansible's way to find the filter."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"cluster_policy": cluster_policy}

@@ -1,0 +1,298 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Carrying out failover transactions: the I/O around the state machine in ``decide/failover.py``.
+
+One thread (the caller's) owns the state machine, the database and the lease. Worker threads do one request to one host
+each and hand back its outcome; a VM that waits for a lock to age holds no worker. Hosts are read in bulk: one look
+serves all VMs that wait for it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Any, Optional
+
+from .. import clock as boot_clock
+from ..decide import failover as steps
+from ..decide.failover import Do, Facts, Move, Outcome, Step, Transaction
+from ..decide.instant import Instant
+from ..decide.observations import Power, VmObservation
+from ..decide.policy import FailoverPolicy
+from ..errors import LibrehaError
+from ..hypervisor.interface import FaultKind, Hypervisor, HypervisorFault, PowerOnOutcome
+from ..record.database import StateDatabase
+from ..record.journal import JournalEntry
+from .keeper import LeaseKeeper
+
+TICK = 0.5  # s; the longest that the loop sleeps without looking at the lease
+
+
+@dataclass
+class Work:
+    """One VM under way. ``changed`` says that a host was really changed for it in this run."""
+
+    transaction: Transaction
+    facts: Facts
+    began: Instant
+    busy: bool = False
+    recorded: bool = False  # the transaction is in the database
+    changed: bool = False
+    history: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a worker brought back."""
+
+    outcome: Outcome
+    reason: str = ""
+    moid: Optional[str] = None
+    seen: Optional[list[VmObservation]] = None  # of a look
+    answered: bool = False  # the moved-or-copied question was asked and answered
+
+
+class FailoverRun:
+    """Brings transactions to their end on ``hosts``, the open connections to unfenced hosts by name."""
+
+    def __init__(
+        self,
+        database: StateDatabase,
+        keeper: LeaseKeeper,
+        hosts: Mapping[str, Hypervisor],
+        bounds: FailoverPolicy,
+        clock: Callable[[], Instant],
+        fences: Mapping[str, str],
+    ) -> None:
+        """*fences*: host -> "" when its fence is confirmed on every storage server, else what is missing."""
+        self._database = database
+        self._keeper = keeper
+        self._hosts = hosts
+        self._bounds = bounds
+        self._clock = clock
+        self._fences = fences
+        self._views: dict[str, list[VmObservation]] = {}
+        self._running: dict[Future[Result], tuple[list[Work], str, Optional[Move]]] = {}
+
+    def run(self, planned: Sequence[Transaction]) -> list[Work]:
+        """Complete *planned* and whatever an earlier run left open; the VMs in the order given, then the rest."""
+        self._views = self._read_hosts()
+        work = self._adopt(planned)
+        with ThreadPoolExecutor(max_workers=max(1, self._bounds.parallel_per_host * len(self._hosts))) as pool:
+            while True:
+                self._keeper.keep()
+                self._dispatch(work, pool)
+                if not self._running:
+                    waiting = [item for item in work if not item.transaction.closed and not self._held(item)]
+                    if not waiting:
+                        return work
+                    boot_clock.sleep(TICK)
+                for future in wait(self._running, timeout=TICK, return_when=FIRST_COMPLETED).done:
+                    self._collect(future)
+
+    # What there is to do
+
+    def _adopt(self, planned: Sequence[Transaction]) -> list[Work]:
+        """Open transactions go on where they were; the plan adds to them. One VM, one transaction."""
+        open_ones = {record["vm_id"]: steps.from_record(record) for record in self._database.open_transactions()}
+        work = []
+        for new in planned:
+            old = open_ones.pop(new.vm_id, None)
+            if old is not None and (old.destination == new.destination or old.destination in self._hosts and self._registered(old)):
+                work.append(self._work(replace(old, vmx=old.vmx or new.vmx), recorded=True))
+                continue
+            if old is not None:
+                self._abandon(old, "planned anew on %s" % new.destination)
+            work.append(self._work(new, recorded=False))
+        for old in open_ones.values():
+            if old.destination in self._hosts:
+                work.append(self._work(old, recorded=True))
+            else:
+                self._abandon(old, "%s is not among the hosts of this run" % old.destination)
+        return work
+
+    def _work(self, transaction: Transaction, recorded: bool) -> Work:
+        return Work(transaction, self._facts(transaction), self._clock(), recorded=recorded)
+
+    def _registered(self, transaction: Transaction) -> bool:
+        return any(vm.id == transaction.vm_id for vm in self._views.get(transaction.destination, ()))
+
+    def _facts(self, transaction: Transaction) -> Facts:
+        """What the last look at the hosts says about one VM."""
+        missing = self._fences.get(transaction.source, "it is not on the fence list")
+        # A host's own VMs that are started where they were need no fence: nobody else may write them.
+        if transaction.source == transaction.destination:
+            missing = ""
+        here = [vm for vm in self._views.get(transaction.destination, ()) if vm.id == transaction.vm_id]
+        others = [vm for host, seen in self._views.items() if host != transaction.destination for vm in seen if vm.id == transaction.vm_id]
+        running = [vm.host for vm in others if vm.power is Power.ON]
+        in_vain = self._registered_in_vain(transaction.vm_id) if others else frozenset()
+        question = here[0].question if here else None
+        return Facts(
+            fence_confirmed=not missing,
+            fence_reason=missing,
+            destination_reads=transaction.destination in self._views,
+            moid=here[0].moid if here else None,
+            power=here[0].power if here else Power.UNKNOWN,
+            question=question.text if question is not None and not question.message_id.startswith("msg.uuid") else "",
+            running_on=running[0] if running else None,
+            ours_elsewhere=tuple((vm.host, vm.moid) for vm in others if vm.host in in_vain and vm.power is Power.OFF),
+        )
+
+    def _registered_in_vain(self, vm_id: str) -> frozenset[str]:
+        rows = self._database.transactions(closed=True)
+        return frozenset(row["destination"] for row in rows if row["vm_id"] == vm_id and row["outcome"] == Step.FAILED.value)
+
+    def _held(self, work: Work) -> bool:
+        return not work.transaction.closed and steps.next_move(work.transaction, work.facts).do is Do.HOLD
+
+    # The loop
+
+    def _dispatch(self, work: Iterable[Work], pool: ThreadPoolExecutor) -> None:
+        """Begin every move that may begin now, in order, within the limit of each host."""
+        active: dict[str, int] = {}
+        for _items, host, move in self._running.values():
+            active[host] = active.get(host, 0) + (move is not None)
+        looks: dict[str, list[Work]] = {}
+        for item in work:
+            if item.busy or item.transaction.closed:
+                continue
+            waited = self._clock().since(item.began) or 0.0
+            move = steps.next_move(item.transaction, item.facts)
+            if move.do not in (Do.CLOSE, Do.HOLD) and waited > self._bounds.start_bound:
+                move = Move(Do.CLOSE, "not up within %.0f s: %s" % (self._bounds.start_bound, item.transaction.reason), Step.FAILED)
+            if move.do is Do.HOLD:
+                item.transaction = replace(item.transaction, reason=move.reason)
+            elif move.do is Do.CLOSE:
+                self._close(item, move)
+            elif not self._due(item):
+                continue
+            elif move.do is Do.LOOK:
+                looks.setdefault(item.transaction.destination, []).append(item)
+            else:
+                host = item.facts.ours_elsewhere[0][0] if move.do is Do.UNREGISTER else item.transaction.destination
+                if active.get(host, 0) < self._bounds.parallel_per_host:
+                    active[host] = active.get(host, 0) + 1
+                    self._begin(item, move, host, pool)
+        for host, items in looks.items():
+            for item in items:
+                item.busy = True
+            self._running[pool.submit(self._look, host)] = (items, host, None)
+
+    def _due(self, item: Work) -> bool:
+        left = item.transaction.not_before.since(self._clock()) if item.transaction.not_before else None
+        return left is None or left <= 0
+
+    def _begin(self, item: Work, move: Move, host: str, pool: ThreadPoolExecutor) -> None:
+        item.transaction = steps.begun(item.transaction, move)
+        self._record(item, "%s on %s: %s" % (move.do.value, host, move.reason), phase="before")
+        item.busy = True
+        item.changed = True
+        self._running[pool.submit(self._carry_out, move.do, host, item.transaction, item.facts)] = ([item], host, move)
+
+    def _collect(self, future: Future[Result]) -> None:
+        items, host, move = self._running.pop(future)
+        result = future.result()
+        if result.seen is not None:
+            self._views[host] = result.seen
+        for item in items:
+            item.busy = False
+            if move is None:
+                self._after_look(item, host, result)
+                continue
+            if result.answered:
+                item.transaction = replace(item.transaction, step=Step.ANSWERED)
+                self._record(item, "the question on %s was answered: moved" % host, phase="after")
+            item.transaction, item.facts = steps.ended(
+                item.transaction, item.facts, move.do, result.outcome, result.reason, self._clock(), self._bounds, result.moid
+            )
+            self._record(item, "%s on %s: %s" % (move.do.value, host, result.reason or result.outcome.value), phase="after")
+
+    def _after_look(self, item: Work, host: str, result: Result) -> None:
+        if result.seen is not None:
+            item.facts = self._facts(item.transaction)
+            return
+        item.transaction, item.facts = steps.ended(
+            item.transaction, item.facts, Do.LOOK, result.outcome, result.reason, self._clock(), self._bounds
+        )
+        item.history.append("look at %s: %s" % (host, result.reason))
+
+    # What is recorded
+
+    def _close(self, item: Work, move: Move) -> None:
+        untouched = not item.recorded and not item.changed
+        item.transaction = steps.closed(item.transaction, move)
+        if not untouched:
+            self._record(item, "%s: %s" % (item.transaction.step.value, move.reason), phase="end")
+
+    def _abandon(self, transaction: Transaction, why: str) -> None:
+        move = Move(Do.CLOSE, why, Step.FAILED)
+        self._record(Work(steps.closed(transaction, move), Facts(False), self._clock(), recorded=True), "abandoned: %s" % why, phase="end")
+
+    def _record(self, item: Work, text: str, phase: str) -> None:
+        transaction = item.transaction
+        item.history.append(text)
+        item.recorded = True
+        entry = JournalEntry(
+            kind="step",
+            subject=transaction.vm_id,
+            text="%s: %s" % (transaction.name, text),
+            data={
+                "vm": transaction.name,
+                "phase": phase,
+                "step": transaction.step.value,
+                "doing": transaction.doing.value if transaction.doing else "",
+                "source": transaction.source,
+                "destination": transaction.destination,
+                "transaction": transaction.id,
+            },
+        )
+        self._database.save_transaction(steps.to_record(transaction), self._keeper.token, entry)
+
+    # What workers do; they touch nothing of this object but the hosts
+
+    def _look(self, host: str) -> Result:
+        try:
+            return Result(Outcome.DONE, seen=self._hosts[host].virtual_machines())
+        except LibrehaError as error:
+            return Result(Outcome.LOST, str(error))
+
+    def _carry_out(self, do: Do, host: str, transaction: Transaction, facts: Facts) -> Result:
+        hypervisor = self._hosts[host]
+        try:
+            if do is Do.UNREGISTER:
+                hypervisor.unregister(facts.ours_elsewhere[0][1])
+                return Result(Outcome.DONE)
+            if do is Do.REGISTER:
+                return Result(Outcome.DONE, moid=hypervisor.register(transaction.vmx, transaction.name))
+            started = hypervisor.power_on(str(facts.moid), timeout=self._bounds.power_on_timeout)
+            if started.outcome is PowerOnOutcome.QUESTION:
+                return Result(Outcome.QUESTION, started.question.text if started.question else "", answered=started.answered)
+            return Result(Outcome.DONE, answered=started.answered)
+        except HypervisorFault as error:
+            return Result(_OUTCOMES[error.kind], str(error))
+
+    def _read_hosts(self) -> dict[str, list[VmObservation]]:
+        with ThreadPoolExecutor(max_workers=max(1, len(self._hosts))) as pool:
+            looks = {host: pool.submit(self._look, host) for host in self._hosts}
+        return {host: seen for host, look in looks.items() if (seen := look.result().seen) is not None}
+
+
+_OUTCOMES = {kind: Outcome(kind.value) for kind in FaultKind}
+
+
+def new_transaction(planned: Mapping[str, Any]) -> Transaction:
+    """A transaction from one entry of a decision's failover or restart action (``decision.PlannedVm``)."""
+    return Transaction(
+        id=str(uuid.uuid4()),
+        vm_id=planned["id"],
+        name=planned["name"],
+        datastore_uuid=planned["datastore_uuid"],
+        path=planned["path"],
+        vmx=planned["vmx"],
+        source=planned["source"],
+        destination=planned["destination"],
+        power_on=planned["power_on"],
+    )

@@ -1,0 +1,175 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the module ``vm_failover`` does: check the fences, open the hosts, run the transactions, tell the outcome."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from .. import clock
+from ..arguments.hosts import HostAccess, read_hosts
+from ..decide.failover import Step, Transaction, from_record
+from ..decide.fencing import fence_state
+from ..decide.memory import Memory
+from ..decide.observations import Observation, StorageObservation, from_dict
+from ..decide.policy import Policy
+from ..errors import LibrehaError
+from ..hypervisor.interface import HostUnavailable, Hypervisor
+from ..hypervisor.registry import open_hypervisor
+from ..policy.reader import read_policy
+from ..record.database import StateDatabase
+from .deadman import Deadman
+from .failover import FailoverRun, Work, new_transaction
+from .keeper import LeaseKeeper
+
+OBSERVATION_MAX_AGE = 60.0  # s; older evidence of a fence is none
+GOOD_ENDS = (Step.VERIFIED, Step.REGISTERED)
+
+
+def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """The task's result; raises LibrehaError, with what was done so far in its details."""
+    policy = read_policy(params["policy"])
+    storage = _read_storage(params["storage"])
+    accesses = read_hosts(params)
+    planned = [_planned(entry, index) for index, entry in enumerate(params["vms"])]
+    with StateDatabase.open(params["state_url"], create=not check_mode) as database:
+        left_open = [from_record(record) for record in database.open_transactions()]
+        sources = {transaction.source for transaction in (*planned, *left_open)}
+        missing = _missing_fences(sources, storage, Memory.from_dict(database.load_memory()), policy)
+        accesses = [access for access in accesses if missing.get(access.name) is None or access.name in _restarts(planned)]
+        if check_mode:
+            return _would_do(planned, left_open, missing)
+        work = _carry_out(params, policy, database, accesses, planned, missing)
+    return _result(work, {**missing, **dict.fromkeys(_restarts(planned), "")})
+
+
+def _carry_out(
+    params: Mapping[str, Any],
+    policy: Policy,
+    database: StateDatabase,
+    accesses: Sequence[HostAccess],
+    planned: Sequence[Transaction],
+    missing: Mapping[str, str],
+) -> list[Work]:
+    deadman = Deadman()
+    keeper = LeaseKeeper(database, params["holder"], params["token"], params["lease"], clock.now, deadman)
+    try:
+        with _open_all(accesses, keeper) as hosts:
+            return FailoverRun(database, keeper, hosts, policy.failover, clock.now, missing).run(planned)
+    finally:
+        deadman.disarm()
+
+
+@contextlib.contextmanager
+def _open_all(accesses: Sequence[HostAccess], keeper: LeaseKeeper) -> Iterator[dict[str, Hypervisor]]:
+    """Connections to all hosts that answer; one that does not is left out, and its VMs say so."""
+
+    def connect(access: HostAccess) -> Hypervisor | None:
+        try:
+            return open_hypervisor(access.connection, keeper.guard).__enter__()
+        except HostUnavailable:
+            return None
+
+    with ThreadPoolExecutor(max_workers=max(1, len(accesses))) as pool:
+        opened = {access.name: found for access, found in zip(accesses, pool.map(connect, accesses)) if found is not None}
+        try:
+            yield opened
+        finally:
+            list(pool.map(lambda hypervisor: hypervisor.__exit__(None, None, None), opened.values()))
+
+
+def _read_storage(raw: Sequence[Mapping[str, Any]]) -> tuple[StorageObservation, ...]:
+    """The observations, refused when one is older than :data:`OBSERVATION_MAX_AGE` on this machine's clock."""
+    now = clock.now()
+    found = []
+    for index, value in enumerate(raw):
+        try:
+            observation: StorageObservation = from_dict(StorageObservation, value, "storage[%d]" % index)
+        except ValueError as error:
+            raise LibrehaError(str(error), remedy="pass the 'storage' that iscsi_session_info returned, untouched") from None
+        age = now.since(observation.taken_at)
+        if age is not None and not 0 <= age <= OBSERVATION_MAX_AGE:
+            raise LibrehaError(
+                "the observation of storage server %s is %.0f s old" % (observation.name, age),
+                remedy="run iscsi_session_info directly before vm_failover: a fence counts only as long as it is seen",
+            )
+        found.append(observation)
+    return tuple(found)
+
+
+def _planned(entry: Mapping[str, Any], index: int) -> Transaction:
+    try:
+        return new_transaction(entry)
+    except KeyError as error:
+        raise LibrehaError("vms[%d] has no %s" % (index, error), remedy="pass the 'plan' that ha_decide returned, untouched") from None
+
+
+def _missing_fences(sources: set[str], storage: tuple[StorageObservation, ...], memory: Memory, policy: Policy) -> dict[str, str]:
+    """Source host -> what its fence lacks on any storage server; empty when it is confirmed on all of them.
+
+    The same rule as the brain's (``decide.fencing.fence_state``), applied to what was seen since it decided.
+    """
+    observation = Observation(taken_at=clock.now(), storage=storage)
+    found = {}
+    for source in sorted(sources):
+        state = fence_state(source, observation, memory.host(source), policy)
+        found[source] = "" if state.confirmed and not state.admitted else (state.missing or "it is on no fence list")
+    return found
+
+
+def _restarts(planned: Sequence[Transaction]) -> set[str]:
+    """Hosts whose VMs start where they were: no fence of theirs is needed, and they are open to us."""
+    return {transaction.source for transaction in planned if transaction.source == transaction.destination}
+
+
+def _would_do(planned: Sequence[Transaction], left_open: Sequence[Transaction], missing: Mapping[str, str]) -> dict[str, Any]:
+    todo = {transaction.vm_id: transaction for transaction in (*left_open, *planned)}
+    vms = [_shown(item, [], "would be started on %s" % item.destination) for item in todo.values()]
+    held = [item for item in todo.values() if item.source != item.destination and missing.get(item.source)]
+    return {"changed": len(todo) > len(held), "vms": vms, "failed_vms": [], "diff": _diff(todo.values())}
+
+
+def _result(work: Sequence[Work], missing: Mapping[str, str]) -> dict[str, Any]:
+    vms = [_shown(item.transaction, item.history, item.transaction.reason) for item in work]
+    failed = [
+        "%s -> %s: %s" % (item.transaction.name, item.transaction.destination, item.transaction.reason or item.transaction.step.value)
+        for item in work
+        if not item.transaction.closed or item.transaction.step not in GOOD_ENDS
+    ]
+    changed = [item for item in work if item.changed]
+    result = {
+        "changed": bool(changed),
+        "vms": vms,
+        "failed_vms": failed,
+        "diff": _diff(item.transaction for item in changed if item.transaction.step in GOOD_ENDS),
+    }
+    if failed:
+        raise LibrehaError(
+            "%d of %d VMs did not come up: %s" % (len(failed), len(work), "; ".join(failed)),
+            remedy="the others are done; the causes are named for each VM, and the next run plans these anew",
+            details=result,
+        )
+    return result
+
+
+def _shown(transaction: Transaction, history: Sequence[str], reason: str) -> dict[str, Any]:
+    return {
+        "id": transaction.vm_id,
+        "name": transaction.name,
+        "source": transaction.source,
+        "destination": transaction.destination,
+        "step": transaction.step.value,
+        "reason": reason,
+        "history": list(history),
+    }
+
+
+def _diff(moved: Any) -> dict[str, dict[str, str]]:
+    moved = list(moved)
+    return {
+        "before": {item.name: item.source for item in moved},
+        "after": {item.name: item.destination for item in moved},
+    }

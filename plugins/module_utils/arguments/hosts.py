@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The options that name hosts and how to reach them, for every module that talks to hosts (doc fragment
+``libreha.vmware.hosts``). What a host does not say for itself, the module's own options say for all, so that
+``module_defaults`` give user, password and CA once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import env_fallback
+
+from ..errors import LibrehaError
+from ..fence.interface import Bmc
+from ..hypervisor.interface import Connection
+
+# A host's own options that fall back to the module's; the names are those of vmware.vmware.
+SHARED = ("username", "password", "port", "validate_certs", "ca_path", "proxy_host", "proxy_port", "timeout")
+LONGEST_TIMEOUT = 600  # seconds
+
+
+@dataclass(frozen=True)
+class HostAccess:
+    """How to reach one host, and its BMC where it has one."""
+
+    connection: Connection
+    bmc: Bmc | None = None
+
+    @property
+    def name(self) -> str:
+        return self.connection.name
+
+
+def hosts_spec() -> dict[str, Any]:
+    """Part of an argument_spec."""
+    return {
+        "hosts": {"type": "list", "elements": "dict", "options": _host_spec()},
+        "hostname": {"type": "str", "fallback": (env_fallback, ["VMWARE_HOST"])},
+        "username": {"type": "str", "aliases": ["user", "admin"], "fallback": (env_fallback, ["VMWARE_USER"])},
+        "password": {"type": "str", "aliases": ["pass", "pwd"], "no_log": True, "fallback": (env_fallback, ["VMWARE_PASSWORD"])},
+        "port": {"type": "int", "default": 443, "fallback": (env_fallback, ["VMWARE_PORT"])},
+        "validate_certs": {"type": "bool", "default": True, "fallback": (env_fallback, ["VMWARE_VALIDATE_CERTS"])},
+        "ca_path": {"type": "path"},
+        "proxy_host": {"type": "str", "fallback": (env_fallback, ["VMWARE_PROXY_HOST"])},
+        "proxy_port": {"type": "int", "fallback": (env_fallback, ["VMWARE_PROXY_PORT"])},
+        "timeout": {"type": "float", "default": 5.0},
+    }
+
+
+def _host_spec() -> dict[str, Any]:
+    return {
+        "name": {"type": "str", "required": True},
+        "hostname": {"type": "str"},
+        "username": {"type": "str"},
+        "password": {"type": "str", "no_log": True},
+        "port": {"type": "int"},
+        "validate_certs": {"type": "bool"},
+        "ca_path": {"type": "path"},
+        "proxy_host": {"type": "str"},
+        "proxy_port": {"type": "int"},
+        "timeout": {"type": "float"},
+        "bmc": {"type": "dict", "options": _bmc_spec()},
+    }
+
+
+def _bmc_spec() -> dict[str, Any]:
+    return {
+        "driver": {"type": "str", "default": "redfish"},
+        "address": {"type": "str", "required": True},
+        "username": {"type": "str", "required": True},
+        "password": {"type": "str", "required": True, "no_log": True},
+        "system": {"type": "str", "default": ""},
+        "validate_certs": {"type": "bool", "default": True},
+        "ca_path": {"type": "path"},
+    }
+
+
+def read_hosts(params: Mapping[str, Any]) -> list[HostAccess]:
+    """The hosts that *params* (made by hosts_spec) names. Raises LibrehaError that names the option and the remedy."""
+    listed: list[Mapping[str, Any]] = params.get("hosts") or []
+    if not listed:
+        if not params.get("hostname"):
+            raise LibrehaError("no host is named: hosts is empty", remedy="list the hosts in hosts, or give a single one with hostname")
+        listed = [{"name": params["hostname"]}]
+    accesses = [_read_host(index, host, params) for index, host in enumerate(listed)]
+    _refuse_twice("name", (access.name.lower() for access in accesses), "give every host a name of its own")
+    _refuse_twice(
+        "hostname and port",
+        ("%s:%d" % (access.connection.hostname.lower(), access.connection.port) for access in accesses),
+        "two entries lead to the same host: remove one, or correct its hostname or port",
+    )
+    return accesses
+
+
+def _read_host(index: int, host: Mapping[str, Any], params: Mapping[str, Any]) -> HostAccess:
+    name = str(host["name"]).strip()
+    place = "hosts[%d]" % index
+    if not name:
+        _refuse("%s.name is empty" % place, "give the host the name that it has in the inventory")
+    given: dict[str, Any] = {option: host.get(option) if host.get(option) is not None else params.get(option) for option in SHARED}
+    for option in ("username", "password"):
+        if not given[option]:
+            _refuse(
+                "%s is missing for host %s" % (option, name),
+                "give %s.%s, or %s for all hosts (module_defaults, or the environment variable VMWARE_%s)"
+                % (place, option, option, "USER" if option == "username" else "PASSWORD"),
+            )
+    if not 1 <= given["port"] <= 65535:
+        _refuse("port %s of host %s is no TCP port" % (given["port"], name), "give a port from 1 to 65535; ESXi has 443")
+    if not 0 < given["timeout"] <= LONGEST_TIMEOUT:
+        _refuse(
+            "timeout %s of host %s is not between 0 and %d" % (given["timeout"], name, LONGEST_TIMEOUT),
+            "give the seconds to wait for an answer, such as 5",
+        )
+    if given["proxy_host"] and not given["proxy_port"]:
+        _refuse("proxy_host is given for host %s, but no proxy_port" % name, "give the proxy's port with proxy_port")
+    if given["validate_certs"]:
+        _readable(given["ca_path"], "ca_path", name)
+    connection = Connection(name=name, hostname=str(host.get("hostname") or name).strip(), **given)
+    bmc = host.get("bmc")
+    return HostAccess(connection, _read_bmc(name, bmc, connection.timeout) if bmc else None)
+
+
+def _read_bmc(name: str, bmc: Mapping[str, Any], timeout: float) -> Bmc:
+    address = str(bmc["address"]).strip()
+    if not address:
+        _refuse("bmc.address of host %s is empty" % name, "give the BMC's address, such as https://192.0.2.9")
+    if bmc["validate_certs"]:
+        _readable(bmc.get("ca_path"), "bmc.ca_path", name)
+    return Bmc(
+        name=name,
+        address=address if "://" in address else "https://" + address,
+        username=bmc["username"],
+        password=bmc["password"],
+        driver=bmc["driver"],
+        system=bmc["system"],
+        validate_certs=bmc["validate_certs"],
+        ca_path=bmc.get("ca_path"),
+        timeout=timeout,
+    )
+
+
+def _readable(path: str | None, option: str, host: str) -> None:
+    if path and not os.access(path, os.R_OK):
+        _refuse(
+            "%s of host %s: %s cannot be read" % (option, host, path), "give a file of PEM certificates on the machine where the task runs"
+        )
+
+
+def _refuse_twice(what: str, values: Iterable[str], remedy: str) -> None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            _refuse("hosts lists %s %s twice" % (what, value), remedy)
+        seen.add(value)
+
+
+def _refuse(message: str, remedy: str) -> NoReturn:
+    raise LibrehaError(message, remedy=remedy)

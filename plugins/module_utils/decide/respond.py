@@ -1,0 +1,157 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The first half of the answer to a lost host: the fence.
+
+Invariant: a host is newly fenced only for a confirmed verdict that leads to a fence, with the brake free, the observer not
+cut off, and the fence meaning something; a host whose VMs still work (isolated, agent hung) only when they can be stopped,
+or the policy names it. A fence that exists but is not complete is repeated for ever, whatever the
+verdict: repeating it takes nothing from anybody that was not taken before.
+
+Nothing starts here; ``recover`` starts VMs, in a later look, when the fence has been *seen*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+from .brake import Brake
+from .decision import Alarm, FenceAction, Held, Severity
+from .evidence import HostEvidence
+from .fencing import Execution, execution, initiators_to_fence
+from .memory import Desired, VmRecord
+from .observations import ApiAnswer, Power
+from .placement import place
+from .policy import IsolationMode
+from .recover import rooms_for, wish_for
+from .state import Cluster, HostState, leads_to_fence
+from .told import rebooting
+from .verdict import Verdict
+
+
+@dataclass
+class Responses:
+    fences: list[FenceAction] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
+
+
+def choose_fences(cluster: Cluster, brake: Brake) -> Responses:
+    """The fences to apply or repeat now, and those held with their reasons."""
+    out = Responses()
+    for host in cluster.hosts.values():
+        if host.is_fenced:
+            _repeat(host, cluster, out)
+        elif leads_to_fence(host.verdict, cluster.policy):
+            _begin(host, cluster, brake, out)
+    if brake.held:
+        out.alarms.append(Alarm("brake", Severity.CRITICAL, "cluster", brake.text))
+    return out
+
+
+def _begin(host: HostState, cluster: Cluster, brake: Brake, out: Responses) -> None:
+    if not host.confirmation.confirmed:
+        out.held.append(Held("fence", host.name, "%s; waiting for confirmation: %s" % (host.text, host.confirmation.waiting)))
+        return
+    reason = _why_not(host, cluster, brake)
+    if reason:
+        out.held.append(Held("fence", host.name, "%s; not fenced: %s" % (host.text, reason)))
+        out.alarms.append(Alarm("held:%s" % host.name, Severity.CRITICAL, host.name, "%s; not fenced: %s" % (host.text, reason)))
+        return
+    # A host that lost only its storage and still listens is asked to stop those VMs; it is switched off if that fails.
+    listens = host.verdict is Verdict.STORAGE_LOST and _answers_api(host)
+    out.fences.append(_fence(host, cluster, power=host.has_bmc and not listens, reasons=(host.text, host.judgement.reason)))
+
+
+def _why_not(host: HostState, cluster: Cluster, brake: Brake) -> str:
+    policy = cluster.policy
+    protected = cluster.protected_on(host.name)
+    if cluster.observer_isolated:
+        return "the observer itself is cut off"
+    if brake.stops(host.name):
+        return "the brake holds: %s" % brake.text
+    if host.record.maintenance and not protected:
+        return "it is in maintenance and no protected VM is recorded there"
+    grace = rebooting(host.record, host.evidence.taken_at, policy)
+    if grace is not None:
+        return "it reboots in order and is given %.0f s more to come back" % grace
+    if host.unfenceable:
+        return "it is unfenceable: %s" % host.unfenceable
+    if host.verdict in (Verdict.ISOLATED, Verdict.AGENT_HUNG):
+        return _why_leave_running(host, cluster, protected)
+    return ""
+
+
+def _why_leave_running(host: HostState, cluster: Cluster, protected: list[VmRecord]) -> str:
+    """Its VMs run and write: taking it away must be able to stop them, and must be worth it."""
+    if not host.has_bmc and host.name not in cluster.policy.allow_unstopped_source:
+        return "its VMs still run, it has no BMC to stop them, and allow_unstopped_source does not name it"
+    if cluster.policy.isolation_mode is IsolationMode.CONSERVATIVE:
+        wishes = [wish_for(vm, cluster.policy) for vm in protected if vm.desired is Desired.STARTED]
+        if not any(item.host for item in place(wishes, rooms_for(cluster))):
+            return "none of its running protected VMs can be placed elsewhere (isolation_mode: conservative)"
+    return ""
+
+
+def _repeat(host: HostState, cluster: Cluster, out: Responses) -> None:
+    """A fenced host: complete its fence, and stop what still executes there and is to start elsewhere."""
+    reasons: list[str] = []
+    if host.fence.admitted:
+        reasons.append("%s is fenced and yet admitted: %s" % (host.name, host.fence.missing))
+        out.alarms.append(Alarm("fence_undone:%s" % host.name, Severity.CRITICAL, host.name, reasons[-1] + "; it is fenced again"))
+    elif not host.fence.confirmed or host.fence.by_word:
+        missing = host.fence.missing or host.fence.by_word
+        reasons.append("the fence of %s is not confirmed: %s" % (host.name, missing))
+        out.alarms.append(
+            Alarm(
+                "fence_open:%s" % host.name, Severity.CRITICAL, host.name, reasons[-1] + "; it is repeated, and nothing starts until it is"
+            )
+        )
+    executing = unstopped(host, cluster)
+    if executing:
+        text = "%s is fenced, but %s may still execute there: %s" % (
+            host.name,
+            ", ".join(vm.name for vm, _why in executing),
+            executing[0][1],
+        )
+        reasons.append(text)
+        out.alarms.append(
+            Alarm("not_stopped:%s" % host.name, Severity.CRITICAL, host.name, text + "; they are not started elsewhere until it is stopped")
+        )
+    if reasons:
+        power = host.has_bmc and bool(executing) and host.evidence.power is not Power.OFF
+        out.fences.append(_fence(host, cluster, power=power, reasons=tuple(reasons)))
+
+
+def unstopped(host: HostState, cluster: Cluster) -> list[tuple[VmRecord, str]]:
+    """VMs recorded on a fenced host that should run elsewhere but may still execute there, with the reason."""
+    found = []
+    for vm in cluster.protected_on(host.name):
+        if vm.desired is Desired.STARTED:
+            state, why = executes(vm, host, cluster)
+            if state is Execution.HOLD:
+                found.append((vm, why))
+    return found
+
+
+def executes(vm: VmRecord, host: HostState, cluster: Cluster) -> tuple[Execution, str]:
+    evidence: HostEvidence = host.evidence
+    return execution(vm.id, evidence, host.seen, host.has_bmc, host.record.confirmed_off, cluster.observation)
+
+
+def _fence(host: HostState, cluster: Cluster, power: bool, reasons: tuple[str, ...]) -> FenceAction:
+    recorded = [vm.id for vm in cluster.protected_on(host.name) if vm.desired is Desired.STARTED]
+    return FenceAction(
+        host=host.name,
+        initiators=initiators_to_fence(host.name, cluster.policy, host.fence),
+        storage=cluster.servers,
+        power=power,
+        stop=bool(recorded) and host.evidence.answers,
+        vms=tuple(recorded),
+        reasons=reasons,
+    )
+
+
+def _answers_api(host: HostState) -> bool:
+    seen: Optional[ApiAnswer] = host.seen.api_answer if host.seen is not None else None
+    return seen is ApiAnswer.ANSWERED

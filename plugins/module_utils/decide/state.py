@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One host in one look: all that the responses are chosen from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Optional
+
+from .confirm import Confirmation
+from .evidence import HostEvidence
+from .fencing import FenceState
+from .memory import DatastoreRecord, HostRecord, StorageRecord, VmRecord
+from .observations import HostObservation, Observation
+from .policy import AgentHungResponse, HostPolicy, IsolationResponse, Policy
+from .precondition import Unprotected
+from .verdict import Judgement, Verdict
+
+
+@dataclass(frozen=True)
+class HostState:
+    policy: HostPolicy
+    seen: Optional[HostObservation]
+    evidence: HostEvidence
+    judgement: Judgement
+    confirmation: Confirmation
+    fence: FenceState
+    has_bmc: bool
+    restarted: bool = False
+    unfenceable: str = ""  # why; empty: a fence of it means something
+
+    @property
+    def name(self) -> str:
+        return self.policy.name
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.judgement.verdict
+
+    @property
+    def record(self) -> HostRecord:
+        return self.confirmation.record
+
+    @property
+    def is_fenced(self) -> bool:
+        return self.verdict in (Verdict.FENCED, Verdict.FENCING)
+
+    @property
+    def text(self) -> str:
+        """ "esx1 dead since 12:00:15 (api timed out, ping failed, storage failed 16 s, 4 samples)" """
+        if self.is_fenced:
+            return "%s %s%s" % (self.name, self.verdict.value, " (%s)" % self.fence.missing if self.fence.missing else "")
+        since = self.record.since
+        when = " since %s" % clock_time(since.wall) if since is not None and since.wall and not self.verdict.works else ""
+        samples = "" if self.verdict.works else ", %d sample%s" % (self.record.samples, "" if self.record.samples == 1 else "s")
+        return "%s %s%s (%s%s)" % (self.name, self.verdict.value, when, self.evidence.text, samples)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """All of one look, after judging."""
+
+    policy: Policy
+    observation: Observation
+    hosts: Mapping[str, HostState]
+    vms: tuple[VmRecord, ...]
+    unprotected: Mapping[str, Unprotected]  # VM id -> why
+    datastores: Mapping[str, DatastoreRecord]
+    storage: tuple[StorageRecord, ...]
+    servers: tuple[str, ...]  # names of all storage servers
+    observer_isolated: bool
+    watched: Mapping[str, bool]  # host -> its VMs were read in the present unbroken watch
+
+    def protected_on(self, host: str) -> list[VmRecord]:
+        return [vm for vm in self.vms if vm.host == host and vm.id not in self.unprotected]
+
+
+def leads_to_fence(verdict: Verdict, policy: Policy) -> bool:
+    """Whether the policy answers this verdict with a fence. Such verdicts count for the brake."""
+    if verdict is Verdict.ISOLATED:
+        return policy.isolation_response is IsolationResponse.FAILOVER
+    if verdict is Verdict.AGENT_HUNG:
+        return policy.agent_hung_response is AgentHungResponse.FAILOVER
+    return verdict in (Verdict.DEAD, Verdict.STORAGE_LOST)
+
+
+def clock_time(wall: str) -> str:
+    """The time of day of an ISO 8601 instant, for people."""
+    return wall.partition("T")[2][:8] or wall

@@ -1,0 +1,22 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The one import of pyVmomi: the driver's modules can be imported without it, and say so when it is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["HAS_PYVMOMI", "GetServiceVersions", "SoapStubAdapter", "versionIdMap", "vim", "vmodl"]
+
+vim: Any = None
+vmodl: Any = None
+SoapStubAdapter: Any = object
+GetServiceVersions: Any = None
+versionIdMap: Any = None
+try:
+    from pyVmomi import SoapStubAdapter, vim, vmodl
+    from pyVmomi.VmomiSupport import GetServiceVersions, versionIdMap
+
+    HAS_PYVMOMI = True
+except ImportError:
+    HAS_PYVMOMI = False

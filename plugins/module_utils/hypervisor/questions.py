@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A VM's pending question, and which of its choices says "moved".
+
+Registering a VM's files on another host makes ESXi ask at power-on whether they were moved or copied; only "moved"
+keeps the UUIDs. The question is known by its message id and the choice by what it says, never by its position: the
+order and the keys differ between versions, and the wrong answer changes the VM's identity.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..decide.observations import Choice, Question
+
+MOVED_OR_COPIED = "msg.uuid"
+
+
+def question_of(info: Any) -> Question | None:
+    """A vim.vm.QuestionInfo as a value. Older hosts put the message's id before the text: "msg.uuid.altered:..."."""
+    if info is None:
+        return None
+    messages = list(getattr(info, "message", None) or ())
+    text = str(info.text or "")
+    message_id = next((str(message.id) for message in messages if message.id), "")
+    if not message_id and text.startswith("msg."):
+        message_id, _colon, text = text.partition(":")
+    if not text.strip():
+        text = " ".join(str(message.text) for message in messages if message.text)
+    return Question(
+        id=str(info.id),
+        message_id=message_id.strip(),
+        text=text.strip(),
+        choices=tuple(Choice(str(choice.key), _label(choice)) for choice in getattr(info.choice, "choiceInfo", None) or ()),
+    )
+
+
+def is_moved_or_copied(question: Question) -> bool:
+    return question.message_id == MOVED_OR_COPIED or question.message_id.startswith(MOVED_OR_COPIED + ".")
+
+
+def moved_choice(question: Question) -> str | None:
+    """The key of the one choice that says "moved"; None when none or several do, then nobody should answer."""
+    said = [choice.key for choice in question.choices if "moved" in choice.label.lower() and "copied" not in choice.label.lower()]
+    return said[0] if len(set(said)) == 1 else None
+
+
+def _label(choice: Any) -> str:
+    """What a person reads, with the message id beside it where the host gives one ("button.uuid.movedTheVM"):
+    the id says "moved" also where the host speaks another language."""
+    texts = [str(text).replace("_", "").strip() for text in (choice.summary, choice.label) if text and str(text).strip()]
+    if not texts:
+        return str(choice.key)
+    if len(texts) == 1 or texts[0].lower() == texts[1].lower():
+        return texts[0]
+    return "%s (%s)" % (texts[0], texts[1])

@@ -1,0 +1,22 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which driver talks to a host. There is one so far; the choice is made in this place only."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from .interface import Connection, Hypervisor
+
+
+def open_hypervisor(connection: Connection, before_write: Callable[[], None] | None = None) -> Hypervisor:
+    """A driver for *connection*; use it as a context manager: entering connects and logs in.
+
+    *before_write* is called directly before each request that changes something and may raise to stop it.
+    Raises LibrehaError when the driver's library is missing or the connection's CA file cannot be read.
+    """
+    from .vsphere import Vsphere
+
+    driver = Vsphere(connection)
+    driver.before_write = before_write
+    return driver

@@ -1,0 +1,238 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""HTTPS to one host: what each kind of silence or refusal means, and time limits that hold.
+
+pyVmomi brings the SOAP side; connecting is ours, for three reasons. A refusal must be told apart by the phase it came
+in (name, TCP, proxy, TLS, certificate), which an exception from deep below does not tell. The time limit must hold for
+all addresses of a name together, not for each. And nothing may connect, or connect again, between the check that this
+run may still write and the bytes that leave.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from http.client import HTTPException, HTTPSConnection
+from typing import Any, Callable
+from xml.parsers.expat import ExpatError
+
+from .. import clock
+from ..decide.observations import ApiAnswer
+from ..errors import LibrehaError
+from .interface import Connection, HostUnavailable
+from .pyvmomi import GetServiceVersions, SoapStubAdapter, versionIdMap, vmodl
+
+# The first request is made in the words of vSphere API 5.5, which every ESXi since then understands. Its answer tells
+# the host's own version, which all later requests use: that saves the round trip that fetches the list of versions.
+FIRST_VERSION = "vim.version.version9"
+
+# A connection that idled longer is not used again: hosts close idle ones, and a request that is sent into a closed
+# connection has an unknown outcome.
+IDLE_SECONDS = 5
+
+CERTIFICATE_REMEDY = (
+    "give the CA that signed the host's certificate with ca_path, check that hostname is a name in the certificate, "
+    "or set validate_certs to false if you accept any certificate"
+)
+PROXY_REMEDY = "check proxy_host and proxy_port; the host itself was not asked"
+
+
+def tls_context(connection: Connection) -> ssl.SSLContext:
+    """Verifies chain and host name unless the operator said not to. Raises LibrehaError for an unusable CA file."""
+    if not connection.validate_certs:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    path = connection.ca_path
+    try:
+        if path and os.path.isdir(path):
+            context = ssl.create_default_context(capath=path)
+        else:
+            context = ssl.create_default_context(cafile=path or None)
+    except (OSError, ssl.SSLError) as error:
+        raise LibrehaError(
+            "the CA file %s cannot be used: %s" % (path, error),
+            host=connection.name,
+            remedy="give a readable file of PEM certificates as ca_path",
+        ) from error
+    # The certificates that ESXi makes for itself lack extensions that Python 3.13 began to insist on; and such a
+    # certificate may be given as its own authority. Chain and host name are verified all the same.
+    context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
+    if path:
+        context.verify_flags |= getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0x80000)
+    return context
+
+
+class HostConnection(HTTPSConnection):
+    """One HTTPS connection. Every failure to connect is a HostUnavailable that says in which phase it came."""
+
+    def __init__(self, host: str, port: int, *, connection: Connection, context: ssl.SSLContext) -> None:
+        super().__init__(host, port, timeout=connection.timeout, context=context)
+        self.connection = connection
+        self._phase = "tcp"
+        self._create_connection: Callable[..., socket.socket] = self._open_tcp
+
+    def connect(self) -> None:
+        """Name, TCP, proxy, TLS; all within one timeout, except that TLS gets one of its own."""
+        self._phase = "tcp"
+        try:
+            super().connect()
+        except (OSError, HTTPException, UnicodeError) as error:
+            self.close()
+            raise self._unavailable(error) from error
+
+    def _open_tcp(self, address: tuple[str, int], timeout: float, source_address: Any = None) -> socket.socket:
+        """Like socket.create_connection, but the time limit is for all addresses of the name together."""
+        deadline = clock.now().seconds + timeout
+        last: OSError | None = None
+        for family, kind, protocol, _name, place in socket.getaddrinfo(address[0], address[1], 0, socket.SOCK_STREAM):
+            left = deadline - clock.now().seconds
+            if left <= 0:
+                break
+            connected = socket.socket(family, kind, protocol)
+            try:
+                connected.settimeout(left)
+                connected.connect(place)
+                connected.settimeout(timeout)
+            except OSError as error:
+                connected.close()
+                last = error
+                continue
+            self._phase = "proxy" if self.connection.proxy_host else "tls"
+            return connected
+        raise last or socket.timeout("timed out")
+
+    def _tunnel(self) -> None:
+        super()._tunnel()  # type: ignore[misc]
+        self._phase = "tls"
+
+    def _unavailable(self, error: Exception) -> HostUnavailable:
+        connection = self.connection
+        where = "%s port %s" % (connection.hostname, connection.port)
+        if self._phase != "tls" and connection.proxy_host:
+            proxy = "%s:%s" % (connection.proxy_host, self.port)
+            answer = ApiAnswer.NOT_ASKED
+            if self._phase == "proxy" and any(" %s" % status in str(error) for status in ("502", "503", "504")):
+                answer = ApiAnswer.UNREACHABLE  # the proxy did ask, and got nothing
+            return HostUnavailable(
+                "the proxy %s did not connect us to %s: %s" % (proxy, where, error),
+                answer=answer,
+                host=connection.name,
+                remedy=PROXY_REMEDY,
+            )
+        if self._phase == "tcp":
+            answer, text, remedy = tcp_answer(error)
+            return HostUnavailable(
+                "%s connecting to %s (%s)" % (text, where, reason_of(error)), answer=answer, host=connection.name, remedy=remedy
+            )
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return HostUnavailable(
+                "the certificate of %s was not accepted: %s" % (where, error.verify_message or error),
+                answer=ApiAnswer.CERTIFICATE_REFUSED,
+                host=connection.name,
+                remedy=CERTIFICATE_REMEDY,
+            )
+        if isinstance(error, (socket.timeout, TimeoutError)):
+            return HostUnavailable(
+                "%s accepted the TCP connection, but TLS did not answer within %g s" % (where, connection.timeout),
+                answer=ApiAnswer.TIMED_OUT,
+                host=connection.name,
+                remedy="look at the host's console: its management agents may hang",
+            )
+        return HostUnavailable(
+            "TCP to %s is connected, but TLS was refused: %s" % (where, reason_of(error)),
+            answer=ApiAnswer.TLS_REFUSED,
+            host=connection.name,
+            remedy="check that port %s is the host's HTTPS API" % connection.port,
+        )
+
+
+class HostStub(SoapStubAdapter):  # type: ignore[misc]
+    """pyVmomi's SOAP adapter on our connections. It never connects or sends again on its own."""
+
+    def __init__(self, connection: Connection) -> None:
+        context = tls_context(connection)
+        super().__init__(
+            host=connection.hostname,
+            port=connection.port,
+            version=FIRST_VERSION,
+            sslContext=context,
+            httpConnectionTimeout=connection.timeout,
+            connectionPoolTimeout=IDLE_SECONDS,
+            httpProxyHost=connection.proxy_host,
+            httpProxyPort=connection.proxy_port or 80,
+        )
+        self.scheme = HostConnection
+        self.schemeArgs = {"connection": connection, "context": context}
+        self.before_bytes: Callable[[], None] | None = None
+
+    def speak(self, api_version: str) -> None:
+        """Go on in the newest version that both the host ("8.0.3.0") and this library know."""
+        host = _numbers(api_version)
+        known = [version for version in GetServiceVersions("vim25") if version.startswith("vim.version.")]
+        spoken = [version for version in known if _numbers(versionIdMap[version]) <= host]
+        if spoken:
+            self.ComputeVersionInfo(max(spoken, key=lambda version: _numbers(versionIdMap[version])))
+
+    def InvokeMethod(self, mo: Any, info: Any, args: Any, outerStub: Any = None) -> Any:
+        """One round trip. An answer that pyVmomi cannot make sense of is the host's failure, not a defect here."""
+        try:
+            return super().InvokeMethod(mo, info, args, outerStub)
+        except (OSError, HTTPException, ExpatError, LibrehaError, vmodl.MethodFault):
+            raise
+        except Exception as error:
+            raise HTTPException("the answer to %s cannot be read: %s: %s" % (info.name, type(error).__name__, error)) from error
+
+    def GetConnection(self) -> Any:
+        """A connection that is up, so that nothing but the request itself remains to be sent."""
+        connected = super().GetConnection()
+        if connected.sock is None:  # the host closed it after its last answer; http.client would connect while sending
+            connected.connect()
+        if self.before_bytes is not None:
+            try:
+                self.before_bytes()
+            except BaseException:
+                connected.close()
+                raise
+        return connected
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def tcp_answer(error: Exception) -> tuple[ApiAnswer, str, str]:
+    """What a failure below TLS means: the answer, in words, and what to do."""
+    if isinstance(error, socket.gaierror):
+        return ApiAnswer.UNREACHABLE, "name not resolved", "check hostname and this machine's DNS, or give an address"
+    if isinstance(error, ConnectionRefusedError):
+        return ApiAnswer.REFUSED, "TCP connection refused", "the machine answers but its API does not: check port and the management agents"
+    if isinstance(error, (socket.timeout, TimeoutError)):
+        return ApiAnswer.TIMED_OUT, "no answer in time", "check that the host runs and that a firewall lets this machine in"
+    if isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN):
+        return ApiAnswer.UNREACHABLE, "no way there", "check that the host runs and this machine's network"
+    return ApiAnswer.UNREACHABLE, "could not connect", "check hostname and port"
+
+
+def exchange_answer(error: Exception) -> tuple[ApiAnswer, str] | None:
+    """What a failure between request and answer means, or None where it is none of the transport's failures."""
+    if isinstance(error, HostUnavailable):
+        return error.answer, error.message
+    if isinstance(error, (socket.timeout, TimeoutError)):
+        return ApiAnswer.TIMED_OUT, "no answer in time"
+    if isinstance(error, HTTPException):
+        return ApiAnswer.BROKEN, "HTTP answer not usable: %s" % reason_of(error)
+    if isinstance(error, OSError):
+        return ApiAnswer.BROKEN, "connection lost: %s" % reason_of(error)
+    if isinstance(error, ExpatError):
+        return ApiAnswer.BROKEN, "the answer is not the vSphere API's XML: %s" % error
+    return None
+
+
+def reason_of(error: Exception) -> str:
+    """An exception in few words, never empty."""
+    text = getattr(error, "strerror", None) or str(error)
+    return str(text) or type(error).__name__

@@ -1,0 +1,169 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The vsphere driver: a standalone host's own vSphere API, by pyVmomi."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Callable
+
+from .. import clock
+from ..decide.observations import ApiAnswer, Event, HostObservation, Question, VmObservation, split_path
+from . import event_reading, host_reading, storage_paths, vm_reading
+from .interface import Connection, FaultKind, HostUnavailable, Hypervisor, HypervisorFault, PowerOnOutcome
+from .power_task import TaskRunner
+from .properties import PropertyReader
+from .pyvmomi import vim, vmodl
+from .session import Session
+
+INVENTORY_SECONDS = 60.0  # for registering a VM and for searching a datastore
+
+
+class Vsphere(Hypervisor):
+    """See Hypervisor. Round trips: login 2, logout 1, health 2, virtual_machines 1, events 4 to 5."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.before_write: Callable[[], None] | None = None
+        self.session = Session(connection)
+
+    def __enter__(self) -> Vsphere:
+        self.session.login()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.session.logout()
+
+    def health(self) -> HostObservation:
+        taken_at = clock.now()
+        with self.session.reading("reading the host's health"):
+            found = self._reader().inventory(
+                {
+                    "HostSystem": host_reading.HOST_PATHS,
+                    "Datastore": storage_paths.DATASTORE_PATHS,
+                    "Network": host_reading.NETWORK_PATHS,
+                }
+            )
+            host = self._the_host(found["HostSystem"])
+            uptime = self._hardware_uptime(host)
+        return host_reading.host_observation(self.connection.name, taken_at, self.session.content.about, found, uptime)
+
+    def virtual_machines(self) -> list[VmObservation]:
+        taken_at = clock.now()
+        with self.session.reading("reading the VMs"):
+            found = self._reader().inventory({"VirtualMachine": vm_reading.VM_PATHS, "Datastore": storage_paths.DATASTORE_PATHS[:3]})
+        uuids = _uuids(found["Datastore"])
+        name = self.connection.name
+        vms = [vm_reading.vm_observation(vm, properties, name, taken_at, uuids) for vm, properties in found["VirtualMachine"]]
+        return sorted((vm for vm in vms if vm is not None), key=lambda vm: vm.name)
+
+    def events(self, after_key: int = 0, limit: int = 500) -> list[Event]:
+        with self.session.reading("reading the events"):
+            newest = event_reading.read_events(self.session.content.eventManager, limit)
+            new = event_reading.events_after(newest, after_key)
+            vm_ids = self._vm_ids() if any(getattr(event, "vm", None) is not None for event in new) else {}
+        return [event_reading.event_of(event, self.connection.name, vm_ids) for event in new]
+
+    def register(self, path: str, name: str) -> str:
+        tried = "registering %s as %s" % (path, name)
+        with self.session.acting(tried):
+            found = self._reader().inventory({"Datacenter": ("vmFolder",), "ComputeResource": ("resourcePool",), "HostSystem": ("name",)})
+            host = self._the_host(found["HostSystem"])
+        folder = found["Datacenter"][0][1]["vmFolder"]
+        pool = found["ComputeResource"][0][1]["resourcePool"]
+        with self.session.writing(tried, self.before_write):
+            task = folder.RegisterVM_Task(path=path, name=name, asTemplate=False, pool=pool, host=host)
+        return str(self._runner().wait(task, tried, INVENTORY_SECONDS)._moId)
+
+    def unregister(self, moid: str) -> None:
+        with self.session.writing("unregistering VM %s" % moid, self.before_write):
+            self._vm(moid).UnregisterVM()
+
+    def power_on(self, moid: str, timeout: float, answer_moved: bool = True) -> tuple[PowerOnOutcome, Question | None]:
+        return self._runner().power_on(self._vm(moid), timeout, answer_moved)
+
+    def power_off(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
+        return self._runner().power_off({moid: self._vm(moid) for moid in moids}, timeout)
+
+    def answer(self, moid: str, question: Question, choice: str) -> None:
+        self._runner().answer(self._vm(moid), question, choice)
+
+    def unregistered(self, datastore: str) -> list[str]:
+        tried = "searching datastore %s for VMs" % datastore
+        with self.session.acting(tried):
+            found = self._reader().inventory(
+                {
+                    "VirtualMachine": ("summary.config.vmPathName",),
+                    "Datastore": (*storage_paths.DATASTORE_PATHS[:3], "browser"),
+                }
+            )
+            browsers = [properties["browser"] for _reference, properties in found["Datastore"] if properties.get("name") == datastore]
+            if not browsers:
+                raise HypervisorFault(
+                    "%s: this host has no such datastore" % tried,
+                    kind=FaultKind.INACCESSIBLE,
+                    host=self.connection.name,
+                    remedy="check the datastore's name and the host's iSCSI sessions",
+                )
+            spec = vim.host.DatastoreBrowser.SearchSpec(matchPattern=["*.vmx"])
+            task = browsers[0].SearchDatastoreSubFolders_Task("[%s]" % datastore, spec)
+        folders = self._runner().wait(task, tried, INVENTORY_SECONDS) or ()
+        uuids = _uuids(found["Datastore"])
+        registered = {
+            vm_reading.identity(str(properties.get("summary.config.vmPathName") or ""), uuids)
+            for _reference, properties in found["VirtualMachine"]
+        }
+        paths = sorted(_joined(folder.folderPath, file.path) for folder in folders for file in folder.file or ())
+        return [path for path in paths if vm_reading.identity(path, uuids) not in registered]
+
+    def _reader(self) -> PropertyReader:
+        return PropertyReader(self.session.content)
+
+    def _runner(self) -> TaskRunner:
+        return TaskRunner(self.session, self._reader(), self.before_write)
+
+    def _vm(self, moid: str) -> Any:
+        return vim.VirtualMachine(moid, self.session.stub)
+
+    def _the_host(self, hosts: list[tuple[Any, dict[str, Any]]]) -> Any:
+        if len(hosts) == 1:
+            return hosts[0][0]
+        if not hosts:
+            raise HostUnavailable(
+                "the user %s may log in but not see the host" % self.connection.username,
+                answer=ApiAnswer.LOGIN_REFUSED,
+                host=self.connection.name,
+                remedy="give the user a role on the host that may read",
+            )
+        raise HostUnavailable(
+            "%s shows %d hosts, this is not a standalone host" % (self.connection.hostname, len(hosts)),
+            answer=ApiAnswer.BROKEN,
+            host=self.connection.name,
+            remedy="give the address of the host itself, not of a vCenter",
+        )
+
+    def _hardware_uptime(self, host: Any) -> float | None:
+        """The uptime that no change of the host's clock touches. None where the host does not tell it."""
+        try:
+            return float(host.RetrieveHardwareUptime())
+        except vmodl.MethodFault:
+            return None
+
+    def _vm_ids(self) -> dict[str, str]:
+        found = self._reader().inventory({"VirtualMachine": ("summary.config.vmPathName",), "Datastore": storage_paths.DATASTORE_PATHS[:3]})
+        uuids = _uuids(found["Datastore"])
+        return {
+            vm._moId: vm_reading.identity(str(properties.get("summary.config.vmPathName") or ""), uuids)
+            for vm, properties in found["VirtualMachine"]
+        }
+
+
+def _uuids(found: list[tuple[Any, dict[str, Any]]]) -> dict[str, str]:
+    """Datastore name -> UUID."""
+    return {str(properties["name"]): storage_paths.datastore_uuid(properties) for _reference, properties in found if "name" in properties}
+
+
+def _joined(folder: str, file: str) -> str:
+    """The search gives "[shared] vm01/" or "[shared] vm01" and the file's name."""
+    datastore, inside = split_path(folder)
+    return "[%s] %s" % (datastore, "/".join(part for part in (inside.strip("/"), file) if part))

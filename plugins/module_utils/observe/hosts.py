@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One look at all hosts: API, ping and BMC of every host at the same time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from ..arguments.hosts import HostAccess
+from ..decide.instant import Instant
+from ..decide.observations import ApiAnswer, Evidence, HostObservation, IsolationProbe, Power
+from ..errors import LibrehaError
+from ..fence.interface import Bmc
+from ..hypervisor.interface import Connection, HostUnavailable
+from ..hypervisor.registry import open_hypervisor
+from .parallel import Late, Outcome, Raised, in_parallel
+from .ping import ping, probe_isolation
+
+# Answers that came over TCP from the host's own address.
+HEARD_BY_TCP = (
+    ApiAnswer.ANSWERED,
+    ApiAnswer.LOGIN_REFUSED,
+    ApiAnswer.CERTIFICATE_REFUSED,
+    ApiAnswer.LICENCE_REFUSED,
+    ApiAnswer.REFUSED,
+    ApiAnswer.TLS_REFUSED,
+    ApiAnswer.BROKEN,
+)
+
+
+def observe_hosts(
+    accesses: Sequence[HostAccess], isolation_addresses: Sequence[str], taken_at: Instant
+) -> tuple[list[HostObservation], list[IsolationProbe]]:
+    """Every host's observation in the order of *accesses*, and what the isolation addresses answered. Whatever a host
+    does or does not answer is in its observation; only what no host can be blamed for is raised (LibrehaError)."""
+    looks: dict[tuple[str, str], Callable[[], Any]] = {}
+    for access in accesses:
+        connection = access.connection
+        looks["api", access.name] = partial(_read_health, connection)
+        looks["ping", access.name] = partial(ping, connection.hostname, connection.port, connection.timeout)
+        if access.bmc is not None:
+            looks["power", access.name] = partial(_read_power, access.bmc)
+    if isolation_addresses:
+        seconds = max(access.connection.timeout for access in accesses)
+        looks["isolation", ""] = partial(probe_isolation, isolation_addresses, seconds)
+    outcomes = in_parallel(looks, whole_look(accesses))
+    observations = [_observation(access, outcomes, taken_at) for access in accesses]
+    isolation = outcomes.get(("isolation", ""), [])
+    if isinstance(isolation, Raised):
+        raise isolation.error
+    if isinstance(isolation, Late):
+        isolation = [IsolationProbe(address, False) for address in isolation_addresses]
+    return observations, isolation
+
+
+def whole_look(accesses: Sequence[HostAccess]) -> float:
+    """Seconds for everything together: a silent host takes one timeout, one that answers slowly is cut off after two."""
+    return 2 * max(access.connection.timeout for access in accesses) + 0.5
+
+
+def unavailable(outcome: Outcome[Any], name: str) -> tuple[ApiAnswer, str] | None:
+    """How a host's API look failed, or None where it did not. Raises what is no host's fault."""
+    if isinstance(outcome, Late):
+        return ApiAnswer.TIMED_OUT, "%s answers too slowly: not read within %g s" % (name, outcome.after)
+    if not isinstance(outcome, Raised):
+        return None
+    error = outcome.error
+    if isinstance(error, HostUnavailable):
+        return error.answer, str(error)
+    if isinstance(error, LibrehaError):
+        raise error
+    # One host's strange answer must not blind us to the others.
+    return ApiAnswer.BROKEN, "%s: unexpected %s: %s" % (name, type(error).__name__, error)
+
+
+def _read_health(connection: Connection) -> HostObservation:
+    with open_hypervisor(connection) as host:
+        return host.health()
+
+
+def _read_power(bmc: Bmc) -> Power:
+    from ..fence.registry import open_power_fence
+
+    return open_power_fence(bmc).power()
+
+
+def _observation(access: HostAccess, outcomes: dict[tuple[str, str], Any], taken_at: Instant) -> HostObservation:
+    name = access.name
+    api = outcomes["api", name]
+    failed = unavailable(api, name)
+    seen = HostObservation(name, taken_at, api_answer=failed[0], api_reason=failed[1]) if failed is not None else api
+    answered, reason = _pinged(outcomes["ping", name])
+    if answered is not Evidence.OK and seen.api_answer in HEARD_BY_TCP and access.connection.proxy_host is None:
+        answered, reason = Evidence.OK, "TCP port %d answered the API's connection (%s)" % (access.connection.port, reason)
+    power, power_reason = _power(access, outcomes.get(("power", name)))
+    return dataclasses.replace(
+        seen, taken_at=taken_at, ping=answered, ping_reason=reason, power=power, power_reason=power_reason, has_bmc=access.bmc is not None
+    )
+
+
+def _pinged(outcome: Any) -> tuple[Evidence, str]:
+    if isinstance(outcome, Late):
+        return Evidence.UNKNOWN, "the probes did not return within %g s" % outcome.after
+    if isinstance(outcome, Raised):
+        return Evidence.UNKNOWN, "not tried: %s" % outcome.error
+    return outcome[0], outcome[1]
+
+
+def _power(access: HostAccess, outcome: Any) -> tuple[Power, str]:
+    if access.bmc is None:
+        return Power.UNKNOWN, "no BMC is configured"
+    if isinstance(outcome, Late):
+        return Power.UNKNOWN, "the BMC %s did not answer within %g s" % (access.bmc.address, outcome.after)
+    if isinstance(outcome, Raised):
+        return Power.UNKNOWN, str(outcome.error) or type(outcome.error).__name__
+    if outcome is Power.UNKNOWN:
+        return outcome, "two reads of the BMC %s did not agree" % access.bmc.address
+    return outcome, "the BMC %s says so twice" % access.bmc.address

@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Many looks at once, none waiting for another: a look that is not done in time is left behind, not waited for."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from typing import Generic, TypeVar, Union
+
+from .. import clock
+
+Key = TypeVar("Key", bound=Hashable)
+Result = TypeVar("Result")
+
+
+class Late(Generic[Result]):
+    """In place of a result: the time was up."""
+
+    def __init__(self, after: float) -> None:
+        self.after = after  # seconds
+
+
+class Raised(Generic[Result]):
+    """In place of a result: the look raised."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+Outcome = Union[Result, Late[Result], Raised[Result]]
+
+
+def in_parallel(looks: Mapping[Key, Callable[[], Result]], seconds: float) -> dict[Key, Outcome[Result]]:
+    """Call all *looks*, each in a thread of its own, and return within *seconds* with an outcome for each.
+
+    The threads are daemons: one that hangs in a call that no socket timeout ends (a name server, an answer that comes
+    byte by byte) keeps neither this call nor the process from ending.
+    """
+    done: queue.Queue[tuple[Key, Outcome[Result]]] = queue.Queue()
+
+    def look(key: Key, call: Callable[[], Result]) -> None:
+        try:
+            done.put((key, call()))
+        except BaseException as error:  # noqa: B902 - handed to the caller
+            done.put((key, Raised(error)))
+
+    deadline = clock.now().seconds + seconds
+    for key, call in looks.items():
+        threading.Thread(target=look, args=(key, call), name="look at %s" % (key,), daemon=True).start()
+    outcomes: dict[Key, Outcome[Result]] = {}
+    while len(outcomes) < len(looks):
+        try:
+            key, outcome = done.get(timeout=max(deadline - clock.now().seconds, 0.001))
+        except queue.Empty:
+            break
+        outcomes[key] = outcome
+    return {key: outcomes.get(key, Late(seconds)) for key in looks}

@@ -1,0 +1,313 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The state database as the other verbs use it: who holds the lease, what runs where, what happened and why.
+
+Every change names the token of the lease it is made under. It is made in one transaction that first verifies, under the
+database's write lock, that this lease is alive: a run that was frozen and wakes up after another has taken over
+gets LeaseLost and has written nothing.
+
+    with StateDatabase.open(url) as state:
+        lease = state.acquire_lease(holder, seconds=60, above=highest_token_of_the_target)
+        state.save_memory(memory, lease.token)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .. import clock as boot_clock
+from ..errors import LibrehaError
+from . import journal as journal_table
+from . import lease as lease_table
+from . import opening, schema, state, transactions
+from .failures import Place, explained
+from .journal import AlarmChanges, EntryLike, JournalEntry
+from .lease import Lease, LeaseHeld
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, Engine
+
+    from ..decide.instant import Instant
+
+DEFAULT_URL = "sqlite:////var/lib/libreha/state.db"
+BUSY_SECONDS = 10.0
+PERSON = "person"  # the one kind of journal entry that needs no lease
+
+
+class Change:
+    """One transaction under a verified lease; what its methods write is committed together or not at all."""
+
+    def __init__(self, connection: Connection, now: Instant, token: int, holder: str) -> None:
+        self._connection = connection
+        self.now = now
+        self.token = token
+        self.holder = holder
+
+    def memory(self, memory: Mapping[str, Any]) -> int:
+        return state.save_memory(self._connection, self.now, self.token, memory)
+
+    def hosts(self, hosts: Iterable[Mapping[str, Any]]) -> list[str]:
+        return state.record_hosts(self._connection, self.now, hosts)
+
+    def vms(self, vms: Iterable[Mapping[str, Any]]) -> list[str]:
+        return state.record_vms(self._connection, self.now, vms)
+
+    def transaction(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        return transactions.save(self._connection, self.now, self.token, record)
+
+    def journal(self, entries: Iterable[EntryLike]) -> list[int]:
+        return journal_table.append(self._connection, self.now, self.token, self.holder, entries)
+
+    def alarms(self, present: Iterable[Any]) -> AlarmChanges:
+        return journal_table.alarms(self._connection, self.now, self.token, self.holder, present)
+
+
+class StateDatabase:
+    """An open state database. Threads may share it; processes may not (each opens its own)."""
+
+    def __init__(self, engine: Engine, place: Place, opened: opening.Opened, clock: opening.Clock, sleep: Callable[[float], None]) -> None:
+        self._engine = engine
+        self._place = place
+        self._clock = clock
+        self._sleep = sleep
+        self.opened = opened
+
+    @classmethod
+    def open(
+        cls,
+        url: str = DEFAULT_URL,
+        clock: opening.Clock = boot_clock.now,
+        create: bool = True,
+        sleep: Callable[[float], None] = boot_clock.sleep,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> StateDatabase:
+        """Open the database at *url*; create or migrate it where needed if *create*, otherwise it must be there and of this version.
+
+        Raises LibrehaError for everything that is wrong with it: unreachable, not writable, full, locked longer than
+        *busy_seconds*, not a database, somebody else's, newer than this code (untouched).
+        """
+        parsed, place = opening.parse(url)
+        engine = opening.open_engine(parsed, place, busy_seconds, create)
+        try:
+            opened = opening.prepare(engine, place, clock, create)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, place, opened, clock, sleep)
+
+    @classmethod
+    def examine(cls, url: str = DEFAULT_URL, busy_seconds: float = BUSY_SECONDS) -> int | None:
+        """The version of the schema that is there, None where nothing is yet; changes nothing. Raises like :meth:`open`."""
+        return opening.examine(url, busy_seconds)
+
+    def __enter__(self) -> StateDatabase:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def __str__(self) -> str:
+        """Where it is, fit to be shown."""
+        return str(self._place)
+
+    # The lease
+
+    def acquire_lease(self, holder: str, seconds: float, above: int = 0, wait: float = 0) -> Lease:
+        """Take the lease, or prolong it if *holder* has it; its token is above *above* and every token before.
+
+        While another holds it, wait up to *wait* seconds, then raise LeaseHeld naming the holder and what remains.
+        Two runs must not use the same *holder*: they would share the lease.
+        """
+        lease_table.check_request(holder, seconds, above)
+        watch = lease_table.Watch()
+        began = self._clock()
+        while True:
+            with self._writing("taking the lease") as connection:
+                before, now = lease_table.read(connection), self._clock()
+                other_boot_ended = connection.dialect.name == "sqlite"
+                lease, left = lease_table.grant(connection, before, now, holder, seconds, above, other_boot_ended, watch)
+                if lease is not None and lease.new:
+                    self._journal_lease(connection, now, lease.token, holder, _taken(before, lease))
+            if lease is not None:
+                return lease
+            waited = now.since(began)
+            if waited is None or waited >= wait:
+                raise LeaseHeld(
+                    "%s: %s holds the lease (token %d) for %.1f s more" % (self, before.holder, before.token, left),
+                    remedy="another run is at work: let it end, or wait %.0f s for its lease to end if it is dead" % (left + 1),
+                    details={"lease_holder": before.holder, "lease_remaining": round(left, 3)},
+                )
+            self._sleep(max(0.01, min(0.5, left, wait - waited)))
+
+    def renew_lease(self, holder: str, token: int, seconds: float) -> Lease:
+        """Prolong a lease that is alive to at least *seconds* from now; raises LeaseLost when it is not, even if nobody took it."""
+        lease_table.check_request(holder, seconds, 0)
+        with self._writing("renewing the lease") as connection:
+            row = lease_table.read(connection)
+            return lease_table.renew(connection, row, self._clock(), holder, token, seconds)
+
+    def check_lease(self, token: int) -> float:
+        """Seconds that remain of the lease with *token*; raises LeaseLost. An act must end within them."""
+        with self._reading("reading the lease") as connection:
+            row = lease_table.look(connection)
+        return lease_table.verify(row, token, self._clock())
+
+    def release_lease(self, holder: str, token: int) -> bool:
+        """Free the lease; False when it was not held any more. Nothing that acts under it may still be under way."""
+        with self._writing("releasing the lease") as connection:
+            row, now = lease_table.read(connection), self._clock()
+            released = lease_table.release(connection, row, holder, token)
+            if released:
+                self._journal_lease(connection, now, token, holder, "released by %s" % holder)
+            return released
+
+    def lease(self) -> dict[str, Any]:
+        """Who holds it, for people: holder (empty: free), token, remaining, alive, granted_at."""
+        with self._reading("reading the lease") as connection:
+            row = lease_table.look(connection)
+        return row.to_dict(self._clock())
+
+    # Changes under the lease
+
+    @contextlib.contextmanager
+    def change(self, token: int) -> Iterator[Change]:
+        """Several writes in one transaction: all or none. Raises LeaseLost before anything is written.
+
+        It holds the database's write lock: only write inside, never talk to a host or wait.
+        """
+        with self._writing("writing") as connection:
+            row, now = lease_table.read(connection), self._clock()
+            lease_table.verify(row, token, now)
+            yield Change(connection, now, token, str(row.holder))
+
+    def save_memory(self, memory: Mapping[str, Any], token: int) -> int:
+        """Replace decide's memory; returns the document's new version."""
+        with self.change(token) as change:
+            return change.memory(memory)
+
+    def record_hosts(self, hosts: Iterable[Mapping[str, Any]], token: int) -> list[str]:
+        """Make the table of hosts say exactly this (name, verdict, reason, fenced, the rest: detail); returns the names that changed."""
+        with self.change(token) as change:
+            return change.hosts(hosts)
+
+    def record_vms(self, vms: Iterable[Mapping[str, Any]], token: int) -> list[str]:
+        """Make the table of VMs say exactly this (vm_id, name, path, host, desired, power, the rest: detail); returns the changed ids."""
+        with self.change(token) as change:
+            return change.vms(vms)
+
+    def save_transaction(self, record: Mapping[str, Any], token: int, journal_entry: EntryLike) -> dict[str, Any]:
+        """Write a failover transaction and its journal entry together; fields not in *record* stay. Returns the row."""
+        with self.change(token) as change:
+            saved = change.transaction(record)
+            change.journal([journal_entry])
+            return saved
+
+    def journal(self, entries: Iterable[EntryLike], token: int | None, holder: str = "", write: bool = True) -> list[int]:
+        """Append *entries*; returns their seq. Without a token only entries of kind ``person`` by a named *holder* are taken.
+
+        With *write* false the entries are only checked.
+        """
+        checked = [journal_table.entry_of(entry) for entry in entries]
+        if token is not None:
+            if not write:
+                self.check_lease(token)
+                return []
+            with self.change(token) as change:
+                return change.journal(checked)
+        if not holder or any(entry.kind != PERSON for entry in checked):
+            raise LibrehaError(
+                "only a named person's entry (kind person) is journaled without a lease", remedy="give the token of the lease"
+            )
+        if not write:
+            return []
+        with self._writing("writing the journal") as connection:
+            row = lease_table.read(connection)  # its lock orders all writers of the journal
+            return journal_table.append(connection, self._clock(), row.token, holder, checked)
+
+    def journal_alarms(self, present: Iterable[Any], token: int) -> AlarmChanges:
+        """Tell which alarms are open now, all of them; what changed is journaled (see ``journal.py``)."""
+        with self.change(token) as change:
+            return change.alarms(present)
+
+    # Reading
+
+    def load_memory(self) -> dict[str, Any] | None:
+        with self._reading("reading the memory") as connection:
+            return state.load_memory(connection)[0]
+
+    def hosts(self) -> list[dict[str, Any]]:
+        with self._reading("reading the hosts") as connection:
+            return state.hosts(connection)
+
+    def vms(self) -> list[dict[str, Any]]:
+        with self._reading("reading the VMs") as connection:
+            return state.vms(connection)
+
+    def open_transactions(self) -> list[dict[str, Any]]:
+        """Failovers that are not finished, in the order they were opened."""
+        return self.transactions(closed=False)
+
+    def transactions(self, closed: bool | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+        with self._reading("reading the failover transactions") as connection:
+            return transactions.read(connection, closed, limit)
+
+    def alarms(self) -> list[dict[str, Any]]:
+        """The alarms that are open."""
+        with self._reading("reading the alarms") as connection:
+            return journal_table.open_alarms(connection)
+
+    def read_journal(
+        self, since: int | None = None, kinds: Sequence[str] = (), subject: str = "", limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Journal entries in order: after *since* the first *limit*, without *since* the last *limit*."""
+        with self._reading("reading the journal") as connection:
+            return journal_table.read(connection, since, kinds, subject, limit)
+
+    def snapshot(self, journal_limit: int = 20, closed_limit: int = 20, **journal_filters: Any) -> dict[str, Any]:
+        """Everything at one moment: hosts, vms, transactions, alarms, lease, journal, memory, memory_version."""
+        with self._reading("reading the state") as connection:
+            memory, version = state.load_memory(connection)
+            return {
+                "lease": lease_table.look(connection).to_dict(self._clock()),
+                "hosts": state.hosts(connection),
+                "vms": state.vms(connection),
+                "transactions": transactions.read(connection, limit=closed_limit),
+                "alarms": journal_table.open_alarms(connection),
+                "journal": journal_table.read(connection, limit=journal_limit, **journal_filters),
+                "memory": memory,
+                "memory_version": version,
+            }
+
+    # Transactions of the database
+
+    @contextlib.contextmanager
+    def _writing(self, trying: str) -> Iterator[Connection]:
+        self._place.require_same_file()
+        with explained(self._place, trying), opening.writing(self._engine) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _reading(self, trying: str) -> Iterator[Connection]:
+        self._place.require_same_file()
+        options = {} if self._engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        with explained(self._place, trying), self._engine.connect().execution_options(**options) as connection, connection.begin():
+            yield connection
+
+    def _journal_lease(self, connection: Connection, now: Instant, token: int, holder: str, text: str) -> None:
+        journal_table.append(connection, now, token, holder, [JournalEntry("lease", text, subject=holder)])
+
+
+def _taken(before: lease_table.LeaseRow, lease: Lease) -> str:
+    text = "taken by %s with token %d for %.0f s" % (lease.holder, lease.token, lease.remaining)
+    if before.holder is None:
+        return text
+    return "%s; %s (token %d) had not released it" % (text, before.holder, before.token)
+
+
+__all__ = ["BUSY_SECONDS", "DEFAULT_URL", "Change", "JournalEntry", "Lease", "LeaseHeld", "StateDatabase", "schema"]

@@ -1,0 +1,187 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the module ``ha_decide`` does: one look is decided on, and what it changes is recorded in one transaction.
+
+The decision is made by ``decide``; here the memory is read and written around it, and verdicts, alarms, holds and actions
+become journal entries. Whoever reads the journal finds each of them with its reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from .. import clock
+from ..decide.decide import decide
+from ..decide.decision import Action, Alarm, Decision, HostVerdict, Severity
+from ..decide.memory import Memory
+from ..decide.observations import ApiAnswer, Observation, to_dict
+from ..decide.policy import Mode, Policy
+from ..decide.verdict import Verdict
+from ..errors import LibrehaError
+from ..policy.reader import read_policy
+from . import state as state_table
+from .database import StateDatabase
+from .journal import JournalEntry
+
+Result = dict[str, Any]
+
+
+def run(params: Mapping[str, Any], check_mode: bool) -> Result:
+    """The task's result; raises LibrehaError."""
+    policy = read_policy(params["policy"])
+    if params["validate_only"]:
+        return {"changed": False, "mode": policy.mode.value}
+    observation = _read(params["observation"])
+    with StateDatabase.open(params["state_url"], create=False) as database:
+        if not check_mode:
+            database.renew_lease(params["holder"], params["token"], policy.lease)
+        return _look(database, policy, observation, params, check_mode)
+
+
+def _read(raw: Mapping[str, Any]) -> Observation:
+    try:
+        return Observation.from_dict(raw)
+    except ValueError as error:
+        raise LibrehaError(str(error), remedy="pass what the *_info modules returned, untouched") from None
+
+
+def _look(database: StateDatabase, policy: Policy, observation: Observation, params: Mapping[str, Any], check_mode: bool) -> Result:
+    command = params["command"] or {}
+    memory, said = _hear_person(_remembered(database), command)
+    decision = decide(policy, memory, observation, clock.now(), params["holder"] or "check mode")
+    if command.get("host"):
+        decision = replace(decision, actions=tuple(action for action in decision.actions if action.host == command["host"]))
+    before = {row["name"]: row for row in database.hosts()}
+    news = said + list(_verdict_entries(decision, before)) + [_action_entry(action, policy) for action in decision.actions]
+    fresh_alarms: Sequence[str] = [alarm.text for alarm in decision.alarms]
+    if not check_mode:
+        with database.change(params["token"]) as change:
+            document = decision.memory.to_dict()
+            change.memory(document)
+            change.hosts(_host_rows(document, decision))
+            change.vms(state_table.vm_rows(document))
+            change.journal(news)
+            changes = change.alarms([to_dict(alarm) for alarm in (*decision.alarms, *_holds(decision))])
+            new = {*changes.raised, *changes.changed}
+            fresh_alarms = [alarm.text for alarm in decision.alarms if alarm.key in new]
+    return _result(decision, observation, policy, news, fresh_alarms, len(database.open_transactions()))
+
+
+def _remembered(database: StateDatabase) -> Memory:
+    try:
+        return Memory.from_dict(database.load_memory())
+    except ValueError as error:
+        raise LibrehaError(
+            "the memory in %s cannot be read: %s" % (database, error), remedy="restore the state database from its backup, or move it away"
+        ) from None
+
+
+def _hear_person(memory: Memory, command: Mapping[str, Any]) -> tuple[Memory, list[JournalEntry]]:
+    """A named person's word, put into the memory and journaled once."""
+    entries = []
+    host, by, reason = command.get("host") or "", command.get("by") or "", command.get("reason") or ""
+    if command.get("confirmed_off"):
+        told = memory.with_confirmed_off(host, by, reason)
+        if told != memory:
+            entries.append(JournalEntry("person", "%s confirms that %s is off: %s" % (by, host, reason), subject=host, data={"by": by}))
+        memory = told
+    if command.get("release_brake") and memory.brake.held:
+        memory = memory.with_brake_released(by, reason)
+        entries.append(JournalEntry("person", "%s releases the brake: %s" % (by, reason), subject="cluster", data={"by": by}))
+    return memory, entries
+
+
+def _verdict_entries(decision: Decision, before: Mapping[str, Mapping[str, Any]]) -> Iterable[JournalEntry]:
+    """An entry for each host whose verdict, or its confirmation, changed since the last look."""
+    for host in decision.hosts:
+        row = before.get(host.host) or {}
+        old = (row.get("verdict"), bool((row.get("detail") or {}).get("confirmed")))
+        if old != (host.verdict.value, host.confirmed):
+            data = {"verdict": host.verdict.value, "confirmed": host.confirmed, "row": host.row, "samples": host.samples}
+            yield JournalEntry("verdict", _verdict_text(host), subject=host.host, data=data)
+
+
+def _verdict_text(host: HostVerdict) -> str:
+    if host.verdict is Verdict.FENCED:
+        return "%s: fence confirmed on every storage server" % host.host
+    if host.confirmed or host.verdict.works:
+        return host.text
+    return "suspect: %s" % host.text
+
+
+def _action_entry(action: Action, policy: Policy) -> JournalEntry:
+    words = list(action.reasons) + [reason for vm in getattr(action, "vms", ()) for reason in getattr(vm, "reasons", ())]
+    text = "%s %s: %s" % (action.kind, action.host, "; ".join(words))
+    if policy.mode is not Mode.ACT:
+        text += " (mode: %s, not carried out)" % policy.mode.value
+    return JournalEntry("action", text, subject=action.host, data={"action": action.kind, "mode": policy.mode.value})
+
+
+def _holds(decision: Decision) -> list[Alarm]:
+    """What is not done and why, as standing conditions: journaled when they begin, change and end."""
+    merged = {"hold/%s/%s" % (held.what, held.subject): held for held in decision.held}
+    return [Alarm(key, Severity.INFO, held.subject, held.reason) for key, held in merged.items()]
+
+
+def _host_rows(document: Mapping[str, Any], decision: Decision) -> list[dict[str, Any]]:
+    verdicts = {host.host: host for host in decision.hosts}
+    fenced = [name for name, host in verdicts.items() if host.verdict in (Verdict.FENCED, Verdict.FENCING)]
+    rows = state_table.host_rows(document, fenced)
+    for row in rows:
+        host = verdicts.get(row["name"])
+        if host is not None:
+            row["verdict"] = host.verdict.value
+            row["detail"] = {**row["detail"], "confirmed": host.confirmed}
+    return rows
+
+
+def _result(
+    decision: Decision,
+    observation: Observation,
+    policy: Policy,
+    news: Sequence[JournalEntry],
+    alarms: Sequence[str],
+    open_transactions: int,
+) -> Result:
+    plan = [vm for action in decision.actions if action.kind != "fence" for vm in to_dict(action)["vms"]]
+    fenced = {host.host for host in decision.hosts if host.verdict in (Verdict.FENCED, Verdict.FENCING)}
+    answered = [host.name for host in observation.hosts if host.api_answer is ApiAnswer.ANSWERED and host.name not in fenced]
+    form = decision.to_dict()
+    return {
+        "changed": False,
+        "mode": policy.mode.value,
+        **{name: form[name] for name in ("hosts", "alarms", "held", "actions", "settled", "next_sample_in", "taken_at")},
+        "plan": plan,
+        "live_hosts": answered,
+        "open_transactions": open_transactions,
+        "events_seen": {host.name: host.last_event for host in decision.memory.hosts if host.last_event is not None},
+        "report": [entry.text for entry in news] + ["alarm: %s" % text for text in alarms],
+        "summary": _summary(decision),
+        "undone": _undone(decision, policy),
+    }
+
+
+def _summary(decision: Decision) -> list[str]:
+    lines = [host.text for host in decision.hosts]
+    lines += ["alarm: %s" % alarm.text for alarm in decision.alarms]
+    lines += ["held: %s" % held.reason for held in decision.held]
+    running = [vm for vm in decision.memory.vms if vm.power.value == "on"]
+    lines.append("%d VMs known, %d running" % (len(decision.memory.vms), len(running)))
+    return lines
+
+
+def _undone(decision: Decision, policy: Policy) -> list[str]:
+    """What ``mode: act`` has still to do: open fences, VMs not yet started, VMs without a place."""
+    if policy.mode is not Mode.ACT:
+        return []
+    found = []
+    for action in decision.actions:
+        if action.kind == "fence":
+            found.append("%s is to be fenced: %s" % (action.host, "; ".join(action.reasons)))
+            continue
+        found += ["%s is not yet started on %s" % (vm.name, vm.destination) for vm in getattr(action, "vms", ())]
+        for vm in getattr(action, "unplaced", ()):
+            found.append("%s finds no host: %s" % (vm.name, "; ".join("%s: %s" % (refusal.host, refusal.reason) for refusal in vm.reasons)))
+    return found

@@ -1,0 +1,128 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the module ``ha_state`` does for each of its states; every function returns the task's result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import schema
+from .database import Lease, LeaseHeld, StateDatabase
+
+Result = dict[str, Any]
+
+
+def run(params: Mapping[str, Any], check_mode: bool) -> Result:
+    """Carry out *params* (the module's, complete); raises LibrehaError."""
+    return {"present": _present, "query": _query, "leased": _leased, "released": _released, "journaled": _journaled}[params["state"]](
+        params, check_mode
+    )
+
+
+def _present(params: Mapping[str, Any], check_mode: bool) -> Result:
+    url = params["state_url"]
+    if check_mode:
+        before, backup = StateDatabase.examine(url), ""
+    else:
+        with StateDatabase.open(url) as database:
+            opened = database.opened
+        before = None if opened.created else (opened.migrated_from or schema.SCHEMA_VERSION)
+        backup = opened.backup
+    changed = before != schema.SCHEMA_VERSION
+    result: Result = {
+        "changed": changed,
+        "schema_version": schema.SCHEMA_VERSION,
+        "diff": _diff(before, schema.SCHEMA_VERSION, "schema_version"),
+    }
+    if before is not None and changed:
+        result["migrated_from"] = before
+    if backup:
+        result["backup"] = backup
+    return result
+
+
+def _query(params: Mapping[str, Any], check_mode: bool) -> Result:
+    filters = {"limit": 20, **(params["journal"] or {})}
+    with StateDatabase.open(params["state_url"], create=False) as database:
+        found = database.snapshot(
+            journal_limit=filters["limit"],
+            since=filters.get("since"),
+            kinds=filters.get("kinds") or (),
+            subject=filters.get("subject") or "",
+        )
+    wanted = set(params["include"])
+    if "memory" in wanted:
+        wanted.add("memory_version")
+    return {"changed": False, **{name: value for name, value in found.items() if name in wanted}}
+
+
+def _leased(params: Mapping[str, Any], check_mode: bool) -> Result:
+    holder, token, seconds = params["holder"], params["token"], params["lease"]
+    if check_mode:
+        return _would_lease(params)
+    with StateDatabase.open(params["state_url"]) as database:
+        before = database.lease()
+        if token is not None:
+            lease = database.renew_lease(holder, token, seconds)
+        else:
+            lease = database.acquire_lease(holder, seconds, above=params["above"], wait=params["wait"])
+    return {"changed": lease.new, **_granted(lease), "diff": _diff(_who(before), {"holder": holder, "token": lease.token}, "lease")}
+
+
+def _would_lease(params: Mapping[str, Any]) -> Result:
+    """Check mode promises no token: nobody may act under a lease that was not taken."""
+    holder, url = params["holder"], params["state_url"]
+    before: dict[str, Any] = {"holder": "", "token": 0, "alive": False}
+    if StateDatabase.examine(url) is not None:
+        with StateDatabase.open(url, create=False) as database:
+            before = database.lease()
+            if params["token"] is not None:
+                remaining = database.check_lease(params["token"])
+                return {"changed": False, "token": params["token"], "remaining": round(remaining, 3), "lease": before}
+    if before["alive"] and before["holder"] != holder and before["remaining"] > params["wait"]:
+        raise LeaseHeld(
+            "%s holds the lease (token %d) for %.1f s more" % (before["holder"], before["token"], before["remaining"]),
+            remedy="another run is at work: let it end",
+            details={"lease_holder": before["holder"], "lease_remaining": before["remaining"]},
+        )
+    changed = not (before["alive"] and before["holder"] == holder and before["token"] > params["above"])
+    after = {"holder": holder, "token": max(before["token"], params["above"]) + 1} if changed else _who(before)
+    return {"changed": changed, "diff": _diff(_who(before), after, "lease")}
+
+
+def _released(params: Mapping[str, Any], check_mode: bool) -> Result:
+    holder, token = params["holder"], params["token"]
+    with StateDatabase.open(params["state_url"], create=False) as database:
+        before = database.lease()
+        held = before["holder"] == holder and before["token"] == token
+        changed = held if check_mode else database.release_lease(holder, token)
+    after = {"holder": "", "token": before["token"]} if changed else _who(before)
+    return {"changed": changed, "diff": _diff(_who(before), after, "lease")}
+
+
+def _journaled(params: Mapping[str, Any], check_mode: bool) -> Result:
+    entries = [{**entry, "subject": entry["subject"] or "", "data": entry["data"] or {}} for entry in params["entries"]]
+    with StateDatabase.open(params["state_url"], create=False) as database:
+        seq = database.journal(entries, params["token"], params["holder"] or "", write=not check_mode)
+    result = {
+        "changed": bool(entries),
+        "diff": {"before": "", "after": "".join("%s %s: %s\n" % (e["kind"], e["subject"], e["text"]) for e in entries)},
+    }
+    return result if check_mode else {**result, "seq": seq}
+
+
+def _granted(lease: Lease) -> Result:
+    shown = lease.to_dict()
+    return {"token": lease.token, "remaining": shown["remaining"], "deadline": shown["deadline"], "lease": shown}
+
+
+def _who(lease: Mapping[str, Any]) -> dict[str, Any]:
+    return {"holder": lease["holder"], "token": lease["token"]}
+
+
+def _diff(before: Any, after: Any, header: str) -> dict[str, Any]:
+    def shape(value: Any) -> Any:
+        return value if isinstance(value, dict) else {header: value}
+
+    return {"before": shape(before), "after": shape(after), "before_header": header, "after_header": header}

@@ -1,0 +1,201 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The journal: what happened and why, append-only, in the order of ``seq`` without a gap; and which alarms are open.
+
+An alarm is identified by its key and its condition (its text without the numbers that count up). It is journaled when
+it is raised, when its condition changes, every hour while it lasts, and when it is cleared; not at each look.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Union
+
+from ..decide.instant import Instant
+from ..decide.observations import to_dict
+from ..errors import LibrehaError
+from . import schema
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+sa = schema.sa
+ALARM_AGAIN = 3600.0  # seconds after which an alarm that lasts is journaled again
+_COUNT = re.compile(r"(?<![\w.:-])\d+(\.\d+)?(?=\s?(s|ms|min|h|seconds|%)?([\s,;.)]|$))")  # numbers, not names such as esx1 or addresses
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    """One entry to append. ``kind``: verdict, alarm, held, fence, step, lease, person, state, ...; ``subject``: the
+    host, VM id or other thing it is about; ``text``: a sentence for people; ``data``: facts as JSON; never a secret."""
+
+    kind: str
+    text: str
+    subject: str = ""
+    key: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+EntryLike = Union[JournalEntry, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class AlarmChanges:
+    """What :func:`alarms` did, by key; ``journaled`` are the seq numbers of the new entries."""
+
+    raised: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
+    cleared: tuple[str, ...] = ()
+    lasting: tuple[str, ...] = ()  # open as before and not journaled again
+    journaled: tuple[int, ...] = ()
+
+
+def entry_of(value: EntryLike) -> JournalEntry:
+    """A JournalEntry from one or from a dictionary of its fields; raises LibrehaError naming what is wrong."""
+    if not isinstance(value, JournalEntry):
+        known = {item.name for item in dataclasses.fields(JournalEntry)}
+        wrong = sorted(set(value) - known)
+        if wrong or "kind" not in value or "text" not in value:
+            raise LibrehaError("a journal entry has kind, text, subject, key and data; got %s" % ", ".join(sorted(map(str, value))))
+        value = JournalEntry(**value)
+    if not value.kind or not value.text:
+        raise LibrehaError("a journal entry needs a kind and a text")
+    return value
+
+
+def append(connection: Connection, now: Instant, token: int, holder: str, entries: Iterable[EntryLike]) -> list[int]:
+    """Append inside the caller's transaction; returns the seq numbers.
+
+    The caller holds the lock of the lease row, so ``max + 1`` leaves no gap and gives no number twice.
+    """
+    last = int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(schema.JOURNAL.c.seq), 0))).scalar_one())
+    rows = []
+    for seq, entry in enumerate(map(entry_of, entries), start=last + 1):
+        rows.append(
+            {
+                "seq": seq,
+                "token": token,
+                "holder": schema.plain(holder),
+                "kind": schema.plain(entry.kind),
+                "subject": schema.plain(entry.subject),
+                "key": schema.plain(entry.key),
+                "text": schema.plain(entry.text),
+                "data": schema.dump(dict(entry.data or {}), "the data of a journal entry (%s)" % entry.kind),
+                **schema.moment("at", now),
+            }
+        )
+    if rows:
+        connection.execute(sa.insert(schema.JOURNAL), rows)
+    return [row["seq"] for row in rows]
+
+
+def read(
+    connection: Connection, since: int | None = None, kinds: Sequence[str] = (), subject: str = "", limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Entries in order of seq: those after *since*, the first *limit* of them; without *since* the last *limit*."""
+    table = schema.JOURNAL
+    query = sa.select(table)
+    if since is not None:
+        query = query.where(table.c.seq > since)
+    if kinds:
+        query = query.where(table.c.kind.in_(list(kinds)))
+    if subject:
+        query = query.where(table.c.subject == subject)
+    newest_first = since is None and limit is not None
+    query = query.order_by(table.c.seq.desc() if newest_first else table.c.seq)
+    if limit is not None:
+        query = query.limit(limit)
+    found = [_entry(row) for row in connection.execute(query).mappings()]
+    return found[::-1] if newest_first else found
+
+
+def alarms(connection: Connection, now: Instant, token: int, holder: str, present: Iterable[Any]) -> AlarmChanges:
+    """Journal how the open alarms changed; *present* are all that are open now (objects or dictionaries with key, text, subject, data)."""
+    table = schema.ALARMS
+    before = {row["key"]: row for row in connection.execute(sa.select(table)).mappings()}
+    found = {alarm["key"]: alarm for alarm in map(_alarm, present)}
+    entries: list[JournalEntry] = []
+    changes: dict[str, list[str]] = {"raised": [], "changed": [], "repeated": [], "cleared": [], "lasting": []}
+    for key, alarm in found.items():
+        what = _change(before.get(key), alarm, now)
+        changes[what].append(key)
+        if what == "lasting":
+            continue
+        since = schema.instant_of(before[key], "since") if what == "repeated" else now
+        text = "%s%s" % (alarm["text"], " (still)" if what == "repeated" else "")
+        data = {**alarm["data"], "alarm": what, "since": since.to_dict()}
+        entries.append(JournalEntry("alarm", text, subject=alarm["subject"], key=key, data=data))
+        if key in before:
+            connection.execute(sa.delete(table).where(table.c.key == key))
+        row = {
+            "key": key,
+            "subject": alarm["subject"],
+            "text": alarm["text"],
+            "data": schema.dump(alarm["data"], "the data of alarm %s" % key),
+        }
+        connection.execute(sa.insert(table).values(**row, **schema.moment("since", since), **schema.moment("journaled", now)))
+    for key, old in before.items():
+        if key not in found:
+            changes["cleared"].append(key)
+            connection.execute(sa.delete(table).where(table.c.key == key))
+            data = {"alarm": "cleared", "since": schema.instant_of(old, "since").to_dict()}
+            entries.append(JournalEntry("alarm", "cleared: %s" % old["text"], subject=old["subject"], key=key, data=data))
+    journaled = append(connection, now, token, holder, entries)
+    return AlarmChanges(journaled=tuple(journaled), **{what: tuple(keys) for what, keys in changes.items()})
+
+
+def open_alarms(connection: Connection) -> list[dict[str, Any]]:
+    """The alarms that are open now, oldest first."""
+    rows = [
+        {
+            "key": row["key"],
+            "subject": row["subject"],
+            "text": row["text"],
+            "data": schema.load(row["data"], "alarm %s" % row["key"]),
+            "since": schema.instant_of(row, "since").to_dict(),
+        }
+        for row in connection.execute(sa.select(schema.ALARMS)).mappings()
+    ]
+    return sorted(rows, key=lambda row: (row["since"]["wall"], row["key"]))
+
+
+def _change(old: Any, alarm: Mapping[str, Any], now: Instant) -> str:
+    if old is None:
+        return "raised"
+    severity = schema.load(old["data"], "alarm %s" % alarm["key"]).get("severity")
+    if (old["subject"], severity, _condition(old["text"])) != (alarm["subject"], alarm["data"].get("severity"), _condition(alarm["text"])):
+        return "changed"
+    age = now.since(schema.instant_of(old, "journaled"))
+    return "lasting" if age is not None and 0 <= age < ALARM_AGAIN else "repeated"
+
+
+def _condition(text: str) -> str:
+    return _COUNT.sub("#", text)
+
+
+def _alarm(value: Any) -> dict[str, Any]:
+    fields = dict(to_dict(value))
+    if not fields.get("key") or not fields.get("text"):
+        raise LibrehaError("an alarm needs a key and a text; got %s" % fields)
+    extra = {name: item for name, item in fields.items() if name not in ("key", "subject", "text", "data")}
+    return {
+        "key": schema.plain(fields["key"]),
+        "subject": schema.plain(fields.get("subject") or ""),
+        "text": schema.plain(fields["text"]),
+        "data": {**extra, **dict(fields.get("data") or {})},
+    }
+
+
+def _entry(row: Any) -> dict[str, Any]:
+    names = ("seq", "token", "holder", "kind", "subject", "key", "text")
+    found = {name: row[name] for name in names}
+    return {
+        **found,
+        "data": schema.load(row["data"], "journal entry %d" % row["seq"]),
+        "at": schema.instant_of(row, "at").to_dict(),
+        "wall": row["at_wall"],
+    }

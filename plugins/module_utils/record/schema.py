@@ -1,0 +1,219 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The tables of the state database, their version, and the steps from each older version to the next.
+
+A column that a release has shipped is never changed in place: a new version of the schema and a step in
+:data:`MIGRATIONS` do it. The columns of ``ha_schema`` and ``ha_lease`` are the same in every version, because they are
+read before the version is known to be ours (is it newer? does a run hold the lease?).
+
+Moments are three columns: boot id, seconds since that boot, and the wall time for people (``decide/instant.py``).
+Documents (JSON) are text, so that what was written is read back exactly and the same on every database.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..decide.instant import Instant
+from ..errors import LibrehaError
+
+try:
+    import sqlalchemy as sa
+except ImportError:  # reported by opening.open_engine, so that modules can be imported and documented without it
+    sa = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+SCHEMA_VERSION = 1
+PREFIX = "ha_"
+
+
+def _moment(name: str) -> tuple[Any, Any, Any]:
+    return (
+        sa.Column("%s_boot" % name, sa.Text, nullable=False),
+        sa.Column("%s_seconds" % name, sa.Float(53), nullable=False),
+        sa.Column("%s_wall" % name, sa.Text, nullable=False),
+    )
+
+
+if sa is not None:
+    METADATA = sa.MetaData()
+
+    SCHEMA = sa.Table(
+        "ha_schema",
+        METADATA,
+        sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        *_moment("changed"),
+    )
+
+    LEASE = sa.Table(
+        "ha_lease",
+        METADATA,
+        sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+        sa.Column("holder", sa.Text, nullable=True),  # null: free
+        sa.Column("token", sa.BigInteger, nullable=False),  # the highest ever given; only grows
+        sa.Column("seconds", sa.Float(53), nullable=False),  # from the grant to the end
+        sa.Column("renewals", sa.BigInteger, nullable=False),  # grows with every grant and renewal: a sign of life
+        *_moment("granted"),
+    )
+
+    MEMORY = sa.Table(
+        "ha_memory",
+        METADATA,
+        sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+        sa.Column("version", sa.BigInteger, nullable=False),  # grows with every save
+        sa.Column("document", sa.Text, nullable=False),
+        sa.Column("token", sa.BigInteger, nullable=False),
+        *_moment("saved"),
+    )
+
+    HOSTS = sa.Table(
+        "ha_hosts",
+        METADATA,
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("verdict", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("fenced", sa.Boolean, nullable=False),
+        sa.Column("detail", sa.Text, nullable=False),
+        *_moment("updated"),
+    )
+
+    VMS = sa.Table(
+        "ha_vms",
+        METADATA,
+        sa.Column("vm_id", sa.Text, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("path", sa.Text, nullable=False),
+        sa.Column("host", sa.Text, nullable=False, index=True),
+        sa.Column("desired", sa.Text, nullable=False),
+        sa.Column("power", sa.Text, nullable=False),
+        sa.Column("detail", sa.Text, nullable=False),
+        *_moment("updated"),
+    )
+
+    TRANSACTIONS = sa.Table(
+        "ha_transactions",
+        METADATA,
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("vm_id", sa.Text, nullable=False),
+        sa.Column("vm_name", sa.Text, nullable=False),
+        sa.Column("path", sa.Text, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("destination", sa.Text, nullable=False),
+        sa.Column("step", sa.Text, nullable=False),
+        sa.Column("power_on", sa.Boolean, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("token", sa.BigInteger, nullable=False),  # of the run that wrote last
+        sa.Column("reasons", sa.Text, nullable=False),
+        sa.Column("detail", sa.Text, nullable=False),
+        sa.Column("closed", sa.Boolean, nullable=False),
+        sa.Column("outcome", sa.Text, nullable=False),
+        *_moment("opened"),
+        *_moment("updated"),
+    )
+    # The database itself keeps a VM from being failed over by two transactions at once.
+    sa.Index(
+        "ha_transactions_open_vm",
+        TRANSACTIONS.c.vm_id,
+        unique=True,
+        sqlite_where=sa.text("closed = 0"),
+        postgresql_where=sa.text("NOT closed"),
+    )
+
+    JOURNAL = sa.Table(
+        "ha_journal",
+        METADATA,
+        sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),  # without gaps; see journal.append
+        sa.Column("token", sa.BigInteger, nullable=False),
+        sa.Column("holder", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False, index=True),
+        sa.Column("subject", sa.Text, nullable=False, index=True),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("data", sa.Text, nullable=False),
+        *_moment("at"),
+    )
+
+    ALARMS = sa.Table(
+        "ha_alarms",
+        METADATA,
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("data", sa.Text, nullable=False),
+        *_moment("since"),
+        *_moment("journaled"),
+    )
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
+"""Version -> the step that makes the next version of it, inside the transaction that it is given."""
+
+
+def version_of(connection: Connection) -> int | None:
+    """The version of the schema found, or None where there is none. Raises LibrehaError for somebody else's database."""
+    names = sa.inspect(connection).get_table_names()
+    if "ha_schema" not in names:
+        ours = sorted(name for name in names if name.startswith(PREFIX))
+        if ours or (names and connection.dialect.name == "sqlite"):
+            raise LibrehaError(
+                "the database holds tables that are not the state of this collection: %s" % ", ".join(sorted(names)[:8]),
+                remedy="name another file or database in state_url; nothing was changed",
+            )
+        return None
+    version = connection.execute(sa.select(SCHEMA.c.version)).scalar_one_or_none()
+    if version is None:
+        raise LibrehaError(
+            "the table ha_schema is empty: the database is damaged",
+            remedy="put a backup in its place, or move it away and create a new one",
+        )
+    return int(version)
+
+
+def create(connection: Connection, now: Instant) -> None:
+    """Make all tables of the present version, the lease free and its token 0."""
+    METADATA.create_all(connection, checkfirst=False)
+    connection.execute(sa.insert(SCHEMA).values(id=1, version=SCHEMA_VERSION, **moment("changed", now)))
+    connection.execute(sa.insert(LEASE).values(id=1, holder=None, token=0, seconds=0.0, renewals=0, **moment("granted", now)))
+
+
+def migrate(connection: Connection, version: int, now: Instant) -> None:
+    """Bring *version* to the present one, step by step."""
+    for older in range(version, SCHEMA_VERSION):
+        MIGRATIONS[older](connection)
+    connection.execute(sa.update(SCHEMA).values(version=SCHEMA_VERSION, **moment("changed", now)))
+
+
+def moment(name: str, instant: Instant) -> dict[str, Any]:
+    """The three columns of *instant* under *name*."""
+    return {"%s_boot" % name: instant.boot_id, "%s_seconds" % name: instant.seconds, "%s_wall" % name: instant.wall}
+
+
+def instant_of(row: Any, name: str) -> Instant:
+    return Instant(str(row["%s_boot" % name]), float(row["%s_seconds" % name]), str(row["%s_wall" % name]))
+
+
+def dump(value: Any, what: str) -> str:
+    """*value* as a JSON document; raises LibrehaError naming *what* when JSON cannot hold it."""
+    try:
+        return json.dumps(value, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise LibrehaError("%s cannot be written as JSON: %s" % (what, error)) from error
+
+
+def load(document: str, what: str) -> Any:
+    """What :func:`dump` wrote; raises LibrehaError naming *what* when it is damaged."""
+    try:
+        return json.loads(document)
+    except ValueError as error:
+        raise LibrehaError(
+            "%s in the state database is damaged: %s" % (what, error), remedy="put a backup of the state database in its place"
+        ) from error
+
+
+def plain(value: Any) -> str:
+    """*value* as text that every database takes: no NUL, nothing that UTF-8 cannot hold."""
+    return str(value).replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,287 @@
+#!/usr/bin/python
+# -*- coding: utf-8 -*-
+
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ha_decide
+short_description: Decide from a look at the cluster what is wrong and what to do, and record it
+version_added: "0.1.0"
+author:
+  - The libreha contributors (@libreha)
+description:
+  - Takes what C(host_health_info), C(vm_health_info) and C(iscsi_session_info) saw, the policy, and what the state database remembers,
+    and decides which hosts are healthy, dead, isolated or unknown, what to fence, and which VM to start where.
+  - It changes no host. The memory, the verdicts, the alarms and the reasons are recorded in the state database under the lease of the run.
+  - Nothing is planned to start in the look that orders a fence. Only when a later look finds the fence confirmed on every storage server,
+    the VMs of the fenced host are planned elsewhere; so call this module again after each fence until RV(settled) is true.
+options:
+  policy:
+    description:
+      - The policy, C(libreha_policy) with the inventory's hosts and storage servers in it, as the filter
+        P(libreha.vmware.cluster_policy#filter) puts it together. An unknown option or a wrong value is refused with its place.
+    type: dict
+    required: true
+  observation:
+    description:
+      - What was seen in this look.
+    type: dict
+    suboptions:
+      taken_at:
+        description: The C(taken_at) of M(libreha.vmware.host_health_info).
+        type: dict
+        required: true
+      hosts:
+        description: The C(hosts) of M(libreha.vmware.host_health_info).
+        type: list
+        elements: dict
+        default: []
+      isolation:
+        description: The C(isolation) of M(libreha.vmware.host_health_info).
+        type: list
+        elements: dict
+        default: []
+      vms:
+        description: The C(vms) of M(libreha.vmware.vm_health_info).
+        type: list
+        elements: dict
+        default: []
+      vms_read:
+        description: The C(vms_read) of M(libreha.vmware.vm_health_info).
+        type: list
+        elements: str
+        default: []
+      events:
+        description: The C(events) of M(libreha.vmware.vm_health_info).
+        type: list
+        elements: dict
+        default: []
+      storage:
+        description: The C(storage) of M(libreha.vmware.iscsi_session_info), one for each storage server.
+        type: list
+        elements: dict
+        default: []
+  command:
+    description:
+      - What a person asks for, as the playbook C(failover) does. Journaled with the name and the reason.
+    type: dict
+    suboptions:
+      host:
+        description: Decide on actions for this host only; verdicts and alarms cover all hosts as always.
+        type: str
+        required: true
+      confirmed_off:
+        description:
+          - The person's word that the host is switched off and stays off until it is let in again. It takes the place of an answer of a
+            storage server or BMC that cannot be asked; it never overrules one that answers otherwise.
+        type: bool
+        default: false
+      release_brake:
+        description: Let through the hosts that the brake holds now.
+        type: bool
+        default: false
+      by:
+        description: Who says so.
+        type: str
+        default: an operator
+      reason:
+        description: Why; what was seen.
+        type: str
+        default: ""
+  holder:
+    description: The run that holds the lease. Required unless O(validate_only=true) or in check mode.
+    type: str
+  token:
+    description: The token of its lease. Required unless O(validate_only=true) or in check mode. The lease is renewed.
+    type: int
+  validate_only:
+    description: Only check O(policy); nothing is decided, and no database is needed.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - libreha.vmware.state
+attributes:
+  check_mode:
+    description: Decides the same, and records nothing.
+    support: full
+  diff_mode:
+    description: There is nothing to show; the module changes its own records only.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Check the policy
+  libreha.vmware.ha_decide:
+    policy: "{{ libreha_policy | libreha.vmware.cluster_policy(hostvars, groups.libreha_hosts, groups.libreha_storage) }}"
+    validate_only: true
+
+- name: Decide
+  libreha.vmware.ha_decide:
+    policy: "{{ libreha_policy | libreha.vmware.cluster_policy(hostvars, groups.libreha_hosts, groups.libreha_storage) }}"
+    observation:
+      taken_at: "{{ hosts_look.taken_at }}"
+      hosts: "{{ hosts_look.hosts }}"
+      isolation: "{{ hosts_look.isolation }}"
+      vms: "{{ vms_look.vms }}"
+      vms_read: "{{ vms_look.vms_read }}"
+      events: "{{ vms_look.events }}"
+      storage: ["{{ sessions.storage }}"]
+    holder: "{{ holder }}"
+    token: "{{ lease.token }}"
+  register: decision
+"""
+
+RETURN = r"""
+mode:
+  description: The policy's mode, V(observe), V(ask) or V(act). This module acts in none of them.
+  returned: success
+  type: str
+  sample: observe
+hosts:
+  description: The verdict on each host.
+  returned: when something was decided
+  type: list
+  elements: dict
+  contains:
+    host: {description: Name of the host., type: str, sample: esx1}
+    verdict: {description: The verdict of safety.md's table., type: str, sample: dead}
+    row: {description: The table's row, 0 where the fence list told., type: int, sample: 9}
+    confirmed: {description: Whether it lasted long enough to act on., type: bool}
+    text: {description: Verdict and evidence in words., type: str, sample: "esx1 dead since 12:00:15 (api timed out, ping failed, storage failed, 4 samples)"}
+    since: {description: Since when; an instant on the boot-time clock., type: dict}
+    samples: {description: Consecutive fresh samples with this verdict., type: int, sample: 4}
+    api: {description: Evidence of the management API., type: str, sample: failed}
+    ping: {description: Evidence of the management address., type: str, sample: failed}
+    power: {description: Power as the BMC tells it., type: str, sample: "on"}
+    storage: {description: Evidence of each target., type: list, elements: dict}
+    fenceable: {description: Whether a fence of this host means something., type: bool}
+alarms:
+  description: What a person should know, new or old.
+  returned: when something was decided
+  type: list
+  elements: dict
+  contains:
+    key: {description: The same for as long as the same thing is wrong., type: str, sample: "fenced:esx1"}
+    severity: {description: info, warning or critical., type: str, sample: warning}
+    subject: {description: What it is about., type: str, sample: esx1}
+    text: {description: What is wrong and what to do., type: str}
+held:
+  description: What would be done but for a reason.
+  returned: when something was decided
+  type: list
+  elements: dict
+  contains:
+    what: {description: What is held., type: str, sample: fence}
+    subject: {description: The host or VM., type: str, sample: esx1}
+    reason: {description: Why., type: str}
+actions:
+  description: What to do now, in order - fence, failover and restart, each with its reasons.
+  returned: when something was decided
+  type: list
+  elements: dict
+plan:
+  description: The VMs of all failover and restart actions, in order, as M(libreha.vmware.vm_failover) takes them.
+  returned: when something was decided
+  type: list
+  elements: dict
+live_hosts:
+  description: Hosts whose API answered and that are not fenced.
+  returned: when something was decided
+  type: list
+  elements: str
+  sample: [esx2, esx3]
+open_transactions:
+  description: Failover transactions that an earlier run left open.
+  returned: when something was decided
+  type: int
+  sample: 0
+events_seen:
+  description: The highest event key dealt with, for each host; the C(events_after) of the next look.
+  returned: when something was decided
+  type: dict
+  sample: {esx2: 41}
+settled:
+  description: Whether another look would change nothing by itself.
+  returned: when something was decided
+  type: bool
+next_sample_in:
+  description: Seconds to wait before the next look.
+  returned: when something was decided
+  type: float
+  sample: 3.0
+taken_at:
+  description: When it was decided.
+  returned: when something was decided
+  type: dict
+report:
+  description: What is new in this look, in words.
+  returned: when something was decided
+  type: list
+  elements: str
+summary:
+  description: How it stands, in words.
+  returned: when something was decided
+  type: list
+  elements: str
+undone:
+  description: What is still to be done, in words; always empty unless RV(mode) is V(act).
+  returned: when something was decided
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
+from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, fail
+from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_decide import run
+
+
+def argument_spec():
+    return {
+        "policy": {"type": "dict", "required": True},
+        "observation": {
+            "type": "dict",
+            "options": {
+                "taken_at": {"type": "dict", "required": True},
+                "hosts": {"type": "list", "elements": "dict", "default": []},
+                "isolation": {"type": "list", "elements": "dict", "default": []},
+                "vms": {"type": "list", "elements": "dict", "default": []},
+                "vms_read": {"type": "list", "elements": "str", "default": []},
+                "events": {"type": "list", "elements": "dict", "default": []},
+                "storage": {"type": "list", "elements": "dict", "default": []},
+            },
+        },
+        "command": {
+            "type": "dict",
+            "options": {
+                "host": {"type": "str", "required": True},
+                "confirmed_off": {"type": "bool", "default": False},
+                "release_brake": {"type": "bool", "default": False},
+                "by": {"type": "str", "default": "an operator"},
+                "reason": {"type": "str", "default": ""},
+            },
+        },
+        "holder": {"type": "str"},
+        "token": {"type": "int", "no_log": False},
+        "validate_only": {"type": "bool", "default": False},
+        **state_spec(),
+    }
+
+
+def main():
+    module = AnsibleModule(argument_spec=argument_spec(), required_if=[("validate_only", False, ["observation"])], supports_check_mode=True)
+    hide_secrets(module)
+    if not module.check_mode and not module.params["validate_only"] and (not module.params["holder"] or module.params["token"] is None):
+        module.fail_json(msg="holder and token are missing. Remedy: take a lease with ha_state state=leased and pass its holder and token")
+    try:
+        result = run(module.params, module.check_mode)
+    except LibrehaError as error:
+        fail(module, error)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

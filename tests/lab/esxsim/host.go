@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"log"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/simulator/esx"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// host is one standalone ESXi host: its API's objects, its iSCSI session, its locks and its VMs.
+type host struct {
+	config   *Config
+	registry *simulator.Registry
+	root     *simulator.Context
+	service  *simulator.Service
+	started  time.Time
+	log      *executionLog
+	session  *Session
+	locks    *lockTable
+	shutdown chan bool // true: reboot
+
+	system     *simulator.HostSystem
+	compute    *mo.ComputeResource
+	datacenter *simulator.Datacenter
+	vmFolder   *simulator.Folder
+	pool       *simulator.ResourcePool
+	storage    *simulator.HostStorageSystem
+	networks   map[string]types.ManagedObjectReference
+	volumes    []*volume
+	wrappers   []mo.Reference // what answers in place of the simulator's own objects
+	sessions   sessionTable
+	tasks      taskTable
+	sendTarget []types.HostInternetScsiHbaSendTarget
+
+	mu         sync.Mutex
+	registered *registrations
+	vms        map[int]*machine
+	reload     chan struct{} // the shared datastore came back: VMs' files can be read again
+}
+
+func newHost(config *Config) (*host, error) {
+	h := &host{
+		config: config, started: time.Now(), shutdown: make(chan bool, 1), vms: map[int]*machine{},
+		networks: map[string]types.ManagedObjectReference{}, reload: make(chan struct{}, 1),
+	}
+	h.sessions.idle = seconds(config.SessionIdleS)
+	var err error
+	if h.log, err = openExecutionLog(config.ExecutionLog); err != nil {
+		return nil, err
+	}
+	if h.registered, err = loadRegistrations(config.StateDir); err != nil {
+		return nil, err
+	}
+	h.session, err = NewSession(config.ISCSI, milliseconds(config.LoginRetryMS), seconds(config.TimeoutS), h.storageChanged)
+	if err != nil {
+		return nil, err
+	}
+	h.locks = newLockTable(h.session, config.id, config.Name, config.lease(), hostClock)
+
+	content := esx.ServiceContent
+	h.product(&content.About)
+	esx.HostConfigInfo.Product = content.About
+	esx.HostSystem.Summary.Config.Product = &content.About
+	esx.HostSystem.Summary.Config.Name = config.Name
+	model := simulator.NewContext()
+	model, instance := simulator.NewServiceInstance(model, content, esx.RootFolder)
+	h.root, h.registry, h.service = model, model.Map, simulator.New(model, instance)
+	h.registry.Handler = h.handle
+	h.inventory()
+	return h, nil
+}
+
+func (h *host) product(about *types.AboutInfo) {
+	version, build := h.config.Product.Version, h.config.Product.Build
+	about.Name, about.Version, about.Build = "VMware ESXi", version, build
+	about.FullName = "VMware ESXi " + version + " build-" + build
+	about.ApiVersion = version + ".0"
+	about.ApiType, about.ProductLineId, about.OsType = "HostAgent", "embeddedEsx", "vmnix-x86"
+	about.LicenseProductName, about.LicenseProductVersion = "VMware ESX Server", majorVersion(version)
+}
+
+func majorVersion(version string) string {
+	major, _, _ := strings.Cut(version, ".")
+	return major + ".0"
+}
+
+// inventory turns the simulator's one ESX host into this one.
+func (h *host) inventory() {
+	h.system = h.registry.Any("HostSystem").(*simulator.HostSystem)
+	h.compute = h.registry.Any("ComputeResource").(*mo.ComputeResource)
+	h.datacenter = h.registry.Any("Datacenter").(*simulator.Datacenter)
+	h.pool = h.registry.Any("ResourcePool").(*simulator.ResourcePool)
+	h.vmFolder = h.registry.Get(h.datacenter.VmFolder).(*simulator.Folder)
+	h.storage = h.registry.Get(*h.system.ConfigManager.StorageSystem).(*simulator.HostStorageSystem)
+	h.compute.Name = h.config.Name
+	h.describe()
+	h.makeNetworks()
+	h.volumes = append(h.volumes, h.makeVolume(h.config.Datastore, false))
+	if h.config.LocalDatastore != nil {
+		h.volumes = append(h.volumes, h.makeVolume(*h.config.LocalDatastore, true))
+	}
+	h.refreshStorage(false)
+	h.wrappers = []mo.Reference{
+		&hostSystem{HostSystem: h.system, host: h},
+		&storageSystem{HostStorageSystem: h.storage, host: h},
+		&vmFolder{Folder: h.vmFolder, host: h},
+		&searchIndex{SearchIndex: h.registry.SearchIndex(), host: h},
+		&eventManager{EventManager: h.registry.EventManager()},
+	}
+	for _, v := range h.volumes {
+		h.wrappers = append(h.wrappers, &datastoreObject{Datastore: v.object, host: h})
+	}
+	for _, entry := range h.registered.VMs {
+		h.addMachine(entry)
+	}
+}
+
+// boot starts what a host does by itself; the function it returns ends that: VMs that still run are lost, as when the machine dies.
+func (h *host) boot() (halt func()) {
+	log.Printf("%s boots as %s, %d VMs registered", h.config.Name, h.config.ISCSI.Initiator, len(h.vms))
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	for _, task := range []func(context.Context){
+		h.session.Run,
+		func(ctx context.Context) { heartbeat(ctx, h.session, h.config) },
+		h.keepStatistics,
+		h.keepInventory,
+		h.sweepSessions,
+	} {
+		running.Add(1)
+		go func() { defer running.Done(); task(ctx) }()
+	}
+	return func() {
+		var lost sync.WaitGroup
+		for _, m := range h.machines() {
+			lost.Add(1)
+			go func() { defer lost.Done(); m.lose("host_ended") }()
+		}
+		lost.Wait()
+		cancel()
+		running.Wait()
+	}
+}
+
+// storageChanged is told by the session when it comes and goes.
+func (h *host) storageChanged(connected bool) {
+	h.refreshStorage(connected)
+	if connected {
+		h.locksPoke()
+		select {
+		case h.reload <- struct{}{}:
+		default:
+		}
+	}
+	go h.storageEvent(connected)
+	for _, m := range h.machines() {
+		m.storageChanged(connected)
+	}
+}
+
+func (h *host) machines() []*machine {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	machines := make([]*machine, 0, len(h.vms))
+	for _, m := range h.vms {
+		machines = append(machines, m)
+	}
+	return machines
+}
+
+func (h *host) locksPoke() {
+	for _, m := range h.machines() {
+		m.pokeLock()
+	}
+}
+
+// as is a context for changes on behalf of a user; "" is the host itself.
+func (h *host) as(user string) *simulator.Context {
+	ctx := *h.root
+	ctx.Session = &simulator.Session{
+		UserSession: types.UserSession{Key: "host", UserName: user}, Registry: simulator.NewRegistry(), Map: h.registry,
+	}
+	return &ctx
+}
+
+// with runs a change while nobody reads the object.
+func (h *host) with(object mo.Reference, change func()) {
+	ctx := h.as("")
+	h.registry.WithLock(ctx, object, change)
+}

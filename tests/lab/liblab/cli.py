@@ -1,0 +1,208 @@
+"""The command line of tests/lab/lab."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .errors import LabError
+from .faults import HOST_FAULTS, TARGET_FAULTS
+from .plan import Options
+from .state import folder, locked, need
+
+EPILOG = """\
+examples:
+  lab up                             3 hosts, 12 VMs, a BMC for each host
+  lab up --hosts 4 --vms 40 --bmc esx1,esx2
+  lab status --json
+  lab fault esx1 kill                esx1 dies; 'lab heal esx1' boots it again
+  lab referee                        what happened to the VMs; exit status 1 if anything must not have
+  ansible-playbook -i $(lab inventory) libreha.vmware.monitor
+  lab down
+
+State lies in /run/libreha-lab, or in $LIBREHA_LAB_DIR. Exit status: 0 done, 1 failed or not ok, 2 wrong usage, 3 no lab is up."""
+
+
+def parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
+    top = argparse.ArgumentParser(
+        prog="lab",
+        description="A laboratory of real processes: standalone ESXi hosts (esxsim), iSCSI storage (tgtd) and BMCs (Redfish), "
+        "each in its own network namespace of this machine. Needs root.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, **more: Any) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=[shared], **more)
+
+    plain = Options()
+    up = add("up", "build esxsim if needed and bring a lab up", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    up.add_argument("--hosts", type=int, default=plain.hosts, help="number of ESXi hosts")
+    up.add_argument("--vms", type=int, default=plain.vms, help="number of VMs, spread evenly and powered on")
+    bmcs = up.add_mutually_exclusive_group()
+    bmcs.add_argument("--no-bmc", action="store_true", help="no host has a BMC")
+    bmcs.add_argument("--bmc", metavar="HOST,...", help="only these hosts have a BMC (all of them if not given)")
+    up.add_argument(
+        "--lease-seconds", type=float, default=plain.lease_seconds, help="how long a lock on a VM's files lives without renewal"
+    )
+    up.add_argument("--record-interval-ms", type=int, default=plain.record_interval_ms, help="how often each VM writes a record")
+    up.add_argument(
+        "--heartbeat-interval-ms", type=int, default=plain.heartbeat_interval_ms, help="how often each host writes its heartbeat"
+    )
+    up.add_argument("--iscsi-timeout-s", type=float, default=plain.iscsi_timeout_s, help="how long a host waits for an iSCSI answer")
+    up.add_argument("--session-idle-s", type=int, default=plain.session_idle_s, help="how long an idle API session lives")
+    up.add_argument("--host-memory-mib", type=int, default=plain.host_memory_mib, help="memory that each host reports")
+    up.add_argument("--host-cpu-cores", type=int, default=plain.host_cpu_cores, help="cores that each host reports")
+    up.add_argument("--vm-memory-mib", type=int, default=plain.vm_memory_mib, help="memory of each VM")
+    up.add_argument("--vm-cpus", type=int, default=plain.vm_cpus, help="virtual CPUs of each VM")
+    up.add_argument("--esxi-version", default=plain.esxi_version, help="version that the hosts report")
+    up.add_argument("--esxi-build", default=plain.esxi_build, help="build that the hosts report")
+    up.add_argument("--no-question", action="store_true", help="hosts do not ask whether a VM from another host was moved or copied")
+    up.add_argument("--fresh", action="store_true", help="replace a lab that is up")
+    up.add_argument("--keep-failed", action="store_true", help="when it fails, leave everything as it is, for a look ('lab down' removes it)")
+
+    add("status", "show hosts, VMs and the target")
+    kinds = ["hosts:"] + ["  %-12s %s" % item for item in HOST_FAULTS.items()]
+    kinds += ["target:"] + ["  %-12s %s" % item for item in TARGET_FAULTS.items()]
+    fault = add(
+        "fault",
+        "do something bad to a host or to the target",
+        epilog="\n".join(kinds),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    fault.add_argument("subject", metavar="HOST|target", help="whom it happens to")
+    fault.add_argument("kind", choices=[*HOST_FAULTS, *TARGET_FAULTS], metavar="KIND", help="what happens, see below")
+    heal = add("heal", "end all faults of a host or the target; boots a dead host, thaws a frozen one")
+    heal.add_argument("subject", metavar="HOST|target")
+    power = add("power", "press a host's power button, as its BMC does")
+    power.add_argument("subject", metavar="HOST")
+    power.add_argument("action", choices=["on", "off", "cycle"])
+    referee = add("referee", "judge what happened to the VMs, from the LUN and the execution logs")
+    referee.add_argument(
+        "--since",
+        metavar="fault|SECONDS",
+        help="measure downtime from the last fault on, or from this time on CLOCK_BOOTTIME, instead of from the start",
+    )
+    referee.add_argument("--off", metavar="VM,...", default="", help="VMs that are meant to be powered off now")
+    add("inventory", "write the Ansible inventory of what is up and print its path")
+    add("down", "end the lab: its processes, its network, its state folder")
+    return top
+
+
+def _up(args: argparse.Namespace) -> dict[str, Any]:
+    from . import status
+    from .up import up
+
+    bmc: tuple[str, ...] | None = () if args.no_bmc else None
+    if args.bmc is not None:
+        bmc = tuple(name.strip() for name in args.bmc.split(",") if name.strip())
+    options = Options(
+        hosts=args.hosts,
+        vms=args.vms,
+        bmc=bmc,
+        lease_seconds=args.lease_seconds,
+        record_interval_ms=args.record_interval_ms,
+        heartbeat_interval_ms=args.heartbeat_interval_ms,
+        iscsi_timeout_s=args.iscsi_timeout_s,
+        session_idle_s=args.session_idle_s,
+        host_memory_mib=args.host_memory_mib,
+        host_cpu_cores=args.host_cpu_cores,
+        vm_memory_mib=args.vm_memory_mib,
+        vm_cpus=args.vm_cpus,
+        esxi_version=args.esxi_version,
+        esxi_build=args.esxi_build,
+        question=not args.no_question,
+    )
+    with locked():
+        return status.collect(up(options, fresh=args.fresh, keep_failed=args.keep_failed))
+
+
+def _status(args: argparse.Namespace) -> dict[str, Any]:
+    from . import status
+
+    return status.collect(need())
+
+
+def _change(args: argparse.Namespace) -> dict[str, Any]:
+    from . import faults
+
+    with locked():
+        lab = need()
+        if args.command == "fault":
+            done = faults.inject(lab, args.subject, args.kind)
+        elif args.command == "heal":
+            done = faults.heal(lab, args.subject)
+        else:
+            done = faults.power(lab, args.subject, args.action)
+        return {"done": done, "event": lab.events[-1] if lab.events else None}
+
+
+def _referee(args: argparse.Namespace) -> dict[str, Any]:
+    from .referee import judge_lab
+
+    return judge_lab(need(), since=args.since, meant_off={name.strip() for name in args.off.split(",") if name.strip()})
+
+
+def _inventory(args: argparse.Namespace) -> dict[str, Any]:
+    from .inventory import write
+
+    return {"path": str(write(need()))}
+
+
+def _down(args: argparse.Namespace) -> dict[str, Any]:
+    from .up import down
+
+    with locked():
+        return {"done": "the lab is down" if down() else "no lab was up"}
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "up": _up,
+    "status": _status,
+    "fault": _change,
+    "heal": _change,
+    "power": _change,
+    "referee": _referee,
+    "inventory": _inventory,
+    "down": _down,
+}
+
+
+def _text(command: str, result: dict[str, Any]) -> str:
+    if command in ("up", "status"):
+        from . import status
+
+        return status.text(result)
+    if command == "referee":
+        from . import referee
+
+        return referee.text(result)
+    return result.get("path") or result["done"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        if os.geteuid() != 0:
+            raise LabError("The lab needs root, for network namespaces, bridges and tgtd. Run: sudo tests/lab/lab ...")
+        result = COMMANDS[args.command](args)
+    except LabError as error:
+        print("lab: %s" % error, file=sys.stderr)
+        if args.json:
+            print(json.dumps({"ok": False, "error": str(error)}))
+        return 3 if str(error).startswith("No lab is up") else 1
+    except KeyboardInterrupt:
+        print("lab: interrupted; 'lab down' removes what is left in %s" % folder(), file=sys.stderr)
+        return 130
+    try:
+        print(json.dumps(result, indent=1) if args.json else _text(args.command, result))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0 if result.get("ok", True) else 1

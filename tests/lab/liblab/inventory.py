@@ -1,0 +1,69 @@
+"""The inventory of what is up, as a user would write it: hosts, storage server, policy. Written again by every ``lab inventory``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .plan import CONTROL_PORT, GATEWAY_ADDRESS, TARGET_IQN, Host
+from .state import Lab, write_private
+
+
+def _host(lab: Lab, host: Host) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "ansible_host": host.address,
+        "libreha_port": host.port,
+        "libreha_username": host.username,
+        "libreha_password": host.password,
+        "libreha_ca_path": str(lab.ca_file),
+        "libreha_initiator": host.initiator,
+    }
+    bmc = lab.bmc_of(host.name)
+    if bmc:
+        found["libreha_bmc"] = {
+            "driver": "redfish",
+            "address": bmc.url,
+            "username": bmc.username,
+            "password": bmc.password,
+            "system": "/redfish/v1/Systems/%s" % host.uuid,
+            "ca_path": str(lab.ca_file),
+        }
+    return found
+
+
+def _storage(lab: Lab) -> dict[str, Any]:
+    return {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "libreha_storage": {
+            "driver": "tgt",
+            "target": TARGET_IQN,
+            "control_port": CONTROL_PORT,
+            "saved_config": str(lab.saved_config),
+            "fence_list": str(lab.fence_list),
+        },
+    }
+
+
+def _all(lab: Lab) -> dict[str, Any]:
+    return {
+        "libreha_policy": {"mode": "act", "isolation_addresses": [GATEWAY_ADDRESS]},
+        "libreha_state_url": "sqlite:///%s/state.db" % lab.path.resolve(),
+    }
+
+
+def write(lab: Lab) -> Path:
+    """Write the folder and return its path."""
+    path = lab.path / "inventory"
+    (path / "group_vars").mkdir(parents=True, exist_ok=True)
+    hosts = {
+        "libreha_hosts": {"hosts": {host.name: _host(lab, host) for host in lab.hosts}},
+        "libreha_storage": {"hosts": {"san1": _storage(lab)}},
+    }
+    for name, content in (("hosts.yml", hosts), ("group_vars/all.yml", _all(lab))):
+        text = "---\n# Written by 'lab inventory'.\n" + yaml.safe_dump(content, sort_keys=False, default_flow_style=False)
+        write_private(path / name, text)
+    return path

@@ -1,0 +1,155 @@
+"""What a lab consists of: names, addresses and options, all following from a few numbers."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+MANAGEMENT_BRIDGE = "lhm0"
+STORAGE_BRIDGE = "lhs0"
+PREFIX = 24
+MACHINE_MANAGEMENT = "10.213.0.1"
+MACHINE_STORAGE = "10.214.0.254"
+PORTAL_ADDRESS = "10.214.0.1"
+PORTAL_PORT = 3260
+GATEWAY_ADDRESS = "10.213.0.254"  # answers ping whatever happens to the hosts: the isolation address
+STORAGE_NAMESPACE = "lh-storage"
+BMC_NAMESPACE = "lh-bmc"
+GATEWAY_NAMESPACE = "lh-gw"
+
+TARGET_IQN = "iqn.2026-01.lab.libreha:shared"
+NOBODY_IQN = "iqn.2026-01.lab.libreha:nobody"
+CONTROL_PORT = 7
+LUN = 1
+SECTOR = 512
+FIRST_EXTENT_SECTOR = 2048
+EXTENT_SECTORS = 131072  # 64 MiB
+DATASTORE = "shared"
+
+MAX_HOSTS = 50  # addresses .11-.60 for hosts, .201-.250 for BMCs
+MAX_VMS = 500
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``lab up`` was asked for."""
+
+    hosts: int = 3
+    vms: int = 12
+    bmc: tuple[str, ...] | None = None  # names of the hosts that have a BMC; None: all
+    lease_seconds: float = 16
+    record_interval_ms: int = 100
+    heartbeat_interval_ms: int = 1000
+    iscsi_timeout_s: float = 5
+    session_idle_s: int = 1800
+    host_memory_mib: int = 65536
+    host_cpu_cores: int = 16
+    vm_memory_mib: int = 2048
+    vm_cpus: int = 2
+    esxi_version: str = "8.0.3"
+    esxi_build: str = "24022510"
+    question: bool = True
+
+
+@dataclass(frozen=True)
+class Host:
+    """One standalone ESXi host of the lab."""
+
+    name: str
+    index: int
+    address: str
+    storage_address: str
+    username: str
+    password: str = field(repr=False)
+    initiator: str
+    uuid: str
+    port: int = 443
+
+    @property
+    def namespace(self) -> str:
+        return "lh-%s" % self.name
+
+    @property
+    def management_link(self) -> str:
+        """The host's management cable, at the switch's end."""
+        return "lhm-%s" % self.name
+
+    @property
+    def storage_link(self) -> str:
+        return "lhs-%s" % self.name
+
+
+@dataclass(frozen=True)
+class BmcAccount:
+    """How to reach one host's BMC."""
+
+    host: str
+    address: str
+    username: str
+    password: str = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        return "https://%s" % self.address
+
+
+@dataclass(frozen=True)
+class Vm:
+    """One VM; ``extent`` is the part of the LUN that is its disk."""
+
+    name: str
+    extent: int
+    first_host: str
+    uuid: str
+
+    @property
+    def path(self) -> str:
+        return "[%s] %s/%s.vmx" % (DATASTORE, self.name, self.name)
+
+
+def make_hosts(options: Options) -> list[Host]:
+    return [
+        Host(
+            name="esx%d" % (index + 1),
+            index=index,
+            address="10.213.0.%d" % (11 + index),
+            storage_address="10.214.0.%d" % (11 + index),
+            username="root",
+            password=secrets.token_urlsafe(12),
+            initiator="iqn.1998-01.com.vmware:esx%d" % (index + 1),
+            uuid=str(uuid.uuid4()),
+        )
+        for index in range(options.hosts)
+    ]
+
+
+def make_bmcs(options: Options, hosts: list[Host]) -> list[BmcAccount]:
+    return [
+        BmcAccount(host.name, "10.213.0.%d" % (201 + host.index), "admin", secrets.token_urlsafe(12))
+        for host in hosts
+        if options.bmc is None or host.name in options.bmc
+    ]
+
+
+def make_vms(options: Options, hosts: list[Host]) -> list[Vm]:
+    """VMs spread evenly: one after the other over all hosts."""
+    width = max(2, len(str(options.vms)))
+    return [
+        Vm("vm%0*d" % (width, number), number - 1, hosts[(number - 1) % len(hosts)].name, str(uuid.uuid4()))
+        for number in range(1, options.vms + 1)
+    ]
+
+
+def lun_bytes(options: Options) -> int:
+    """Size of the backing file (sparse): all extents and four spare ones."""
+    return (FIRST_EXTENT_SECTOR + (options.vms + 4) * EXTENT_SECTORS) * SECTOR
+
+
+def portal() -> str:
+    return "%s:%d" % (PORTAL_ADDRESS, PORTAL_PORT)
+
+
+def options_from(raw: dict[str, Any]) -> Options:
+    return Options(**{**raw, "bmc": None if raw.get("bmc") is None else tuple(raw["bmc"])})

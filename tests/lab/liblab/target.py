@@ -1,0 +1,98 @@
+"""The storage server: a real tgtd in its own namespace, started and stopped as Debian's tgt.service does it.
+
+The saved configuration is written once, by ``lab up``. From then on it is the storage driver's: a restart loads what it finds.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from .errors import LabError, run
+from .plan import CONTROL_PORT, LUN, NOBODY_IQN, STORAGE_NAMESPACE, TARGET_IQN, lun_bytes, portal
+from .processes import alive, end, kill, spawn, tail
+from .state import Lab
+
+PACKAGES = "Install the Debian packages tgt and libconfig-general-perl."
+
+
+def write_saved_config(lab: Lab) -> None:
+    """targets.conf(5) with one line for each host. Whoever revokes a right removes that host's line."""
+    lines = [
+        "# Saved configuration of the lab's target, loaded whenever tgtd starts (targets.conf(5)).",
+        "default-driver iscsi",
+        "",
+        "<target %s>" % TARGET_IQN,
+        "    backing-store %s" % lab.lun_file,
+        "    # every acknowledged write is in the backing file, not in a cache",
+        "    write-cache off",
+        "    allow-in-use yes",
+        *("    initiator-name %s" % host.initiator for host in lab.hosts),
+        "    # nobody has this name: with no name at all in the list, tgt would admit everybody",
+        "    initiator-name %s" % NOBODY_IQN,
+        "</target>",
+        "",
+    ]
+    lab.saved_config.parent.mkdir(parents=True, exist_ok=True)
+    lab.saved_config.write_text("\n".join(lines), encoding="utf-8")
+
+
+def make_backing_file(lab: Lab) -> None:
+    with open(lab.lun_file, "xb") as lun:
+        lun.write(b"LIBREHALAB1\0")
+        lun.truncate(lun_bytes(lab.options))
+        os.fsync(lun.fileno())
+
+
+def _admin(*arguments: str, what: str) -> str:
+    return run(["tgtadm", "-C", str(CONTROL_PORT), *arguments], what=what, remedy=PACKAGES, timeout=15)
+
+
+def _state(value: str) -> None:
+    _admin("--op", "update", "--mode", "sys", "--name", "State", "-v", value, what="set the target service %s" % value)
+
+
+def start(lab: Lab) -> None:
+    """Start tgtd, load the saved configuration with the service offline, then let initiators in."""
+    log = lab.path / "tgt" / "tgtd.log"
+    before = log.stat().st_size if log.exists() else 0
+    argv = ["tgtd", "-f", "-C", str(CONTROL_PORT), "--iscsi", "portal=%s" % portal()]
+    lab.processes["tgtd"] = spawn(argv, log, namespace=STORAGE_NAMESPACE)
+    lab.save()
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            _state("offline")
+            break
+        except LabError as error:
+            if not alive(lab.processes["tgtd"]) or time.monotonic() > deadline:
+                raise LabError("tgtd did not start: %s\n%s" % (error, tail(log, start=before))) from error
+            time.sleep(0.05)
+    load = ["tgt-admin", "-e", "-c", str(lab.saved_config), "-C", str(CONTROL_PORT)]
+    run(load, what="load %s into tgtd" % lab.saved_config, remedy=PACKAGES)
+    # tgt-admin skips a backing store that it does not find, and says so only on its standard output
+    shown = _admin("--op", "show", "--mode", "target", what="ask tgtd for its targets")
+    if str(lab.lun_file) not in shown or "LUN: %d" % LUN not in shown:
+        raise LabError("tgtd does not export %s as LUN %d after loading %s:\n%s" % (lab.lun_file, LUN, lab.saved_config, shown))
+    _state("ready")
+
+
+def stop(lab: Lab) -> None:
+    """As ``systemctl stop tgt``: offline, sessions ended, daemon ended in order; killed if it does not hear."""
+    process = lab.processes.get("tgtd")
+    if not alive(process):
+        return
+    port = str(CONTROL_PORT)
+    try:
+        _state("offline")
+        run(["tgt-admin", "-C", port, "--offline", "ALL"], what="take the targets offline", timeout=15)
+        run(["tgt-admin", "-C", port, "--update", "ALL", "-c", "/dev/null", "-f"], what="end the targets' sessions", timeout=15)
+        _admin("--op", "delete", "--mode", "system", what="end tgtd")
+    except LabError:
+        pass  # a daemon that does not answer is ended all the same
+    end(process)
+
+
+def crash(lab: Lab) -> None:
+    """The daemon dies at once, with nothing put in order."""
+    kill(lab.processes.get("tgtd"))

@@ -1,0 +1,202 @@
+"""``lab up`` and ``lab down``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from . import api, bmc, build, certificates, datastore, machines, network, target
+from .errors import LabError
+from .plan import MAX_HOSTS, MAX_VMS, Options, make_bmcs, make_hosts, make_vms
+from .processes import alive, kill, read_boot_id
+from .state import Lab, folder, load
+
+COMMANDS = {"ip": "iproute2", "nsenter": "util-linux", "tgtd": "tgt", "tgtadm": "tgt", "tgt-admin": "tgt"}
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def check_machine(options: Options) -> None:
+    """What must hold before anything is changed."""
+    if os.geteuid() != 0:
+        raise LabError("The lab needs root, for network namespaces, bridges and tgtd. Run: sudo tests/lab/lab ...")
+    missing = {command: package for command, package in COMMANDS.items() if shutil.which(command) is None}
+    if missing:
+        raise LabError(
+            "Missing on this machine: %s. Install the Debian packages %s." % (", ".join(missing), " ".join(sorted(set(missing.values()))))
+        )
+    if not 1 <= options.hosts <= MAX_HOSTS:
+        raise LabError("--hosts must be from 1 to %d, not %d." % (MAX_HOSTS, options.hosts))
+    if not 0 <= options.vms <= MAX_VMS:
+        raise LabError("--vms must be from 0 to %d, not %d." % (MAX_VMS, options.vms))
+    names = ["esx%d" % (number + 1) for number in range(options.hosts)]
+    unknown = [name for name in options.bmc or () if name not in names]
+    if unknown:
+        raise LabError("--bmc names hosts that this lab does not have: %s (it has %s)." % (", ".join(unknown), ", ".join(names)))
+
+
+def running(lab: Lab | None) -> bool:
+    """Whether anything of a recorded lab still runs."""
+    return lab is not None and lab.boot_id == read_boot_id() and any(alive(process) for process in lab.processes.values())
+
+
+def lab_runs_in(path: str) -> bool:
+    try:
+        return running(load(Path(path)))
+    except LabError:
+        return False  # its record cannot be read: nobody can use it any more
+
+
+def make_room(path: Path, fresh: bool) -> None:
+    """Refuse beside a living lab, unless it may be replaced; sweep away what a crashed one left. The caller holds the lock."""
+    owner = network.bridge_owner()
+    if owner and owner != str(path) and lab_runs_in(owner):
+        raise LabError(
+            "A lab with the state folder %s is up on this machine. End it first: LIBREHA_LAB_DIR=%s tests/lab/lab down" % (owner, owner)
+        )
+    lab = load(path)
+    if running(lab) and lab is not None and lab.complete and not fresh:
+        raise LabError("A lab is up already in %s. End it with 'lab down', or replace it with 'lab up --fresh'." % path)
+    if lab is not None or owner or any(network.leftovers()):
+        say("removing %s" % ("the lab that is up" if running(lab) and lab is not None and lab.complete else "what an earlier lab left"))
+        down(path)
+    if path.exists() and any(path.iterdir()):
+        raise LabError("%s is not empty and holds no lab. Remove it, or name another folder in LIBREHA_LAB_DIR." % path)
+
+
+def up(options: Options, fresh: bool = False, keep_failed: bool = False) -> Lab:
+    """Bring a lab up. On failure all that was started is taken away again, unless it is to be kept for a look."""
+    check_machine(options)
+    path = folder().absolute()
+    begin = time.monotonic()
+    make_room(path, fresh)
+    if build.outdated():
+        say("building esxsim (the first time takes a minute)")
+        build.build()
+    try:
+        lab = _bring_up(path, options)
+    except BaseException:
+        if not keep_failed:
+            down(path)
+        raise
+    say("up after %.1f s: %d hosts, %d VMs, state in %s" % (time.monotonic() - begin, len(lab.hosts), len(lab.vms), path))
+    return lab
+
+
+def _bring_up(path: Path, options: Options) -> Lab:
+    hosts = make_hosts(options)
+    lab = Lab(path, options, hosts, make_bmcs(options, hosts), make_vms(options, hosts))
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o700)
+    lab.save()
+
+    say("network: bridges lhm0, lhs0; %d namespaces" % (len(hosts) + (3 if lab.bmcs else 2)))
+    network.make_bridges(str(path))
+    network.make_fixed_namespaces([account.address for account in lab.bmcs])
+    say("certificates")
+    _issue_certificates(lab)
+    datastore.write_vms(lab)
+    shared = str(uuid.uuid4())
+    for host in hosts:
+        machines.write_config(lab, host, shared)
+    say("target: tgtd on %s" % target.portal())
+    target.make_backing_file(lab)
+    target.write_saved_config(lab)
+    target.start(lab)
+    if lab.bmcs:
+        say("BMCs: %s" % ", ".join(account.address for account in lab.bmcs))
+        bmc.start(lab)
+    say("hosts: %s" % ", ".join(host.name for host in hosts))
+    begins = {host.name: machines.boot(lab, host) for host in hosts}
+    for host in hosts:
+        machines.wait_ready(lab, host, begins[host.name])
+    say("VMs: registering and powering on %d" % len(lab.vms))
+    with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
+        list(pool.map(lambda host: _start_vms(lab, host.name), hosts))
+    wait_writing(lab)
+    bmc.wait_ready(lab)
+    lab.complete = True
+    lab.save()
+    return lab
+
+
+def _issue_certificates(lab: Lab) -> None:
+    (lab.path / "tls").mkdir()
+    authority = certificates.Authority()
+    authority.write_ca(lab.ca_file)
+    for host in lab.hosts:
+        authority.issue(host.name, host.address, *lab.tls(host.name))
+    for account in lab.bmcs:
+        authority.issue("bmc-%s" % account.host, account.address, *lab.tls("bmc-%s" % account.host))
+
+
+def _start_vms(lab: Lab, name: str) -> None:
+    api.register_and_power_on(lab.host(name), str(lab.ca_file), [vm for vm in lab.vms if vm.first_host == name])
+
+
+def _acknowledging(logs: Iterable[Path]) -> set[str]:
+    """VMs with at least one acknowledged record."""
+    found = set()
+    for log in logs:
+        if log.exists():
+            for line in log.read_text(encoding="ascii", errors="replace").splitlines():
+                fields = line.split()
+                if len(fields) >= 4 and fields[1] == "ack":
+                    found.add(fields[2])
+    return found
+
+
+def wait_writing(lab: Lab, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        silent = {vm.name for vm in lab.vms} - _acknowledging(lab.execution_log(host.name) for host in lab.hosts)
+        if not silent:
+            return
+        if time.monotonic() > deadline:
+            raise LabError(
+                "No record of %s was acknowledged within %g s of power-on. See hosts/*/esxsim.log." % (", ".join(sorted(silent)), seconds)
+            )
+        time.sleep(0.1)
+
+
+def down(path: Path | None = None) -> bool:
+    """End everything the lab started, take its network and folder away; whether there was anything. A half-made lab is no error."""
+    path = (path or folder()).absolute()
+    broken = None
+    try:
+        lab = load(path)
+    except LabError as error:  # unreadable: network and folder can be removed all the same, its processes cannot be known
+        lab, broken = None, error
+    found = lab is not None or network.bridge_owner() == str(path)
+    if lab is not None and lab.boot_id == read_boot_id():
+        # the BMCs first: they start hosts
+        for name in sorted(lab.processes, key=lambda name: (name != "bmc", name == "tgtd", name)):
+            kill(lab.processes[name])
+    owner = network.bridge_owner()
+    if not owner or owner == str(path) or not lab_runs_in(owner):
+        network.remove_all()  # another lab's network is left to it
+    if lab is not None or broken is not None:
+        remove_folder(path)
+    if broken is not None:
+        say("warning: %s" % broken)
+    return found
+
+
+def remove_folder(path: Path) -> None:
+    """Remove the state folder's content; the folder itself too unless it is a mount point or somebody's own."""
+    for entry in path.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    with contextlib.suppress(OSError):
+        path.rmdir()
