@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import clock
 from ..arguments.hosts import HostAccess, read_hosts
+from ..decide.evidence import gather
 from ..decide.failover import Step, Transaction, from_record
 from ..decide.fencing import fence_state
 from ..decide.memory import Memory
@@ -115,7 +116,8 @@ def _missing_fences(sources: set[str], storage: tuple[StorageObservation, ...], 
     observation = Observation(taken_at=clock.now(), storage=storage)
     found = {}
     for source in sorted(sources):
-        state = fence_state(source, observation, memory.host(source), policy)
+        evidence = gather(source, observation, memory, policy, observation.taken_at)
+        state = fence_state(source, observation, memory.host(source), evidence, policy)
         found[source] = "" if state.confirmed and not state.admitted else (state.missing or "it is on no fence list")
     return found
 

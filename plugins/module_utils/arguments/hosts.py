@@ -160,3 +160,15 @@ def _refuse_twice(what: str, values: Iterable[str], remedy: str) -> None:
 
 def _refuse(message: str, remedy: str) -> NoReturn:
     raise LibrehaError(message, remedy=remedy)
+
+
+def read_events_after(given: Mapping[str, Any], accesses: Iterable[HostAccess]) -> dict[str, int]:
+    """``events_after`` as host -> key. A host that is not listed is ignored: it may have left the cluster since."""
+    known = {access.name for access in accesses}
+    keys: dict[str, int] = {}
+    for host, key in given.items():
+        if isinstance(key, bool) or not str(key).strip().isdigit():
+            _refuse("events_after of host %s is %r" % (host, key), "give the key of an event, a whole number from 0 on")
+        if host in known:
+            keys[str(host)] = int(key)
+    return keys

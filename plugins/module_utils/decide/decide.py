@@ -23,7 +23,7 @@ from .evidence import HostEvidence, gather, judge_host
 from .fencing import FenceState, fence_state, storage_servers
 from .instant import Instant
 from .inventory import update_vms
-from .memory import HostRecord, Memory
+from .memory import HostRecord, Memory, VmRecord
 from .observations import Evidence, Observation, Power
 from .policy import Mode, Policy
 from .precondition import unfenceable, unprotected
@@ -68,6 +68,7 @@ def decide(policy: Policy, memory: Memory, observation: Observation, now: Instan
         observation=observation,
         hosts=hosts,
         vms=vms,
+        vms_on=_by_host(vms),
         unprotected={identity: why for identity, why in reasons.items() if why is not None},
         datastores=datastores,
         storage=storage,
@@ -154,6 +155,13 @@ def _remember_host(host: HostState, had: Mapping[str, tuple[str, ...]], read: fr
         fenced=host.fence.on_a_list,
         confirmed_off="" if host.fence.let_in_again else record.confirmed_off,
     )
+
+
+def _by_host(vms: tuple[VmRecord, ...]) -> dict[str, tuple[VmRecord, ...]]:
+    found: dict[str, list[VmRecord]] = {}
+    for vm in vms:
+        found.setdefault(vm.host, []).append(vm)
+    return {host: tuple(mine) for host, mine in found.items()}
 
 
 def _watching_since(memory: Memory, now: Instant, policy: Policy) -> Instant:

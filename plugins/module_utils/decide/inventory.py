@@ -69,7 +69,7 @@ def _first_seen(sightings: Sequence[VmObservation], look: _Look) -> VmRecord | N
         return None
     record = _details(VmRecord(vm.id, vm.name, vm.path, vm.host), vm, look)
     if running:
-        return _running(record, running, look)
+        return replace(_running(record, running, look), on_since=None)
     return replace(record, desired=Desired.STOPPED, power=vm.power)
 
 
@@ -105,7 +105,7 @@ def _running(record: VmRecord, running: Sequence[VmObservation], look: _Look) ->
     if len(running) > 1:
         where = " and ".join(item.host for item in running)
         look.alarm("runs_twice", record, Severity.CRITICAL, "%s runs on %s at once; stop it on all but one" % (record.name, where))
-    stayed = vm.host == record.host and record.power is Power.ON and record.on_since is not None
+    stayed = vm.host == record.host and record.power is Power.ON
     record = _details(record, vm, look)
     return replace(
         record,

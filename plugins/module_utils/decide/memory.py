@@ -90,7 +90,7 @@ class VmRecord:
     files: tuple[FileRecord, ...] = ()
     networks: tuple[str, ...] = ()
     seen_at: Optional[Instant] = None  # on the decider's clock
-    on_since: Optional[Instant] = None  # first look that saw it on at ``host``
+    on_since: Optional[Instant] = None  # the look that saw it come on at ``host``; None: it was on from the first look
     clean_off: bool = False  # a clean power-off event came while it was still listed as on
     restart: bool = False  # down because its host restarted
     registered: str = ""  # another unfenced host that has it registered, not running

@@ -75,7 +75,7 @@ def rooms_for(cluster: Cluster) -> dict[str, Room]:
         if host.seen is None:
             rooms[name] = Room(name, refuses or "it was not looked at")
             continue
-        starting = [vm for vm in cluster.vms if vm.host == name and _just_started(vm, cluster)]
+        starting = [vm for vm in cluster.vms_on.get(name, ()) if _just_started(vm)]
         rooms[name] = room_on(host.seen, refuses, starting)
     return rooms
 
@@ -84,17 +84,16 @@ def wish_for(vm: VmRecord, policy: Policy) -> Wish:
     return Wish(vm, policy.vm(vm.id, vm.name).priority, vm.desired is Desired.STARTED)
 
 
-def _just_started(vm: VmRecord, cluster: Cluster) -> bool:
+def _just_started(vm: VmRecord) -> bool:
     if vm.power is not Power.ON or vm.on_since is None or vm.seen_at is None:
         return False
     age = vm.seen_at.since(vm.on_since)
-    first_look = not cluster.watched.get(vm.host, False)
-    return age is not None and 0 <= age < STARTING and not first_look
+    return age is not None and 0 <= age < STARTING
 
 
 def _source(host: HostState, cluster: Cluster, out: Recovery) -> _Source:
     source = _Source(host)
-    for vm in (item for item in cluster.vms if item.host == host.name):
+    for vm in cluster.vms_on.get(host.name, ()):
         why = cluster.unprotected.get(vm.id)
         if why is not None:
             out.held.append(Held("failover", vm.name, "%s was on %s and is not failed over: %s" % (vm.name, host.name, why.reason)))
@@ -186,7 +185,7 @@ def _restart(host: HostState, cluster: Cluster, out: Recovery) -> None:
     """VMs that are down only because their host restarted start where they were; it needs no fence, nobody else has them."""
     if not host.verdict.works or host.seen is None or host.record.going_down or not host.evidence.fresh:
         return
-    waiting = [vm for vm in cluster.vms if vm.host == host.name and vm.restart and vm.desired is Desired.STARTED]
+    waiting = [vm for vm in cluster.vms_on.get(host.name, ()) if vm.restart and vm.desired is Desired.STARTED]
     waiting = [vm for vm in waiting if host.name in cluster.observation.vms_read]
     planned = []
     names = {store.uuid: store.name for store in host.seen.datastores if store.accessible}

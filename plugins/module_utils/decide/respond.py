@@ -53,6 +53,9 @@ def _begin(host: HostState, cluster: Cluster, brake: Brake, out: Responses) -> N
     if not host.confirmation.confirmed:
         out.held.append(Held("fence", host.name, "%s; waiting for confirmation: %s" % (host.text, host.confirmation.waiting)))
         return
+    if host.record.maintenance and not cluster.protected_on(host.name):  # somebody works on it: no cause for an alarm
+        out.held.append(Held("fence", host.name, "%s; not fenced: it is in maintenance and no protected VM is recorded there" % host.text))
+        return
     reason = _why_not(host, cluster, brake)
     if reason:
         out.held.append(Held("fence", host.name, "%s; not fenced: %s" % (host.text, reason)))
@@ -70,8 +73,6 @@ def _why_not(host: HostState, cluster: Cluster, brake: Brake) -> str:
         return "the observer itself is cut off"
     if brake.stops(host.name):
         return "the brake holds: %s" % brake.text
-    if host.record.maintenance and not protected:
-        return "it is in maintenance and no protected VM is recorded there"
     grace = rebooting(host.record, host.evidence.taken_at, policy)
     if grace is not None:
         return "it reboots in order and is given %.0f s more to come back" % grace

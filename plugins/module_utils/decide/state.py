@@ -65,6 +65,7 @@ class Cluster:
     observation: Observation
     hosts: Mapping[str, HostState]
     vms: tuple[VmRecord, ...]
+    vms_on: Mapping[str, tuple[VmRecord, ...]]  # by the host where they are recorded
     unprotected: Mapping[str, Unprotected]  # VM id -> why
     datastores: Mapping[str, DatastoreRecord]
     storage: tuple[StorageRecord, ...]
@@ -73,7 +74,7 @@ class Cluster:
     watched: Mapping[str, bool]  # host -> its VMs were read in the present unbroken watch
 
     def protected_on(self, host: str) -> list[VmRecord]:
-        return [vm for vm in self.vms if vm.host == host and vm.id not in self.unprotected]
+        return [vm for vm in self.vms_on.get(host, ()) if vm.id not in self.unprotected]
 
 
 def leads_to_fence(verdict: Verdict, policy: Policy) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import Callable
 
 from ..decide.observations import Power
 
@@ -26,7 +27,10 @@ class Bmc:
 
 
 class PowerFence(ABC):
-    """Raises LibrehaError, with the host's name and a remedy, when the BMC cannot be asked."""
+    """Raises LibrehaError, with the host's name and a remedy, when the BMC cannot be asked. ``before_act`` is called
+    directly before each request that changes something."""
+
+    before_act: Callable[[], None] | None = None  # raises LeaseLost when this run may act no more
 
     @abstractmethod
     def power(self) -> Power:

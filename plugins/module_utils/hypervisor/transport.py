@@ -150,7 +150,7 @@ class HostConnection(HTTPSConnection):
         )
 
 
-class HostStub(SoapStubAdapter):  # type: ignore[misc]
+class HostStub(SoapStubAdapter):
     """pyVmomi's SOAP adapter on our connections. It never connects or sends again on its own."""
 
     def __init__(self, connection: Connection) -> None:

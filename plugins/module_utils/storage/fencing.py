@@ -43,6 +43,7 @@ class Outcome:
     changed: bool = False
     confirmed: bool = False
     token: int = 0
+    initiators: list[str] = field(default_factory=list)
     sessions_ended: int = 0
     why_not: dict[str, list[str]] = field(default_factory=dict)
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -53,6 +54,7 @@ class Outcome:
             "changed": self.changed,
             "confirmed": self.confirmed,
             "token": self.token,
+            "initiators": self.initiators,
             "sessions_ended": self.sessions_ended,
             "why_not": ["%s: %s" % (initiator, what) for initiator, missing in self.why_not.items() for what in missing],
             "steps": self.steps,
@@ -97,7 +99,7 @@ class Fencer:
         wanted = tuple(dict.fromkeys(initiators))
         if not wanted:
             raise LibrehaError("no initiator name is given to fence", host=host, remedy="give the host's initiators")
-        outcome = Outcome(token=token)
+        outcome = Outcome(token=token, initiators=list(wanted))
         steps = Steps(outcome, self.now)
         if check_mode:
             self.fence_list.read().require(token, host, "fence")
@@ -112,7 +114,7 @@ class Fencer:
     def reapply(self, *, wait: float, check_mode: bool = False) -> Outcome:
         """Apply the whole fence list. It takes no token: it only repeats what is decided, and never admits anybody."""
         fences = self.fence_list.read()
-        outcome = Outcome(token=fences.highest_token)
+        outcome = Outcome(token=fences.highest_token, initiators=[entry.initiator for entry in fences.entries])
         steps = Steps(outcome, self.now)
         if check_mode:
             return self._foresee([entry.initiator for entry in fences.entries], outcome)

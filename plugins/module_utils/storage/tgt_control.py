@@ -68,7 +68,7 @@ class Answer:
 
 
 class NotServing(LibrehaError):
-    """No daemon answers on the control socket: the target service is down, or hangs."""
+    """There is no daemon at the control socket: the target service is down. One that hangs is another error."""
 
 
 class Control:
@@ -100,7 +100,8 @@ class Control:
     ) -> Answer:
         """Send one request, read its whole answer. *parameters* may hold a secret and is in no error's text.
 
-        Raises NotServing when the daemon cannot be asked. An error code of the daemon is returned, not raised.
+        Raises NotServing when there is no daemon, another LibrehaError when it cannot be asked. An error code of the
+        daemon is returned, not raised.
         """
         payload = parameters.encode() + b"\0" if parameters else b""
         request = _REQUEST.pack(mode, op, lld.encode(), _REQUEST.size + len(payload), tid, sid, 0, cid, 0, 0, 0, 0, 0)
@@ -118,12 +119,12 @@ class Control:
                 remedy="start it (systemctl start tgt), or set control_port if tgtd was started with -C",
             ) from error
         except PermissionError as error:
-            raise NotServing(
+            raise LibrehaError(
                 "tgtd's control socket %s may not be opened (%s)" % (self.path, error.strerror),
                 remedy="run the task as root (become: true)",
             ) from error
         except (OSError, struct.error) as error:
-            raise NotServing(
+            raise LibrehaError(
                 "tgtd did not answer at %s within %.0f s (%s)" % (self.path, self.timeout, error),
                 remedy="see whether tgtd hangs (its log, its disk), and run the task as root (become: true)",
             ) from error

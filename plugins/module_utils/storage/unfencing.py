@@ -117,6 +117,7 @@ def unfence(
                     "it was restarted, give its name to force, with a reason",
                 )
         outcome.changed = bool(entries)
+        outcome.initiators = [entry.initiator for entry in entries]
         if check_mode or not entries:
             return outcome
         for entry in entries:

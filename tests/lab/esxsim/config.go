@@ -107,8 +107,8 @@ func (c *Config) check() error {
 	return nil
 }
 
-func seconds(value float64) time.Duration   { return time.Duration(value * float64(time.Second)) }
-func milliseconds(value int) time.Duration  { return time.Duration(value) * time.Millisecond }
-func (c *Config) lease() time.Duration      { return seconds(c.LeaseSeconds) }
-func (c *Config) memoryBytes() int64        { return c.MemoryMiB << 20 }
+func seconds(value float64) time.Duration    { return time.Duration(value * float64(time.Second)) }
+func milliseconds(value int) time.Duration   { return time.Duration(value) * time.Millisecond }
+func (c *Config) lease() time.Duration       { return seconds(c.LeaseSeconds) }
+func (c *Config) memoryBytes() int64         { return c.MemoryMiB << 20 }
 func (c *Config) recordEvery() time.Duration { return milliseconds(c.RecordIntervalMS) }

@@ -114,7 +114,7 @@ func (h *host) makeVolume(config DatastoreConfig, local bool) *volume {
 	}
 	ds.Capability = types.DatastoreCapability{
 		DirectoryHierarchySupported: true, PerFileThinProvisioningSupported: true, RawDiskMappingsSupported: true,
-		StorageIORMSupported: types.NewBool(false), NativeSnapshotSupported: types.NewBool(false), TopLevelDirectoryCreateSupported: types.NewBool(true),
+		StorageIORMSupported: false, NativeSnapshotSupported: false, TopLevelDirectoryCreateSupported: types.NewBool(true),
 		SeSparseSupported: types.NewBool(true),
 	}
 	v.object = ds
@@ -176,7 +176,9 @@ func (h *host) locate(name string) (*volume, string, types.BaseMethodFault) {
 	return nil, "", &types.InvalidDatastorePath{InvalidDatastore: types.InvalidDatastore{Name: label}, DatastorePath: name}
 }
 
-func (v *volume) file(relative string) string { return filepath.Join(v.Folder, filepath.FromSlash(relative)) }
+func (v *volume) file(relative string) string {
+	return filepath.Join(v.Folder, filepath.FromSlash(relative))
+}
 
 func (v *volume) dsPath(relative string) string { return "[" + v.Name + "] " + relative }
 

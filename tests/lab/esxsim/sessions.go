@@ -102,7 +102,9 @@ func notAuthenticated(object types.ManagedObjectReference) types.BaseMethodFault
 
 // public are the calls that need no session: the service's description, and logging in.
 func public(method *simulator.Method) bool {
-	open := func(ref types.ManagedObjectReference) bool { return ref == vim25.ServiceInstance || ref.Type == "SessionManager" }
+	open := func(ref types.ManagedObjectReference) bool {
+		return ref == vim25.ServiceInstance || ref.Type == "SessionManager"
+	}
 	switch body := method.Body.(type) {
 	case *types.Login, *types.RetrieveServiceContent, *types.CurrentTime:
 		return true

@@ -31,10 +31,10 @@ func (h *host) refreshStorage(connected bool) {
 			}},
 			h.internetScsiHba(connected),
 		},
-		ScsiLun:              []types.BaseScsiLun{localDisk()},
-		ScsiTopology:         &types.HostScsiTopology{},
-		MultipathInfo:        &types.HostMultipathInfo{},
-		PlugStoreTopology:    &types.HostPlugStoreTopology{},
+		ScsiLun:                     []types.BaseScsiLun{localDisk()},
+		ScsiTopology:                &types.HostScsiTopology{},
+		MultipathInfo:               &types.HostMultipathInfo{},
+		PlugStoreTopology:           &types.HostPlugStoreTopology{},
 		SoftwareInternetScsiEnabled: true,
 	}
 	info.ScsiTopology.Adapter = []types.HostScsiTopologyInterface{
@@ -42,7 +42,7 @@ func (h *host) refreshStorage(connected bool) {
 			Key: "key-vim.host.ScsiTopology.Interface-" + localHBA, Adapter: hbaKey("BlockHba", localHBA),
 			Target: []types.HostScsiTopologyTarget{{
 				Key: "key-vim.host.ScsiTopology.Target-" + localHBA + ":0:0", Target: 0,
-				Lun: []types.HostScsiTopologyLun{{Key: "key-vim.host.ScsiTopology.Lun-local", Lun: 0, ScsiLun: localKey}},
+				Lun:       []types.HostScsiTopologyLun{{Key: "key-vim.host.ScsiTopology.Lun-local", Lun: 0, ScsiLun: localKey}},
 				Transport: &types.HostBlockAdapterTargetTransport{},
 			}},
 		},

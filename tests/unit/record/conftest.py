@@ -15,7 +15,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 
 
@@ -59,7 +58,9 @@ def postgres_server():
     if user:
         shutil.chown(folder, user="nobody")
     data = folder + "/data"
-    subprocess.run([programs["initdb"], "-D", data, "-A", "trust", "-U", "libreha", "--no-sync"], check=True, stdout=subprocess.DEVNULL, **user)
+    subprocess.run(
+        [programs["initdb"], "-D", data, "-A", "trust", "-U", "libreha", "--no-sync"], check=True, stdout=subprocess.DEVNULL, **user
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

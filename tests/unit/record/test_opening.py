@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.record import opening, schema
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import LeaseHeld, StateDatabase
@@ -378,7 +377,10 @@ def test_a_server_elsewhere_must_prove_who_it_is():
         asked.update(options)
         raise LibrehaError("enough")
 
-    for url in ("postgresql+psycopg://libreha:hunter2@db.example/state", "postgresql+psycopg://libreha:hunter2@db.example/state?sslmode=require"):
+    for url in (
+        "postgresql+psycopg://libreha:hunter2@db.example/state",
+        "postgresql+psycopg://libreha:hunter2@db.example/state?sslmode=require",
+    ):
         engine = opening.open_engine(*opening.parse(url), busy_seconds=2, create=False)
         sa.event.listen(engine, "do_connect", stop)
         with pytest.raises(LibrehaError, match="enough"):

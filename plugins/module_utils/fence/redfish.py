@@ -1,0 +1,186 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Power fencing through Redfish (DMTF DSP0266), on the sushy library.
+
+Power is proved, not assumed: a BMC answers a reset before the machine has lost its power, and reports a state that it
+read some time ago. So ``off`` counts only when two reads in a row say so.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable
+
+from .. import clock
+from ..decide.instant import Instant
+from ..decide.observations import Power
+from ..errors import LibrehaError
+from .interface import Bmc, PowerFence
+
+try:
+    import sushy
+    from sushy import exceptions as sushy_errors
+
+    SUSHY_MISSING: ImportError | None = None
+except ImportError as error:
+    sushy = None
+    sushy_errors = None
+    SUSHY_MISSING = error
+
+READ_INTERVAL = 0.2  # seconds between the two reads
+POLL_INTERVAL = 0.5  # seconds between looks while power changes
+
+# sushy writes warnings with the BMC's answers to stderr when nobody configures logging; ours are in the errors raised
+logging.getLogger("sushy").addHandler(logging.NullHandler())
+logging.getLogger("sushy").propagate = False
+
+
+class RedfishPower(PowerFence):
+    """One system behind one BMC. Connects at the first question; every request has the BMC's timeout."""
+
+    def __init__(self, bmc: Bmc, *, now: Callable[[], Instant] = clock.now) -> None:
+        self._bmc = bmc
+        self._now = now
+        self._found: Any = None
+
+    def power(self) -> Power:
+        first = self._read()
+        clock.sleep(READ_INTERVAL)
+        return first if first is self._read() else Power.UNKNOWN
+
+    def off(self, timeout: float) -> None:
+        if self.power() is Power.OFF:
+            return
+        self._reset("ForceOff", "switch it off")
+        self._wait_for(Power.OFF, timeout)
+
+    def on(self, timeout: float) -> None:
+        if self.power() is Power.ON:
+            return
+        self._reset("On", "switch it on")
+        self._wait_for(Power.ON, timeout)
+
+    def cycle(self, timeout: float) -> None:
+        until = self._now().seconds + timeout
+        self.off(timeout)
+        self.on(max(1.0, until - self._now().seconds))
+
+    def _read(self) -> Power:
+        system = self._system()
+        state = self._asking("read its power state", lambda: (system.refresh(force=True), system.power_state)[1])
+        return {"On": Power.ON, "Off": Power.OFF}.get(getattr(state, "value", state) or "", Power.UNKNOWN)
+
+    def _reset(self, kind: str, what: str) -> None:
+        system = self._system()
+        allowed = self._asking("ask which resets it knows", system.get_allowed_reset_system_values)
+        wanted = sushy.ResetType(kind)
+        if wanted not in allowed:
+            raise LibrehaError(
+                "the BMC at %s does not offer the reset %s, only %s"
+                % (self._bmc.address, kind, ", ".join(sorted(value.value for value in allowed))),
+                host=self._bmc.name,
+                remedy="update the BMC's firmware, or fence this host by storage alone",
+            )
+        if self.before_act is not None:
+            self.before_act()
+        self._asking(what, lambda: system.reset_system(wanted))
+
+    def _wait_for(self, wanted: Power, timeout: float) -> None:
+        until = self._now().seconds + timeout
+        while True:
+            seen = self.power()
+            if seen is wanted:
+                return
+            if self._now().seconds >= until:
+                raise LibrehaError(
+                    "asked the BMC at %s for power %s, but after %.0f s it says %s"
+                    % (self._bmc.address, wanted.value, timeout, seen.value),
+                    host=self._bmc.name,
+                    remedy="look at the machine and its BMC; it does not count as %s" % wanted.value,
+                    details={"power": seen.value},
+                )
+            clock.sleep(POLL_INTERVAL)
+
+    def _system(self) -> Any:
+        if self._found is None:
+            self._found = self._asking("log in", self._connect)
+        return self._found
+
+    def _connect(self) -> Any:
+        verify: bool | str = self._bmc.validate_certs
+        if verify and self._bmc.ca_path:
+            verify = self._bmc.ca_path
+        root = sushy.Sushy(
+            self._bmc.address,
+            self._bmc.username,
+            self._bmc.password,
+            verify=verify,
+            server_side_retries=1,  # sushy takes 0 for 3; retrying is the caller's business
+            server_side_retries_delay=0.2,
+            read_timeout=self._bmc.timeout,
+            connect_timeout=self._bmc.timeout,
+        )
+        paths = {path.rstrip("/"): path for path in root.get_system_collection().members_identities}
+        wanted = self._bmc.system.rstrip("/")
+        found = [path for short, path in paths.items() if wanted in ("", short, short.rsplit("/", 1)[-1])]
+        if len(found) != 1:
+            raise LibrehaError(
+                "the BMC at %s has %s" % (self._bmc.address, self._choice(wanted, paths)),
+                host=self._bmc.name,
+                remedy="set bmc.system to the path or id of this host's system",
+                details={"systems": sorted(paths)},
+            )
+        return root.get_system(found[0])
+
+    @staticmethod
+    def _choice(wanted: str, paths: dict[str, str]) -> str:
+        known = ", ".join(sorted(paths)) or "none"
+        return "no system %s; it has: %s" % (wanted, known) if wanted else "%d systems, not one: %s" % (len(paths), known)
+
+    def _asking(self, what: str, ask: Callable[[], Any]) -> Any:
+        """Ask the BMC, and turn what goes wrong into an error that tells host, act, answer and remedy; no secret."""
+        if SUSHY_MISSING is not None:
+            raise LibrehaError(
+                "power fencing by Redfish needs the Python library sushy, which cannot be imported: %s" % SUSHY_MISSING,
+                host=self._bmc.name,
+                remedy="install sushy for the Python that runs this module (ansible_python_interpreter)",
+            )
+        try:
+            return ask()
+        except sushy_errors.AccessError as error:
+            raise self._error(what, "it refused the login as %s (HTTP %s)" % (self._bmc.username, error.status_code), _LOGIN) from None
+        except sushy_errors.ConnectionError as error:
+            raise self._unreachable(what, str(error)) from None
+        except sushy_errors.ResourceNotFoundError:
+            raise self._error(what, "it answers, but not as Redfish (HTTP 404)", "check bmc.address and bmc.system") from None
+        except sushy_errors.HTTPError as error:
+            raise self._error(what, "it answered HTTP %s: %s" % (error.status_code, error.detail or "no detail"), _LOOK) from None
+        except sushy_errors.SushyError as error:
+            raise self._error(what, "its answer cannot be used: %s" % error, _LOOK) from None
+        except (ValueError, KeyError, AttributeError, OSError) as error:  # no JSON, or none of Redfish's
+            raise self._error(what, "its answer cannot be used: %s: %s" % (type(error).__name__, error), _LOOK) from None
+
+    def _unreachable(self, what: str, text: str) -> LibrehaError:
+        lower = text.lower()
+        if "certificate" in lower:
+            return self._error(
+                what,
+                "its certificate was not accepted",
+                "set bmc.ca_path to the authority of its certificate, and bmc.address to a name or address that the certificate is for",
+            )
+        if "ssl" in lower:
+            return self._error(what, "TLS did not come about", "check the port in bmc.address")
+        if "timed out" in lower or "timeout" in lower:
+            return self._error(what, "no answer in %.0f s" % self._bmc.timeout, "check the BMC's network and bmc.address")
+        if "refused" in lower:
+            return self._error(what, "it refused the TCP connection", "check the port in bmc.address, and the BMC")
+        if "resolve" in lower or "name or service" in lower or "name resolution" in lower:
+            return self._error(what, "its name cannot be resolved", "correct bmc.address")
+        return self._error(what, "it cannot be reached: %s" % text, "check the BMC's network and bmc.address")
+
+    def _error(self, what: str, answer: str, remedy: str) -> LibrehaError:
+        return LibrehaError("tried to %s at the BMC %s: %s" % (what, self._bmc.address, answer), host=self._bmc.name, remedy=remedy)
+
+
+_LOGIN = "correct bmc.username and bmc.password; the user needs the right to control power"
+_LOOK = "look at the BMC's own log; run this again when it works"

@@ -1,0 +1,164 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the module iscsi_fence does, from its options to its result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Callable
+
+from .. import clock
+from ..arguments.deadline import deadline_spec, read_permit
+from ..arguments.storage import read_storage, storage_spec
+from ..decide.instant import Instant
+from ..errors import LibrehaError
+from .fencing import Fencer, Outcome
+from .unfencing import MARGIN, FreshStart, unfence
+from .verification import look_once
+
+STATES = ("fenced", "unfenced", "reapplied")
+
+
+def argument_spec() -> dict[str, Any]:
+    return {
+        **storage_spec(),
+        **deadline_spec(),
+        "state": {"type": "str", "choices": list(STATES), "default": "fenced"},
+        "host": {"type": "str"},
+        "initiators": {"type": "list", "elements": "str", "default": []},
+        "token": {"type": "int"},
+        "reason": {"type": "str"},
+        "wait": {"type": "float", "default": 10.0},
+        "uptime": {"type": "float"},
+        "uptime_age": {"type": "float"},
+        "uptime_read_at": {"type": "dict"},
+        "margin": {"type": "float", "default": MARGIN},
+        "power_cycled": {"type": "bool", "default": False},
+        "force": {"type": "str"},
+        "running_vms": {"type": "list", "elements": "str", "default": []},
+        "chap_user": {"type": "str"},
+        "chap_secret": {"type": "str", "no_log": True},
+    }
+
+
+REQUIRED_IF = [
+    ("state", "fenced", ("host", "initiators", "token", "reason")),
+    ("state", "unfenced", ("host", "token")),
+]
+
+
+def run(params: Mapping[str, Any], *, check_mode: bool = False, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:
+    """The module's result. Raises LibrehaError."""
+    state, host = params["state"], params["host"]
+    target, fence_list = read_storage(params)
+    fencer = Fencer(target, fence_list, read_permit(params, host=host, now=now), now)
+    initiators = [_name(initiator, host) for initiator in params["initiators"]]
+    before = _rights(fencer)
+    if state == "fenced":
+        outcome = fencer.fence(host, initiators, params["token"], params["reason"], wait=params["wait"], check_mode=check_mode)
+    elif state == "reapplied":
+        outcome = fencer.reapply(wait=params["wait"], check_mode=check_mode)
+    else:
+        outcome = _unfence(fencer, params, initiators, check_mode, now)
+    result = outcome.to_dict()
+    result["diff"] = {"before": before, "after": _foreseen(before, outcome, fencer, initiators, state) if check_mode else _rights(fencer)}
+    if state == "unfenced":
+        result.pop("confirmed")
+    return result
+
+
+_SECRET = re.compile(r"[A-Za-z0-9._/+-]{12,100}")
+
+
+def _unfence(fencer: Fencer, params: Mapping[str, Any], initiators: list[str], check_mode: bool, now: Callable[[], Instant]) -> Outcome:
+    start = FreshStart(
+        uptime=params["uptime"],
+        age=_age(params, now()),
+        power_cycled=params["power_cycled"],
+        force=params["force"] or "",
+        reason=params["reason"] or "",
+    )
+    if params["chap_secret"] and not _SECRET.fullmatch(params["chap_secret"]):
+        raise LibrehaError(
+            "chap_secret is not 12 to 100 letters, digits and ._/+-",
+            host=params["host"],
+            remedy="tgt-admin passes it through a shell: make a new one of these characters",
+        )
+    if params["margin"] < 0:
+        raise LibrehaError("margin is %s" % params["margin"], host=params["host"], remedy="give seconds, such as %d" % MARGIN)
+    return unfence(
+        fencer,
+        params["host"],
+        initiators,
+        params["token"],
+        start,
+        running_vms=params["running_vms"],
+        chap_secret=params["chap_secret"],
+        margin=params["margin"],
+        check_mode=check_mode,
+    )
+
+
+def _age(params: Mapping[str, Any], present: Instant) -> float | None:
+    """Seconds since the uptime was read, None where that is not known."""
+    if params["uptime_age"] is not None:
+        return float(params["uptime_age"])
+    if not params["uptime_read_at"]:
+        return None
+    try:
+        return present.since(Instant.from_dict(params["uptime_read_at"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise LibrehaError(
+            "uptime_read_at is no point in time: %s" % error,
+            host=params["host"],
+            remedy="give taken_at of the host as host_health_info returns it, or uptime_age",
+        ) from error
+
+
+def _name(initiator: str, host: str | None) -> str:
+    """tgtd and targets.conf take the name in a line of text: a space or a comma in it would be another option."""
+    name = initiator.strip()
+    if not name.lower().startswith(("iqn.", "eui.", "naa.")) or any(character in name for character in ' \t\n,#"\\<>'):
+        raise LibrehaError(
+            "%r is no iSCSI initiator name" % initiator,
+            host=host,
+            remedy="give the name of the host's iSCSI adapter, such as iqn.1998-01.com.vmware:esx1",
+        )
+    return name
+
+
+def _rights(fencer: Fencer) -> dict[str, Any]:
+    """Who is admitted where, for the diff; what cannot be read is left out, the acts will say why."""
+    reading = look_once(fencer.target)
+    try:
+        fenced = sorted(entry.initiator for entry in fencer.fence_list.read().entries)
+    except LibrehaError:
+        fenced = []
+    return {
+        "admitted": {access.target: sorted(access.initiators) for access in reading.access},
+        "saved": {access.target: sorted(access.initiators) for access in reading.saved},
+        "fenced": fenced,
+    }
+
+
+def _foreseen(before: dict[str, Any], outcome: Outcome, fencer: Fencer, initiators: list[str], state: str) -> dict[str, Any]:
+    """The diff's second half in check mode."""
+    if not outcome.changed:
+        return before
+    entries = fencer.fence_list.read().entries
+    if state == "unfenced":
+        back = [entry for entry in entries if entry.initiator.casefold() in {name.casefold() for name in outcome.initiators}]
+        after: dict[str, Any] = {"fenced": sorted(set(before["fenced"]) - {entry.initiator for entry in back})}
+        for kind in ("admitted", "saved"):
+            after[kind] = {
+                target: sorted({*names, *(entry.initiator for entry in back if target in entry.targets)})
+                for target, names in before[kind].items()
+            }
+        return after
+    gone = {name.casefold() for name in (*initiators, *(entry.initiator for entry in entries))}
+    kept = {
+        kind: {target: [name for name in names if name.casefold() not in gone] for target, names in before[kind].items()}
+        for kind in ("admitted", "saved")
+    }
+    return {**kept, "fenced": sorted({*before["fenced"], *initiators})}

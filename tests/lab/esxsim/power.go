@@ -1,0 +1,418 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+const (
+	poweredOn  = types.VirtualMachinePowerStatePoweredOn
+	poweredOff = types.VirtualMachinePowerStatePoweredOff
+	suspended  = types.VirtualMachinePowerStateSuspended
+)
+
+// PowerOnVMTask powers the VM on as a standalone host does.
+func (m *machine) PowerOnVMTask(ctx *simulator.Context, _ *types.PowerOnVM_Task) soap.HasFault {
+	return &methods.PowerOnVM_TaskBody{Res: &types.PowerOnVM_TaskResponse{
+		Returnval: m.host.startTask(ctx, m.Self, "powerOn", m.exclusively(m.powerOn)),
+	}}
+}
+
+// PowerOffVMTask switches the VM off hard.
+func (m *machine) PowerOffVMTask(ctx *simulator.Context, _ *types.PowerOffVM_Task) soap.HasFault {
+	m.cancelQuestion()
+	return &methods.PowerOffVM_TaskBody{Res: &types.PowerOffVM_TaskResponse{
+		Returnval: m.host.startTask(ctx, m.Self, "powerOff", m.exclusively(m.powerOff)),
+	}}
+}
+
+// SuspendVMTask suspends the VM: it stops running and says so in its .vmx.
+func (m *machine) SuspendVMTask(ctx *simulator.Context, _ *types.SuspendVM_Task) soap.HasFault {
+	return &methods.SuspendVM_TaskBody{Res: &types.SuspendVM_TaskResponse{
+		Returnval: m.host.startTask(ctx, m.Self, "suspend", m.exclusively(m.suspend)),
+	}}
+}
+
+// ResetVMTask resets the guest; the VM keeps its lock and goes on.
+func (m *machine) ResetVMTask(ctx *simulator.Context, _ *types.ResetVM_Task) soap.HasFault {
+	return &methods.ResetVM_TaskBody{Res: &types.ResetVM_TaskResponse{
+		Returnval: m.host.startTask(ctx, m.Self, "reset", m.exclusively(m.reset)),
+	}}
+}
+
+// ShutdownGuest asks the guest to shut down; it does so at once.
+func (m *machine) ShutdownGuest(ctx *simulator.Context, _ *types.ShutdownGuest) soap.HasFault {
+	body := new(methods.ShutdownGuestBody)
+	if body.Fault_ = m.needsGuest(); body.Fault_ != nil {
+		return body
+	}
+	m.host.startTask(ctx, m.Self, "shutdownGuest", m.exclusively(func(t *taskRun) (types.AnyType, types.BaseMethodFault) {
+		m.host.post(t.user, &types.VmGuestShutdownEvent{VmEvent: m.vmEvent("Guest OS shut down for %s on %s")})
+		t.user = "" // the guest itself switches off
+		return m.powerOff(t)
+	}))
+	body.Res = new(types.ShutdownGuestResponse)
+	return body
+}
+
+// RebootGuest asks the guest to reboot.
+func (m *machine) RebootGuest(ctx *simulator.Context, _ *types.RebootGuest) soap.HasFault {
+	body := new(methods.RebootGuestBody)
+	if body.Fault_ = m.needsGuest(); body.Fault_ != nil {
+		return body
+	}
+	m.host.startTask(ctx, m.Self, "rebootGuest", m.exclusively(m.reset))
+	body.Res = new(types.RebootGuestResponse)
+	return body
+}
+
+func (m *machine) needsGuest() *soap.Fault {
+	m.mu.Lock()
+	power := m.power
+	m.mu.Unlock()
+	if power == poweredOn {
+		return nil
+	}
+	fault := &types.InvalidPowerState{RequestedState: poweredOn, ExistingState: power}
+	return simulator.Fault(faultText(fault), fault)
+}
+
+type work = func(*taskRun) (types.AnyType, types.BaseMethodFault)
+
+// exclusively lets one task at a time change the VM's state; another gets TaskInProgress. A power-on that waits for an answer is
+// over as soon as its question is cancelled, so whoever cancelled it waits for a moment.
+func (m *machine) exclusively(job work) work {
+	return func(t *taskRun) (types.AnyType, types.BaseMethodFault) {
+		for try := 0; ; try++ {
+			m.mu.Lock()
+			busy, asked := m.busy, m.question
+			if busy == nil {
+				m.busy = &t.task.Self
+				m.mu.Unlock()
+				break
+			}
+			m.mu.Unlock()
+			if asked == nil || !asked.cancelled() || try == 100 {
+				return nil, &types.TaskInProgress{Task: *busy}
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		defer func() {
+			m.mu.Lock()
+			m.busy = nil
+			m.mu.Unlock()
+		}()
+		return job(t)
+	}
+}
+
+func (m *machine) powerOn(t *taskRun) (types.AnyType, types.BaseMethodFault) {
+	m.mu.Lock()
+	power, removed := m.power, m.removed
+	m.mu.Unlock()
+	switch {
+	case removed:
+		return nil, &types.ManagedObjectNotFound{Obj: m.Self}
+	case power == poweredOn:
+		return nil, &types.InvalidPowerState{RequestedState: poweredOn, ExistingState: power}
+	case m.host.inMaintenance():
+		return nil, new(types.InvalidState)
+	case !m.volume.accessible():
+		return nil, m.volume.inaccessible()
+	}
+	file, err := readVMX(m.vmxPath())
+	if err != nil {
+		return nil, fileFault(m.dsPath(), err)
+	}
+	if fault := m.enoughMemory(file); fault != nil {
+		return nil, fault
+	}
+	e := &execution{
+		id: newExecutionID(), vm: file.get("displayName"), host: m.host.config.Name, log: m.host.log, every: m.host.config.recordEvery(),
+	}
+	if fault := m.takeLock(file, e); fault != nil {
+		return nil, fault
+	}
+	if fault := m.settleLocation(t, file); fault != nil {
+		m.dropLock()
+		return nil, fault
+	}
+	if e.disk != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		err := e.findEnd(ctx)
+		cancel()
+		if err != nil {
+			m.dropLock()
+			return nil, m.diskFault(err)
+		}
+	}
+	m.mu.Lock()
+	if e.disk != nil && m.lock == nil { // taken in the meantime
+		m.mu.Unlock()
+		return nil, &types.FileLocked{FileFault: types.FileFault{File: m.dsPath()}}
+	}
+	m.host.post(t.user, &types.VmStartingEvent{VmEvent: types.VmEvent{Event: types.Event{
+		Vm: &types.VmEventArgument{EntityEventArgument: types.EntityEventArgument{Name: m.name}, Vm: m.Self},
+	}}})
+	m.exec, m.power, m.since = e, poweredOn, time.Now()
+	e.start()
+	m.mu.Unlock()
+	m.load()
+	m.host.post(t.user, &types.VmPoweredOnEvent{VmEvent: m.vmEvent("%s on %s is powered on")})
+	return nil, nil
+}
+
+// takeLock takes the lease of the VM's extent and keeps it renewed. A VM without an extent has no disk on the LUN, and no lock.
+func (m *machine) takeLock(file *vmxFile, e *execution) types.BaseMethodFault {
+	extent, has, err := extentOf(file)
+	if err != nil {
+		return &types.GenericVmConfigFault{Reason: err.Error()}
+	}
+	if !has || m.volume.local {
+		return nil
+	}
+	e.extent, e.disk = extent, m.host.session
+	ctx, cancel := context.WithTimeout(context.Background(), 2*seconds(m.host.config.TimeoutS))
+	defer cancel()
+	lock, err := m.host.locks.acquire(ctx, extent, e.id)
+	if err != nil {
+		return m.diskFault(err)
+	}
+	keep, unlock := context.WithCancel(context.Background())
+	m.mu.Lock()
+	m.lock, m.unlock = lock, unlock
+	m.mu.Unlock()
+	go keepLock(keep, lock, m.poke, seconds(m.host.config.TimeoutS), func(lapsed bool) {
+		if e.lapsed.Swap(lapsed) != lapsed {
+			log.Printf("%s: lock lapsed: %v", e.vm, lapsed)
+		}
+	}, func() { m.lockTaken(lock) })
+	return nil
+}
+
+func (m *machine) pokeLock() {
+	select {
+	case m.poke <- struct{}{}:
+	default:
+	}
+}
+
+// dropLock ends the renewal and frees the lock, if the storage can be reached; if not, it ages.
+func (m *machine) dropLock() {
+	m.mu.Lock()
+	lock, unlock := m.lock, m.unlock
+	m.lock, m.unlock = nil, nil
+	m.mu.Unlock()
+	if lock == nil {
+		return
+	}
+	unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), seconds(m.host.config.TimeoutS))
+	defer cancel()
+	if err := lock.release(ctx); err != nil {
+		log.Printf("%s: the lock could not be freed, it will age: %s", m.displayName(), err)
+	}
+}
+
+// lockTaken kills the VM: the host has read that another host has its lock.
+func (m *machine) lockTaken(lock *heldLock) {
+	m.cancelQuestion()
+	m.mu.Lock()
+	if m.lock != lock {
+		m.mu.Unlock()
+		return
+	}
+	e, unlock := m.exec, m.unlock
+	m.lock, m.unlock, m.exec = nil, nil, nil
+	m.mu.Unlock()
+	unlock()
+	lock.forget()
+	if e == nil {
+		return // it was only about to be powered on
+	}
+	e.stop("lock_taken", 0)
+	log.Printf("%s: killed, its lock was taken by another host", e.vm)
+	m.mu.Lock()
+	m.power = poweredOff
+	m.mu.Unlock()
+	m.showPower()
+	text := "The lock protecting the files of %s on %s has been lost; the virtual machine was terminated"
+	m.host.post("", &types.VmMessageErrorEvent{VmEvent: m.vmEvent(text), Message: "msg.hbacommon.locklost"})
+	m.host.post("", &types.VmPoweredOffEvent{VmEvent: m.vmEvent("%s on %s is powered off")})
+}
+
+// lose ends the VM as a machine's death does: nothing is put in order.
+func (m *machine) lose(why string) {
+	m.mu.Lock()
+	e, unlock := m.exec, m.unlock
+	m.exec, m.unlock = nil, nil
+	m.mu.Unlock()
+	if unlock != nil {
+		unlock()
+	}
+	if e != nil {
+		e.stop(why, 0)
+	}
+}
+
+// halt stops the VM in order and frees its lock. false: it did not run.
+func (m *machine) halt(why string, then types.VirtualMachinePowerState) bool {
+	m.mu.Lock()
+	e := m.exec
+	m.exec = nil
+	m.mu.Unlock()
+	if e == nil {
+		return false
+	}
+	grace := time.Duration(0)
+	if m.host.session.Connected() {
+		grace = seconds(m.host.config.TimeoutS)
+	}
+	e.stop(why, grace)
+	m.dropLock()
+	m.mu.Lock()
+	m.power = then
+	m.mu.Unlock()
+	return true
+}
+
+func (m *machine) powerOff(t *taskRun) (types.AnyType, types.BaseMethodFault) {
+	m.mu.Lock()
+	power := m.power
+	m.mu.Unlock()
+	if power == suspended && m.volume.accessible() {
+		m.setCheckpoint("")
+		m.mu.Lock()
+		m.power = poweredOff
+		m.mu.Unlock()
+	} else if power != poweredOn || !m.halt("power_off", poweredOff) {
+		return nil, &types.InvalidPowerState{RequestedState: poweredOff, ExistingState: power}
+	}
+	m.showPower()
+	m.host.post(t.user, &types.VmPoweredOffEvent{VmEvent: m.vmEvent("%s on %s is powered off")})
+	return nil, nil
+}
+
+func (m *machine) suspend(t *taskRun) (types.AnyType, types.BaseMethodFault) {
+	m.mu.Lock()
+	power := m.power
+	m.mu.Unlock()
+	if power != poweredOn {
+		return nil, &types.InvalidPowerState{RequestedState: suspended, ExistingState: power}
+	}
+	if !m.volume.accessible() {
+		return nil, m.volume.inaccessible()
+	}
+	m.setCheckpoint("suspended.vmss")
+	if !m.halt("suspend", suspended) {
+		return nil, new(types.InvalidState)
+	}
+	m.showPower()
+	m.host.post(t.user, &types.VmSuspendedEvent{VmEvent: m.vmEvent("%s on %s is suspended")})
+	return nil, nil
+}
+
+func (m *machine) reset(t *taskRun) (types.AnyType, types.BaseMethodFault) {
+	m.mu.Lock()
+	power := m.power
+	if power == poweredOn {
+		m.since = time.Now()
+	}
+	m.mu.Unlock()
+	if power != poweredOn {
+		return nil, &types.InvalidPowerState{RequestedState: poweredOn, ExistingState: power}
+	}
+	m.showPower()
+	m.host.post(t.user, &types.VmResettingEvent{VmEvent: m.vmEvent("%s on %s is reset")})
+	return nil, nil
+}
+
+// setCheckpoint notes in the .vmx that the VM is suspended ("" that it is not).
+func (m *machine) setCheckpoint(state string) {
+	file, err := readVMX(m.vmxPath())
+	if err == nil {
+		file.set("checkpoint.vmState", state)
+		err = file.save()
+	}
+	if err != nil {
+		log.Printf("%s: %s", m.displayName(), err)
+	}
+}
+
+// settleLocation asks the moved-or-copied question if the .vmx was last used elsewhere, and notes this place in it.
+func (m *machine) settleLocation(t *taskRun, file *vmxFile) types.BaseMethodFault {
+	here := locationUUID(m.host.config.id, m.volume.mountPath()+"/"+m.relative)
+	location, known := parseUUID(file.get("uuid.location"))
+	bios, hasBios := parseUUID(file.get("uuid.bios"))
+	if known && hasBios && location != here && location != bios && m.host.config.QuestionOnOtherHost {
+		answer, fault := m.askMoved(t)
+		if fault != nil {
+			return fault
+		}
+		if answer == answerCopied {
+			hasBios = false
+			file.set("vc.uuid", vmwareUUID(uuid.New()))
+		}
+	}
+	if !hasBios {
+		file.set("uuid.bios", vmwareUUID(here))
+	}
+	if file.get("checkpoint.vmState") != "" {
+		file.set("checkpoint.vmState", "")
+	} else if known && hasBios && location == here {
+		return nil
+	}
+	file.set("uuid.location", vmwareUUID(here))
+	if !m.volume.accessible() {
+		return m.volume.inaccessible()
+	}
+	if err := file.save(); err != nil {
+		return fileFault(m.dsPath(), err)
+	}
+	return nil
+}
+
+// enoughMemory refuses a VM whose memory reservation does not fit beside those of the running ones.
+func (m *machine) enoughMemory(file *vmxFile) types.BaseMethodFault {
+	wanted, free := file.number("sched.mem.min", 0), m.host.config.MemoryMiB
+	for _, other := range m.host.machines() {
+		other.mu.Lock()
+		if other.power == poweredOn {
+			free -= other.reserved
+		}
+		other.mu.Unlock()
+	}
+	if wanted > free {
+		return &types.InsufficientMemoryResourcesFault{Unreserved: free << 20, Requested: wanted << 20}
+	}
+	return nil
+}
+
+// diskFault is how a failed lock or read shows in a task.
+func (m *machine) diskFault(err error) types.BaseMethodFault {
+	var locked lockedError
+	switch {
+	case errors.As(err, &locked), errors.Is(err, errMiscompare):
+		log.Printf("%s: %s", m.displayName(), err)
+		return &types.FileLocked{FileFault: types.FileFault{File: m.dsPath()}}
+	case errors.Is(err, errDisconnected), errors.Is(err, errLost), errors.Is(err, context.DeadlineExceeded):
+		return m.volume.inaccessible()
+	}
+	return &types.GenericVmConfigFault{Reason: err.Error()}
+}
+
+func fileFault(path string, err error) types.BaseMethodFault {
+	if errors.Is(err, os.ErrNotExist) {
+		return &types.FileNotFound{FileFault: types.FileFault{File: path}}
+	}
+	return &types.InvalidVmConfig{Property: err.Error()}
+}
