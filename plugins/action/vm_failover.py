@@ -55,8 +55,9 @@ class ActionModule(ActionBase):
         return status
 
     def _status(self, job: str, mode: str, task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        folder = self._remote_expand_user(self.get_shell_option("async_dir", default="~/.ansible_async"))
         return self._execute_module(
-            module_name="ansible.legacy.async_status", module_args={"jid": job, "mode": mode}, task_vars=task_vars, wrap_async=False
+            module_name="ansible.legacy.async_status", module_args={"jid": job, "mode": mode, "_async_dir": folder}, task_vars=task_vars
         )
 
     def _newest(self, follow: dict[str, Any], task_vars: dict[str, Any] | None) -> int:

@@ -66,7 +66,7 @@ def hear(record: HostRecord, seen: HostObservation | None, events: Iterable[Even
             uptime_at=seen.taken_at,
             initiators=seen.initiators or record.initiators,
             maintenance=record.maintenance if seen.maintenance is None else seen.maintenance,
-            last_event=mine[-1].key if mine else (record.last_event or 0),
+            last_event=_last_event(record, mine, restarted),
             going_down=going_down,
             going_down_at=going_down_at,
         ),
@@ -126,6 +126,14 @@ def rebooting(record: HostRecord, at: Instant | None, policy: Policy) -> float |
         return None
     away = at.since(record.going_down_at)
     return None if away is None or away > policy.reboot_grace else policy.reboot_grace - away
+
+
+def _last_event(record: HostRecord, mine: list[Event], restarted: bool) -> int | None:
+    """The key after which the next look asks. A host that restarted may count from 1 again, so that it would tell
+    nothing after the old key: then it is asked for all, as at the first look."""
+    if mine:
+        return mine[-1].key
+    return None if restarted else record.last_event or 0
 
 
 def _restarted(record: HostRecord, seen: HostObservation) -> bool:

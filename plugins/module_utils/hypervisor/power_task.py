@@ -57,6 +57,9 @@ class TaskRunner:
             with self.session.acting(tried):
                 found = self.reader.objects([(task, ("info",)), (vm, VM_STATE)])
             info, state = found[task._moId]["info"], found[vm._moId]
+            if ours and isinstance(info.error, vim.fault.TaskInProgress) and info.error.task is not None:
+                task, ours = info.error.task, False  # some hosts refuse in the task, others in the call
+                continue
             if ours and ended(info, tried, self.session.connection.name):
                 return PowerOnOutcome.DONE, None
             if not ours and info.state in (vim.TaskInfo.State.success, vim.TaskInfo.State.error):

@@ -23,7 +23,7 @@ def question_of(info: Any) -> Question | None:
     messages = list(getattr(info, "message", None) or ())
     text = str(info.text or "")
     message_id = next((str(message.id) for message in messages if message.id), "")
-    if not message_id and text.startswith("msg."):
+    if text.startswith(message_id + ":") or (not message_id and text.startswith("msg.")):
         message_id, _colon, text = text.partition(":")
     if not text.strip():
         text = " ".join(str(message.text) for message in messages if message.text)

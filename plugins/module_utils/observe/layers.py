@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import socket
 import struct
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ except ImportError:
 
 ARP_REQUEST, ARP_REPLY = 1, 2
 ARP_AGAIN_SECONDS = 1.0
+ROUTES = "/proc/thread-self/net/route"  # proc(5): /proc/net is the whole process's
 ETHERNET = 1  # ARPHRD_ETHER
 ETH_P_ARP = 0x0806
 NO_ROUTE = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.EPERM, errno.EACCES, errno.EINVAL, errno.EAFNOSUPPORT)
@@ -64,7 +66,7 @@ def icmp(address: str, family: int, timeout: float) -> Probe:
     if icmplib is None:
         return Probe(Heard.NOT_TRIED, "ICMP not tried: the Python library icmplib is not installed")
     kind = icmplib.ICMPv6Socket if family == socket.AF_INET6 else icmplib.ICMPv4Socket
-    identifier = icmplib.unique_identifier()
+    identifier = secrets.randbelow(1 << 16)
     try:
         with _icmp_socket(kind) as probe:
             for sequence in range(2):
@@ -142,11 +144,11 @@ def source_address(address: str) -> bytes:
 
 def on_link(address: str) -> str | None:
     """The interface on whose segment the address lies, or None: behind a router, or this machine's own."""
-    if not os.path.exists("/proc/net/route") or _own(address):
+    if not os.path.exists(ROUTES) or _own(address):
         return None
     number = struct.unpack("=I", socket.inet_aton(address))[0]
     best: tuple[int, int, str, int] | None = None
-    with open("/proc/net/route", encoding="ascii") as routes:
+    with open(ROUTES, encoding="ascii") as routes:
         for line in list(routes)[1:]:
             fields = line.split()
             network, gateway, metric, mask = int(fields[1], 16), int(fields[2], 16), int(fields[6]), int(fields[7], 16)

@@ -152,7 +152,8 @@ def _result(
     return {
         "changed": False,
         "mode": policy.mode.value,
-        **{name: form[name] for name in ("hosts", "alarms", "held", "actions", "settled", "next_sample_in", "taken_at")},
+        **{name: form[name] for name in ("hosts", "alarms", "held", "actions", "settled", "taken_at")},
+        "next_sample_in": _wait(decision, observation),
         "plan": plan,
         "live_hosts": answered,
         "open_transactions": open_transactions,
@@ -161,6 +162,12 @@ def _result(
         "summary": _summary(decision),
         "undone": _undone(decision, policy),
     }
+
+
+def _wait(decision: Decision, observation: Observation) -> float:
+    """Seconds until the next look is due: samples are counted from look to look, and this one took its time."""
+    took = decision.taken_at.since(observation.taken_at) or 0.0
+    return round(max(0.0, decision.next_sample_in - took), 1)
 
 
 def _summary(decision: Decision) -> list[str]:

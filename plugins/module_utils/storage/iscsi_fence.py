@@ -51,6 +51,7 @@ REQUIRED_IF = [
 def run(params: Mapping[str, Any], *, check_mode: bool = False, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:
     """The module's result. Raises LibrehaError."""
     state, host = params["state"], params["host"]
+    _required(params)
     target, fence_list = read_storage(params)
     fencer = Fencer(target, fence_list, read_permit(params, host=host, now=now), now)
     initiators = [_name(initiator, host) for initiator in params["initiators"]]
@@ -66,6 +67,16 @@ def run(params: Mapping[str, Any], *, check_mode: bool = False, now: Callable[[]
     if state == "unfenced":
         result.pop("confirmed")
     return result
+
+
+def _required(params: Mapping[str, Any]) -> None:
+    """Ansible lets an explicit null, and an empty text, pass as given."""
+    for state, value, options in REQUIRED_IF:
+        for option in options if params[state] == value else ():
+            if params[option] is None or params[option] == "" or params[option] == []:
+                raise LibrehaError("%s is empty, state %s needs it" % (option, value), host=params["host"], remedy="give it")
+    if params["token"] is not None and params["token"] < 0:
+        raise LibrehaError("token is %d" % params["token"], host=params["host"], remedy="give the token of the run's lease")
 
 
 _SECRET = re.compile(r"[A-Za-z0-9._/+-]{12,100}")

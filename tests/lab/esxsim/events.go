@@ -38,8 +38,8 @@ func (m *machine) vmEvent(text string) types.VmEvent {
 // storageEvent records that the path to the LUN came or went.
 func (h *host) storageEvent(connected bool) {
 	device := h.session.Device()
-	if device == nil {
-		return
+	if device == nil || !h.lostBefore.Swap(true) && connected {
+		return // the first login is no recovery
 	}
 	event := &types.EventEx{EventTypeId: "esx.problem.storage.connectivity.lost", Severity: string(types.EventEventSeverityError)}
 	text := "Lost connectivity to storage device %s. Path %s:C0:T0:L%d is down. Affected datastores: \"%s\"."

@@ -5,6 +5,7 @@ import (
 	"log"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -24,6 +25,8 @@ type host struct {
 	session  *Session
 	locks    *lockTable
 	shutdown chan bool // true: reboot
+
+	lostBefore atomic.Bool // the session was there before
 
 	system     *simulator.HostSystem
 	compute    *mo.ComputeResource
@@ -65,8 +68,7 @@ func newHost(config *Config) (*host, error) {
 
 	content := esx.ServiceContent
 	h.product(&content.About)
-	esx.HostConfigInfo.Product = content.About
-	esx.HostSystem.Summary.Config.Product = &content.About
+	esx.HostSystem.Summary.Config.Product = &content.About // config.product later: the simulator knows no release after 8.0.2
 	esx.HostSystem.Summary.Config.Name = config.Name
 	model := simulator.NewContext()
 	model, instance := simulator.NewServiceInstance(model, content, esx.RootFolder)

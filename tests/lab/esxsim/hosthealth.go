@@ -119,7 +119,7 @@ func (h *host) refreshStatistics() {
 	uptime := time.Since(h.started)
 	h.with(h.system, func() {
 		stats := &h.system.Summary.QuickStats
-		stats.Uptime = int32(uptime / time.Second)
+		stats.Uptime = max(1, int32(uptime/time.Second)) // 0 is left out of the answer
 		stats.OverallMemoryUsage = int32(min(memory, h.config.MemoryMiB))
 		stats.OverallCpuUsage = int32(min(cpu, int64(h.config.CPUMHz*h.config.CPUCores)))
 	})

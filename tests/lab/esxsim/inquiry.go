@@ -8,6 +8,7 @@ package main
 import "C"
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -31,7 +32,7 @@ func (d *Device) bytes() int64 { return int64(d.Blocks) * int64(d.BlockBytes) }
 
 // identify asks a LUN who it is, directly after the login.
 func (s *Session) identify(ctx context.Context, iscsi *C.struct_iscsi_context) (*Device, error) {
-	ask := func(operation C.int, evpd, page int, length int) ([]byte, error) {
+	ask := func(operation C.int, evpd, page, length int) ([]byte, error) {
 		for try := 0; ; try++ {
 			command := newCommand(operation, 0, make([]byte, length))
 			command.evpd, command.page = C.int(evpd), C.int(page)
@@ -67,6 +68,13 @@ func (s *Session) identify(ctx context.Context, iscsi *C.struct_iscsi_context) (
 	}
 	if device.BlockBytes != sectorBytes {
 		return nil, fmt.Errorf("LUN %d has blocks of %d bytes; %d are needed", s.lun, device.BlockBytes, sectorBytes)
+	}
+	first, err := ask(C.SHIM_READ, 0, 0, sectorBytes)
+	if err != nil {
+		return nil, fmt.Errorf("reading sector 0 of LUN %d: %w", s.lun, err)
+	}
+	if !bytes.HasPrefix(first, lunMagic) { // never write to a stranger's disk
+		return nil, fmt.Errorf("LUN %d is not a LUN of the lab: sector 0 does not begin with %q", s.lun, lunMagic)
 	}
 	if page, err := ask(C.SHIM_INQUIRY, 1, 0x80, 255); err == nil && len(page) > 4 {
 		device.Serial = text(page[4:min(len(page), 4+int(page[3]))])

@@ -20,6 +20,7 @@ const (
 )
 
 var (
+	lunMagic    = []byte("LIBREHALAB1\x00")
 	leaseMagic  = []byte("LHLOCK1\x00")
 	recordMagic = []byte("LHRECORD")
 	freeSector  = make([]byte, sectorBytes)

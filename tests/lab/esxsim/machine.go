@@ -64,6 +64,9 @@ func (h *host) addMachine(entry registration) *machine {
 	m.Self = types.ManagedObjectReference{Type: "VirtualMachine", Value: strconv.Itoa(entry.ID)}
 	m.Parent = &h.vmFolder.Self
 	m.ResourcePool = &h.pool.Self
+	if h.compute.EnvironmentBrowser != nil {
+		m.EnvironmentBrowser = *h.compute.EnvironmentBrowser
+	}
 	m.describeUnread()
 	h.mu.Lock()
 	h.vms[entry.ID] = m

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log"
-	"os"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/soap"
@@ -113,90 +110,6 @@ func (m *machine) exclusively(job work) work {
 		}()
 		return job(t)
 	}
-}
-
-func (m *machine) powerOn(t *taskRun) (types.AnyType, types.BaseMethodFault) {
-	m.mu.Lock()
-	power, removed := m.power, m.removed
-	m.mu.Unlock()
-	switch {
-	case removed:
-		return nil, &types.ManagedObjectNotFound{Obj: m.Self}
-	case power == poweredOn:
-		return nil, &types.InvalidPowerState{RequestedState: poweredOn, ExistingState: power}
-	case m.host.inMaintenance():
-		return nil, new(types.InvalidState)
-	case !m.volume.accessible():
-		return nil, m.volume.inaccessible()
-	}
-	file, err := readVMX(m.vmxPath())
-	if err != nil {
-		return nil, fileFault(m.dsPath(), err)
-	}
-	if fault := m.enoughMemory(file); fault != nil {
-		return nil, fault
-	}
-	e := &execution{
-		id: newExecutionID(), vm: file.get("displayName"), host: m.host.config.Name, log: m.host.log, every: m.host.config.recordEvery(),
-	}
-	if fault := m.takeLock(file, e); fault != nil {
-		return nil, fault
-	}
-	if fault := m.settleLocation(t, file); fault != nil {
-		m.dropLock()
-		return nil, fault
-	}
-	if e.disk != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		err := e.findEnd(ctx)
-		cancel()
-		if err != nil {
-			m.dropLock()
-			return nil, m.diskFault(err)
-		}
-	}
-	m.mu.Lock()
-	if e.disk != nil && m.lock == nil { // taken in the meantime
-		m.mu.Unlock()
-		return nil, &types.FileLocked{FileFault: types.FileFault{File: m.dsPath()}}
-	}
-	m.host.post(t.user, &types.VmStartingEvent{VmEvent: types.VmEvent{Event: types.Event{
-		Vm: &types.VmEventArgument{EntityEventArgument: types.EntityEventArgument{Name: m.name}, Vm: m.Self},
-	}}})
-	m.exec, m.power, m.since = e, poweredOn, time.Now()
-	e.start()
-	m.mu.Unlock()
-	m.load()
-	m.host.post(t.user, &types.VmPoweredOnEvent{VmEvent: m.vmEvent("%s on %s is powered on")})
-	return nil, nil
-}
-
-// takeLock takes the lease of the VM's extent and keeps it renewed. A VM without an extent has no disk on the LUN, and no lock.
-func (m *machine) takeLock(file *vmxFile, e *execution) types.BaseMethodFault {
-	extent, has, err := extentOf(file)
-	if err != nil {
-		return &types.GenericVmConfigFault{Reason: err.Error()}
-	}
-	if !has || m.volume.local {
-		return nil
-	}
-	e.extent, e.disk = extent, m.host.session
-	ctx, cancel := context.WithTimeout(context.Background(), 2*seconds(m.host.config.TimeoutS))
-	defer cancel()
-	lock, err := m.host.locks.acquire(ctx, extent, e.id)
-	if err != nil {
-		return m.diskFault(err)
-	}
-	keep, unlock := context.WithCancel(context.Background())
-	m.mu.Lock()
-	m.lock, m.unlock = lock, unlock
-	m.mu.Unlock()
-	go keepLock(keep, lock, m.poke, seconds(m.host.config.TimeoutS), func(lapsed bool) {
-		if e.lapsed.Swap(lapsed) != lapsed {
-			log.Printf("%s: lock lapsed: %v", e.vm, lapsed)
-		}
-	}, func() { m.lockTaken(lock) })
-	return nil
 }
 
 func (m *machine) pokeLock() {
@@ -346,73 +259,4 @@ func (m *machine) setCheckpoint(state string) {
 	if err != nil {
 		log.Printf("%s: %s", m.displayName(), err)
 	}
-}
-
-// settleLocation asks the moved-or-copied question if the .vmx was last used elsewhere, and notes this place in it.
-func (m *machine) settleLocation(t *taskRun, file *vmxFile) types.BaseMethodFault {
-	here := locationUUID(m.host.config.id, m.volume.mountPath()+"/"+m.relative)
-	location, known := parseUUID(file.get("uuid.location"))
-	bios, hasBios := parseUUID(file.get("uuid.bios"))
-	if known && hasBios && location != here && location != bios && m.host.config.QuestionOnOtherHost {
-		answer, fault := m.askMoved(t)
-		if fault != nil {
-			return fault
-		}
-		if answer == answerCopied {
-			hasBios = false
-			file.set("vc.uuid", vmwareUUID(uuid.New()))
-		}
-	}
-	if !hasBios {
-		file.set("uuid.bios", vmwareUUID(here))
-	}
-	if file.get("checkpoint.vmState") != "" {
-		file.set("checkpoint.vmState", "")
-	} else if known && hasBios && location == here {
-		return nil
-	}
-	file.set("uuid.location", vmwareUUID(here))
-	if !m.volume.accessible() {
-		return m.volume.inaccessible()
-	}
-	if err := file.save(); err != nil {
-		return fileFault(m.dsPath(), err)
-	}
-	return nil
-}
-
-// enoughMemory refuses a VM whose memory reservation does not fit beside those of the running ones.
-func (m *machine) enoughMemory(file *vmxFile) types.BaseMethodFault {
-	wanted, free := file.number("sched.mem.min", 0), m.host.config.MemoryMiB
-	for _, other := range m.host.machines() {
-		other.mu.Lock()
-		if other.power == poweredOn {
-			free -= other.reserved
-		}
-		other.mu.Unlock()
-	}
-	if wanted > free {
-		return &types.InsufficientMemoryResourcesFault{Unreserved: free << 20, Requested: wanted << 20}
-	}
-	return nil
-}
-
-// diskFault is how a failed lock or read shows in a task.
-func (m *machine) diskFault(err error) types.BaseMethodFault {
-	var locked lockedError
-	switch {
-	case errors.As(err, &locked), errors.Is(err, errMiscompare):
-		log.Printf("%s: %s", m.displayName(), err)
-		return &types.FileLocked{FileFault: types.FileFault{File: m.dsPath()}}
-	case errors.Is(err, errDisconnected), errors.Is(err, errLost), errors.Is(err, context.DeadlineExceeded):
-		return m.volume.inaccessible()
-	}
-	return &types.GenericVmConfigFault{Reason: err.Error()}
-}
-
-func fileFault(path string, err error) types.BaseMethodFault {
-	if errors.Is(err, os.ErrNotExist) {
-		return &types.FileNotFound{FileFault: types.FileFault{File: path}}
-	}
-	return &types.InvalidVmConfig{Property: err.Error()}
 }

@@ -49,17 +49,18 @@ func (h *host) register(user string, req *types.RegisterVM_Task) (types.AnyType,
 	if err != nil {
 		return nil, fileFault(req.Path, err)
 	}
+	h.mu.Lock()
+	for _, known := range h.registered.VMs {
+		if known.Path == volume.dsPath(relative) {
+			h.mu.Unlock()
+			return nil, &types.AlreadyExists{Name: strconv.Itoa(known.ID)} // ESXi names the VM's number
+		}
+	}
 	if req.Name != "" && req.Name != file.get("displayName") {
 		file.set("displayName", req.Name)
 		if err := file.save(); err != nil {
-			return nil, fileFault(req.Path, err)
-		}
-	}
-	h.mu.Lock()
-	for _, m := range h.vms {
-		if m.volume == volume && m.relative == relative {
 			h.mu.Unlock()
-			return nil, &types.AlreadyExists{Name: strconv.Itoa(m.id)} // ESXi names the VM's number
+			return nil, fileFault(req.Path, err)
 		}
 	}
 	entry, err := h.registered.add(volume.dsPath(relative))

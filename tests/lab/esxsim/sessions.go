@@ -20,8 +20,8 @@ type sessionTable struct {
 	used map[string]time.Time
 }
 
-// touch notes a use; false when the session had expired. fresh is true at its first use.
-func (t *sessionTable) touch(key string) (alive, fresh bool) {
+// touch notes a use; false when the session had expired. fresh is true at its first use after the login.
+func (t *sessionTable) touch(key string, login time.Time) (alive, fresh bool) {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -29,7 +29,10 @@ func (t *sessionTable) touch(key string) (alive, fresh bool) {
 		t.used = map[string]time.Time{}
 	}
 	last, known := t.used[key]
-	if known && now.Sub(last) > t.idle {
+	if !known {
+		last = login
+	}
+	if now.Sub(last) > t.idle {
 		delete(t.used, key)
 		return false, false
 	}
@@ -83,7 +86,7 @@ func (h *host) handle(ctx *simulator.Context, method *simulator.Method) (mo.Refe
 		}
 		return nil, nil
 	}
-	alive, fresh := h.sessions.touch(ctx.Session.Key)
+	alive, fresh := h.sessions.touch(ctx.Session.Key, ctx.Session.LoginTime)
 	if !alive {
 		h.endSession(ctx.Session.Key)
 		return nil, notAuthenticated(method.This)

@@ -26,6 +26,15 @@ type taskRun struct {
 	user string
 }
 
+// methodNames are the API methods that the tasks' short names stand for; pyVmomi looks the name up.
+var methodNames = map[string]string{
+	"powerOn": "PowerOnVM_Task", "powerOff": "PowerOffVM_Task", "suspend": "SuspendVM_Task", "reset": "ResetVM_Task",
+	"shutdownGuest": "ShutdownGuest", "rebootGuest": "RebootGuest", "registerVm": "RegisterVM_Task",
+	"enterMaintenanceMode": "EnterMaintenanceMode_Task", "exitMaintenanceMode": "ExitMaintenanceMode_Task",
+	"shutdown": "ShutdownHost_Task", "reboot": "RebootHost_Task",
+	"searchDatastore": "SearchDatastore_Task", "searchDatastoreSubFolders": "SearchDatastoreSubFolders_Task",
+}
+
 // startTask starts a task on behalf of the caller and returns its reference.
 func (h *host) startTask(
 	ctx *simulator.Context, entity types.ManagedObjectReference, name string, work func(*taskRun) (types.AnyType, types.BaseMethodFault),
@@ -40,7 +49,7 @@ func (h *host) startTask(
 	descriptor := entity.Type + "." + name
 	task.Self = types.ManagedObjectReference{Type: "Task", Value: fmt.Sprintf("haTask-%s-vim.%s-%d", entity.Value, descriptor, number)}
 	task.Info = types.TaskInfo{
-		Key: task.Self.Value, Task: task.Self, Name: "vim." + descriptor, DescriptionId: descriptor, Entity: &entity, EntityName: entity.Value,
+		Key: task.Self.Value, Task: task.Self, Name: methodNames[name], DescriptionId: descriptor, Entity: &entity, EntityName: entity.Value,
 		State: types.TaskInfoStateRunning, Cancelable: true, Reason: &types.TaskReasonUser{UserName: user},
 		QueueTime: now, StartTime: &now, EventChainId: int32(number),
 	}

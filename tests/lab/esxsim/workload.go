@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -208,5 +207,3 @@ func heartbeat(ctx context.Context, session *Session, config *Config) {
 		}
 	}
 }
-
-func isLibrehaLun(sector []byte) bool { return bytes.HasPrefix(sector, []byte("LIBREHALAB1\x00")) }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -34,6 +35,9 @@ def session(host: Host, ca_file: str, timeout: float = TIMEOUT) -> Iterator[Any]
     """A logged-in session with a verified certificate. Raises LabError naming the host."""
     context = ssl.create_default_context(cafile=ca_file)
     try:
+        # pyVmomi tries a dead host several times over; one try is enough to know
+        with socket.create_connection((host.address, host.port), timeout=timeout) as line:
+            context.wrap_socket(line, server_hostname=host.address).close()
         instance = SmartConnect(
             host=host.address, port=host.port, user=host.username, pwd=host.password, sslContext=context, httpConnectionTimeout=timeout
         )

@@ -66,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--esxi-build", default=plain.esxi_build, help="build that the hosts report")
     up.add_argument("--no-question", action="store_true", help="hosts do not ask whether a VM from another host was moved or copied")
     up.add_argument("--fresh", action="store_true", help="replace a lab that is up")
-    up.add_argument("--keep-failed", action="store_true", help="when it fails, leave everything as it is, for a look ('lab down' removes it)")
+    up.add_argument(
+        "--keep-failed", action="store_true", help="when it fails, leave everything as it is, for a look ('lab down' removes it)"
+    )
 
     add("status", "show hosts, VMs and the target")
     kinds = ["hosts:"] + ["  %-12s %s" % item for item in HOST_FAULTS.items()]
@@ -192,7 +194,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if os.geteuid() != 0:
             raise LabError("The lab needs root, for network namespaces, bridges and tgtd. Run: sudo tests/lab/lab ...")
-        result = COMMANDS[args.command](args)
+        try:
+            result = COMMANDS[args.command](args)
+        except ImportError as error:
+            raise LabError("%s. The lab runs in the project's virtualenv (.venv beside galaxy.yml): make setup" % error) from error
     except LabError as error:
         print("lab: %s" % error, file=sys.stderr)
         if args.json:

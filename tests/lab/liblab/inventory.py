@@ -50,7 +50,12 @@ def _storage(lab: Lab) -> dict[str, Any]:
 
 def _all(lab: Lab) -> dict[str, Any]:
     return {
-        "libreha_policy": {"mode": "act", "isolation_addresses": [GATEWAY_ADDRESS]},
+        "libreha_policy": {
+            "mode": "act",
+            "isolation_addresses": [GATEWAY_ADDRESS],
+            # The lab's hosts log in again within a second or two of a restart of the target; ESXi may take minutes.
+            "storage_grace": 20,
+        },
         "libreha_state_url": "sqlite:///%s/state.db" % lab.path.resolve(),
     }
 

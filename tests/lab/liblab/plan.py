@@ -20,7 +20,7 @@ BMC_NAMESPACE = "lh-bmc"
 GATEWAY_NAMESPACE = "lh-gw"
 
 TARGET_IQN = "iqn.2026-01.lab.libreha:shared"
-NOBODY_IQN = "iqn.2026-01.lab.libreha:nobody"
+NOBODY_ADDRESS = "255.255.255.255"  # no TCP peer can have it
 CONTROL_PORT = 7
 LUN = 1
 SECTOR = 512

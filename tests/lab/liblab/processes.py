@@ -29,14 +29,18 @@ def _stat(pid: int) -> list[str]:
 
 
 def state_of(process: Process | None) -> str | None:
-    """The state letter of exactly this process (R, S, D, T, ...); None when it has ended (a zombie has)."""
+    """The state letter of exactly this process (R, S, D, T, ...); None when it has ended.
+
+    A zombie has ended, but only once its other threads have: until then they hold its files, locks and sockets.
+    """
     if process is None:
         return None
     try:
         fields = _stat(process.pid)
     except (FileNotFoundError, ProcessLookupError):
         return None
-    if int(fields[19]) != process.start_ticks or fields[0] in "ZXx":
+    threads = int(fields[17])
+    if int(fields[19]) != process.start_ticks or (fields[0] in "ZXx" and threads <= 1):
         return None
     return fields[0]
 
@@ -124,7 +128,7 @@ def kill(process: Process | None) -> None:
         raise LabError("Process %d did not end within 10 s of SIGKILL: it waits for a device. See /proc/%d/stack." % ((process.pid,) * 2))
 
 
-def tail(log: Path, lines: int = 15, start: int = 0) -> str:
+def tail(log: Path, lines: int = 25, start: int = 0) -> str:
     """The last lines of a log from byte ``start`` on, for error messages."""
     try:
         with open(log, "rb") as source:

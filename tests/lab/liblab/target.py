@@ -9,7 +9,7 @@ import os
 import time
 
 from .errors import LabError, run
-from .plan import CONTROL_PORT, LUN, NOBODY_IQN, STORAGE_NAMESPACE, TARGET_IQN, lun_bytes, portal
+from .plan import CONTROL_PORT, LUN, NOBODY_ADDRESS, STORAGE_NAMESPACE, TARGET_IQN, lun_bytes, portal
 from .processes import alive, end, kill, spawn, tail
 from .state import Lab
 
@@ -27,9 +27,9 @@ def write_saved_config(lab: Lab) -> None:
         "    # every acknowledged write is in the backing file, not in a cache",
         "    write-cache off",
         "    allow-in-use yes",
+        "    # admits nobody: without an initiator-address line tgt-admin admits ALL, whatever names follow",
+        "    initiator-address %s" % NOBODY_ADDRESS,
         *("    initiator-name %s" % host.initiator for host in lab.hosts),
-        "    # nobody has this name: with no name at all in the list, tgt would admit everybody",
-        "    initiator-name %s" % NOBODY_IQN,
         "</target>",
         "",
     ]

@@ -151,7 +151,9 @@ class World:
             hosts=tuple(self._see(host) for host in self.hosts.values() if host.looked_at),
             vms=tuple(self._see_vm(vm) for vm in self.vms.values() if vm.host in {host.name for host in read}),
             vms_read=tuple(host.name for host in read),
-            events=tuple(event for event in self.events if event.host in {host.name for host in read}),
+            events=tuple(
+                event for event in self.events if event.host in {host.name for host in read} and event.key > self._seen(event.host)
+            ),
             storage=tuple(self._see_storage(name) for name in self.servers),
             isolation=tuple(seen.IsolationProbe(address, answers) for address, answers in self.isolation.items()),
         )
@@ -263,6 +265,10 @@ class World:
                 for host, confirmed in self.fenced.items()
             ),
         )
+
+    def _seen(self, host: str) -> int:
+        """As the playbook does, only events after the last one that was dealt with are asked for."""
+        return self.memory.host(host).last_event or 0
 
     # reading the last decision
 

@@ -233,3 +233,18 @@ def test_the_record_holds_what_a_failover_needs() -> None:
     record = world.record("vm1")
     assert (record.memory, record.cpu, record.path, record.networks) == (2048, 2, "[shared] vm1/vm1.vmx", ("VM Network",))
     assert [item.datastore_uuid for item in record.files] == ["ds-shared"]
+
+
+def test_a_host_that_counts_its_events_anew_after_a_restart_is_still_heard() -> None:
+    world = three_hosts()
+    for _number in range(20):
+        world.event("esx1", "other")
+    world.step(3)
+    world.events.clear()
+    world.reboot("esx1")
+    world.step(3)
+    world.vms["vm1"].power = Power.ON
+    world.run(6)
+    off(world, "vm1")
+    world.step(3)
+    assert world.record("vm1").desired is Desired.STOPPED

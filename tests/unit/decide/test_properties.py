@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from decide_world import ApiAnswer, Evidence, Host, Power, Vm, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+EXAMPLES = 40 * int(os.environ.get("LIBREHA_REPEAT", "1"))  # make prove sets more
 HOSTS = ("esx1", "esx2", "esx3", "esx4", "esx5")
 FAULTS = ("kill", "power_off", "partition", "cut_storage", "heal", "reboot", "hang_agent", "login_refused", "maintenance", "blind")
 GLOBAL = ("target_restart", "target_down", "target_up", "target_unreachable", "new_run", "new_boot", "lose_memory", "old_memory", "anybody")
@@ -119,7 +122,7 @@ def _readable(world: World) -> set[str]:
     }
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(policies, st.lists(events, max_size=25), st.booleans())
 def test_no_schedule_of_faults_breaks_a_guarantee(policy: dict, schedule: list, obey: bool) -> None:  # type: ignore[type-arg]
     world = cluster(policy)
@@ -144,7 +147,7 @@ def test_no_schedule_of_faults_breaks_a_guarantee(policy: dict, schedule: list, 
         apply(world, what, arg, memories)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from((0.2, 0.5, 0.7)),
     st.lists(st.tuples(st.sampled_from(("kill", "cut_storage", "heal", "wait")), st.sampled_from(HOSTS)), max_size=30),

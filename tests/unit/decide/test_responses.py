@@ -525,3 +525,29 @@ def test_a_vm_running_on_two_hosts_is_a_critical_alarm() -> None:
     world.step(3)
     assert "esx1 and esx2" in world.alarm("runs_twice").text
     assert world.record("vm1").host == "esx1"
+
+
+def test_a_host_whose_fence_is_still_open_is_not_believed_either() -> None:
+    world = lost(three_hosts())
+    world.fence("esx1", confirmed=False)
+    world.hosts["esx1"].api, world.hosts["esx1"].ping = ApiAnswer.ANSWERED, Evidence.OK
+    world.vms["vm3"].host = "esx1"
+    world.step(3)
+    assert world.verdict("esx1") == "fencing"
+    assert world.record("vm3").host == "esx2"
+
+
+def test_a_persons_word_does_not_replace_a_fence_while_the_address_still_answers() -> None:
+    world = three_hosts()
+    world.servers = ("san", "san2")
+    world.run(6)
+    lost(world)
+    world.fence("esx1")
+    world.unasked = {"san2"}
+    world.memory = world.memory.with_confirmed_off("esx1", "alice", "I believe so")
+    world.hosts["esx1"].ping = Evidence.OK
+    world.step(3)
+    assert world.failovers() == {}
+    world.hosts["esx1"].ping = Evidence.FAILED
+    world.step(3)
+    assert set(world.plan()) == {"vm1", "vm2"}

@@ -19,6 +19,7 @@ from pyVmomi.VmomiSupport import Object, newestVersions
 
 VERSION = newestVersions.Get("vim")
 MOMENT = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+SESSION = vim.UserSession(key="s", userName="u", fullName="u", loginTime=MOMENT, lastActiveTime=MOMENT, locale="en", messageLocale="en")
 ENVELOPE = (
     '<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" '
     'xmlns:xsd="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soapenv:Body>%s'
@@ -44,7 +45,7 @@ class ScriptedHost:
     def __init__(self, certificate: Path) -> None:
         self.replies: dict[str, Reply] = {
             "RetrieveServiceContent": content(),
-            "Login": vim.UserSession(key="s", userName="u", fullName="u", loginTime=MOMENT, lastActiveTime=MOMENT, locale="en", messageLocale="en"),
+            "Login": SESSION,
             "Logout": None,
         }
         self.asked: list[str] = []
@@ -71,7 +72,7 @@ class ScriptedHost:
                 reply = reply() if callable(reply) and not isinstance(reply, type) else reply
                 if reply is Silence:
                     host.over.wait(60)
-                if reply in (HangUp, Silence):
+                if reply is HangUp or reply is Silence:
                     self.close_connection = True
                     return
                 status, payload = reply if isinstance(reply, tuple) else soap(method, reply)

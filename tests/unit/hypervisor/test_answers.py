@@ -117,7 +117,7 @@ def test_a_name_that_cannot_be_resolved(hostname: str, connect: Connect) -> None
     [
         (vim.fault.InvalidLogin(msg="Cannot complete login due to an incorrect user name or password."), ApiAnswer.LOGIN_REFUSED),
         (vim.fault.PasswordExpired(msg="The password has expired."), ApiAnswer.LOGIN_REFUSED),
-        (vim.fault.NoPermission(msg="Permission was denied.", object=vim.Folder("ha-folder-root"), privilegeId="System.View"), ApiAnswer.LOGIN_REFUSED),
+        (vim.fault.NoPermission(msg="Denied.", object=vim.Folder("ha-folder-root"), privilegeId="System.View"), ApiAnswer.LOGIN_REFUSED),
         (vim.fault.RestrictedVersion(msg="Current license or ESXi version prohibits execution."), ApiAnswer.LICENCE_REFUSED),
         (vmodl.fault.SystemError(msg="A general system error occurred.", reason="hostd"), ApiAnswer.BROKEN),
     ],
@@ -164,7 +164,7 @@ def test_an_agent_that_hangs_after_the_login_is_not_waited_for_at_logout(host: S
 
 
 def test_a_user_who_may_log_in_but_not_look_is_an_operators_error(host: ScriptedHost, connect: Connect) -> None:
-    host.replies["RetrievePropertiesEx"] = vmodl.query.PropertyCollector.RetrieveResult(objects=[])
+    host.replies["RetrievePropertiesEx"] = None
     with pytest.raises(HostUnavailable) as refused, open_hypervisor(connect(host.port)) as hypervisor:
         hypervisor.health()
     assert refused.value.answer is ApiAnswer.LOGIN_REFUSED

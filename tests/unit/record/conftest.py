@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -68,13 +69,7 @@ def postgres_server():
     with open(folder + "/log", "wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, **user)
     try:
-        import psycopg
-
-        for _attempt in range(200):
-            with contextlib.suppress(psycopg.OperationalError):
-                psycopg.connect(host="127.0.0.1", port=port, user="libreha", dbname="postgres").close()
-                break
-            clock_wait(0.1)
+        _await_server(server, port, folder + "/log")
         yield port
     finally:
         server.terminate()
@@ -97,7 +92,14 @@ def url(request: pytest.FixtureRequest) -> str:
     return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
 
 
-def clock_wait(seconds: float) -> None:
-    import time
+def _await_server(server: subprocess.Popen, port: int, log: str) -> None:
+    import psycopg
 
-    time.sleep(seconds)
+    for _attempt in range(600):
+        with contextlib.suppress(psycopg.OperationalError):
+            psycopg.connect(host="127.0.0.1", port=port, user="libreha", dbname="postgres").close()
+            return
+        if server.poll() is not None:
+            break
+        time.sleep(0.2)
+    pytest.fail("PostgreSQL did not start: %s" % Path(log).read_text())

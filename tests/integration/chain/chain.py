@@ -1,0 +1,198 @@
+"""The lab and the playbooks as a person uses them, for the tests of the whole chain."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+LAB = ROOT / "tests" / "lab" / "lab"
+BIN = ROOT / ".venv" / "bin"
+HANG_GUARD = 420  # s; far above what any run takes, so that a hanging one fails instead of stopping CI
+
+
+def lab(*words: str, check: bool = True) -> dict[str, Any]:
+    """One command of tests/lab/lab, its JSON answer."""
+    done = subprocess.run([str(LAB), *words, "--json"], capture_output=True, text=True, check=False, timeout=HANG_GUARD)
+    if check and done.returncode != 0:
+        raise AssertionError("lab %s: %s%s" % (" ".join(words), done.stdout, done.stderr))
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+@dataclass
+class Run:
+    """A finished playbook run; ``log`` is what a person saw."""
+
+    code: int
+    log: str
+    recap: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> int:
+        return sum(row["changed"] for row in self.recap.values())
+
+
+class Chain:
+    """A lab that is up, with its inventory. Policy keys given here are merged over the lab's own."""
+
+    def __init__(self, folder: Path, **policy: Any) -> None:
+        self.folder = folder
+        self.inventory = lab("inventory")["path"]
+        self.status = lab("status")
+        self.policy = policy
+
+    # The product
+
+    def command(self, name: str, **extra: Any) -> list[str]:
+        variables = {**extra}
+        if self.policy:
+            variables["libreha_policy"] = {**self.inventory_policy(), **self.policy}
+        return [str(BIN / "ansible-playbook"), "-i", self.inventory, "libreha.vmware.%s" % name, "-e", json.dumps(variables)]
+
+    def inventory_policy(self) -> dict[str, Any]:
+        return dict(self.variables("san1")["libreha_policy"])
+
+    def variables(self, host: str) -> dict[str, Any]:
+        command = [str(BIN / "ansible-inventory"), "-i", self.inventory, "--host", host]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def play(self, name: str, **extra: Any) -> Run:
+        done = subprocess.run(
+            self.command(name, **extra), env=environment(), capture_output=True, text=True, check=False, timeout=HANG_GUARD
+        )
+        return Run(done.returncode, done.stdout + done.stderr, recap_of(done.stdout))
+
+    @contextmanager
+    def playing(self, name: str, **extra: Any) -> Iterator[Playing]:
+        """A run in the background, which is killed at the end of the block if it still runs."""
+        run = Playing(self.command(name, **extra), self.folder / "playing.log")
+        try:
+            yield run
+        finally:
+            run.kill()
+
+    def module(self, module: str, arguments: dict[str, Any], check: bool = True) -> dict[str, Any]:
+        """One module on the storage server, as `ansible -m` runs it."""
+        command = [str(BIN / "ansible"), "-i", self.inventory, "san1", "-m", "libreha.vmware.%s" % module, "-a", json.dumps(arguments)]
+        env = {**environment(), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=HANG_GUARD)
+        (result,) = json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"].values()
+        assert not check or not result.get("failed"), result
+        found: dict[str, Any] = result
+        return found
+
+    @property
+    def state_url(self) -> str:
+        return str(self.variables("san1")["libreha_state_url"])
+
+    def record(self, *include: str, **journal: Any) -> dict[str, Any]:
+        """What the state database says."""
+        return self.module("ha_state", {"state_url": self.state_url, "include": list(include), "journal": {"limit": 100000, **journal}})
+
+    def journal(self, *kinds: str) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = self.record("journal", kinds=list(kinds))["journal"]
+        return entries
+
+    # The truth
+
+    def referee(self) -> dict[str, Any]:
+        return lab("referee", check=False)
+
+    def vms_of(self, host: str) -> list[str]:
+        """Where the VMs were when the lab came up."""
+        return sorted(vm["name"] for vm in self.status["vms"] if vm["host"] == host)
+
+    def where(self) -> dict[str, str | None]:
+        return {name: vm["host"] for name, vm in self.referee()["vms"].items()}
+
+    def storage_arguments(self) -> dict[str, Any]:
+        found = dict(self.variables("san1")["libreha_storage"])
+        return {name: found[name] for name in ("driver", "control_port", "saved_config", "fence_list")}
+
+
+def environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache" / "collections"),
+        "ANSIBLE_NOCOLOR": "1",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def recap_of(log: str) -> dict[str, dict[str, int]]:
+    """PLAY RECAP as numbers."""
+    found = {}
+    for line in log.partition("PLAY RECAP")[2].splitlines():
+        host, colon, rest = line.partition(" : ")
+        if colon:
+            found[host.strip()] = {key: int(value) for key, value in (pair.split("=") for pair in rest.split())}
+    return found
+
+
+def wait_for(what: str, condition: Callable[[], Any], seconds: float = HANG_GUARD, every: float = 0.2) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(every)
+    raise AssertionError("waited %.0f s in vain for %s" % (seconds, what))
+
+
+class Playing:
+    """A playbook run under way. All that it starts inherits a mark, also what leaves its session (async modules do)."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        self._mark = "LIBREHA_TEST_RUN=%s" % uuid.uuid4()
+        name, _equals, value = self._mark.partition("=")
+        self.log = log
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                command, env={**environment(), name: value}, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def pids(self) -> list[int]:
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._mark.encode() in _environ(pid)]
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the run and everything that it started."""
+        for pid in self.pids():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+
+    def kill(self) -> None:
+        """SIGKILL, until nothing is left."""
+
+        def gone() -> bool:
+            self.signal(signal.SIGKILL)
+            self.process.poll()
+            return not self.pids()
+
+        wait_for("the end of the killed run", gone, 30)
+
+    def finish(self) -> Run:
+        """Wait for its own end."""
+        code = self.process.wait(timeout=HANG_GUARD)
+        text = self.log.read_text()
+        return Run(code, text, recap_of(text))
+
+
+def _environ(pid: int) -> bytes:
+    try:
+        return Path("/proc/%d/environ" % pid).read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,123 @@
+"""What the chain does about each fault of a host: from the cable to the referee's verdict."""
+
+from __future__ import annotations
+
+import pytest
+
+from .chain import Chain, Run, lab
+from .conftest import MakeChain
+
+pytestmark = pytest.mark.lab
+
+
+def moved(chain: Chain, run: Run, host: str = "esx1") -> None:
+    """Every VM of *host* runs elsewhere, and nothing bad happened on the way."""
+    assert run.code == 0, run.log
+    verdict = chain.referee()
+    assert verdict["ok"], verdict
+    for name in chain.vms_of(host):
+        assert verdict["vms"][name]["host"] not in (None, host), verdict["vms"][name]
+    for vm in verdict["vms"].values():
+        assert (vm["records_lost"], vm["overlapping_writers"], vm["overlapping_execution_s"]) == (0, 0, 0.0), vm
+
+
+def unmoved(chain: Chain, run: Run, before: dict[str, str | None]) -> None:
+    assert run.code == 0, run.log
+    assert chain.where() == before
+    assert not chain.journal("step"), "a step of a failover was made"
+    assert not chain.module("iscsi_session_info", chain.storage_arguments())["storage"]["fences"]
+
+
+def alarms(chain: Chain) -> str:
+    return "\n".join(alarm["text"] for alarm in chain.record("alarms")["alarms"])
+
+
+def test_a_killed_hosts_vms_come_back_elsewhere_and_a_second_run_changes_nothing(chain_of: MakeChain) -> None:
+    chain = chain_of("--hosts", "3", "--vms", "6")
+    lab("fault", "esx1", "kill")
+    moved(chain, chain.play("monitor"))
+    again = chain.play("failover", host="esx1")
+    assert (again.code, again.changed) == (0, 0), again.log
+
+
+def test_a_hung_host_with_a_bmc_is_switched_off_and_its_vms_move(chain_of: MakeChain) -> None:
+    chain = chain_of("--hosts", "3", "--vms", "6")
+    lab("fault", "esx1", "hang")
+    moved(chain, chain.play("monitor"))
+    power = chain.module("host_fence", {"host": "esx1", "bmc": chain.variables("esx1")["libreha_bmc"]})
+    assert power["power"] == "off"
+
+
+def test_a_hung_host_without_a_bmc_cannot_write_one_record_when_it_wakes_up(chain_of: MakeChain) -> None:
+    chain = chain_of("--hosts", "3", "--vms", "6", "--no-bmc")
+    lab("fault", "esx1", "hang")
+    moved(chain, chain.play("monitor"))
+    assert "network duplicate possible" in "\n".join(entry["text"] for entry in chain.journal("alarm"))
+    lab("heal", "esx1")
+    later = chain.play("monitor")
+    assert later.code == 0, later.log
+    verdict = chain.referee()
+    assert {vm["overlapping_writers"] for vm in verdict["vms"].values()} == {0}, verdict
+    assert {vm["records_lost"] for vm in verdict["vms"].values()} == {0}, verdict
+    uptime = chain.module("host_health_info", {"hosts": [connection(chain, "esx1")]})["hosts"][0]["uptime"]
+    refused = chain.module(
+        "iscsi_fence",
+        {**chain.storage_arguments(), "state": "unfenced", "host": "esx1", "token": 10**6, "uptime": uptime, "uptime_age": 1},
+        check=False,
+    )
+    assert refused["failed"], "let in without a restart"
+    assert "esx1" in refused["msg"]
+    assert "restart" in refused["msg"] or "fresh start" in refused["msg"], refused["msg"]
+
+
+def test_a_host_that_loses_its_storage_is_fenced_and_its_vms_move(chain_of: MakeChain) -> None:
+    chain = chain_of("--hosts", "3", "--vms", "6")
+    lab("fault", "esx1", "storage-cut")
+    moved(chain, chain.play("monitor"))
+
+
+def test_a_host_whose_power_is_off_is_failed_over_without_confirm_time(chain_of: MakeChain) -> None:
+    chain = chain_of("--hosts", "3", "--vms", "6", confirm_after=300)
+    lab("fault", "esx1", "power-off")
+    moved(chain, chain.play("monitor"))
+    assert [entry for entry in chain.journal("verdict") if entry["data"].get("row") == 2]
+
+
+def test_what_is_no_dead_host_moves_nothing_and_says_why(chain_of: MakeChain) -> None:
+    """Partition with the default policy, the target restarted, a wrong password, and every host unreachable at once."""
+    chain = chain_of("--hosts", "3", "--vms", "6")
+    before = chain.where()
+
+    lab("fault", "esx1", "partition")
+    unmoved(chain, chain.play("monitor"), before)
+    assert "esx1 isolated" in alarms(chain)
+    assert "leave_running" in alarms(chain)
+    lab("heal", "esx1")
+
+    wrong = chain.play("monitor", libreha_password="wrong")
+    unmoved(chain, wrong, before)
+    assert "refuses the login" in alarms(chain)
+
+    lab("fault", "target", "restart")
+    unmoved(chain, chain.play("monitor"), before)
+
+    for host in ("esx1", "esx2", "esx3"):
+        lab("fault", host, "partition")
+        lab("fault", host, "storage-cut")
+    held = chain.play("monitor")
+    assert held.code == 0, held.log
+    assert not chain.journal("step")
+    assert not chain.module("iscsi_session_info", chain.storage_arguments())["storage"]["fences"]
+    assert [entry for entry in chain.journal("alarm") if "brake" in entry["key"] or "held" in entry["key"]] or "target" in alarms(chain)
+
+
+def connection(chain: Chain, host: str) -> dict[str, object]:
+    found = chain.variables(host)
+    return {
+        "name": host,
+        "hostname": found["ansible_host"],
+        "port": found["libreha_port"],
+        "username": found["libreha_username"],
+        "password": found["libreha_password"],
+        "ca_path": found["libreha_ca_path"],
+    }

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from real_hosts import Authority, Host, StorageServer, missing
+
+
+@pytest.fixture(scope="session", autouse=True)
+def everything_is_there() -> None:
+    lacking = missing()
+    if lacking:
+        pytest.fail(lacking, pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture(scope="session")
+def ca_path(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    authority.write_ca(path)
+    return path
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[StorageServer]:
+    server = StorageServer(tmp_path)
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def new_host(storage: StorageServer, authority: Authority) -> Iterator[Callable[..., Host]]:
+    """``new_host(**changes of its configuration)``: not started yet."""
+    made: list[Host] = []
+
+    def make(**changes: Any) -> Host:
+        made.append(Host(storage, authority, len(made), **changes))
+        return made[-1]
+
+    yield make
+    for host in made:
+        host.end()

@@ -1,0 +1,138 @@
+"""Power fencing against a real Redfish service."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils import clock
+from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
+from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
+from ansible_collections.libreha.vmware.plugins.module_utils.fence import redfish
+from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state import fence_power
+from ansible_collections.libreha.vmware.plugins.module_utils.fence.redfish import RedfishPower
+from ansible_collections.libreha.vmware.plugins.module_utils.fence.registry import open_power_fence
+from redfish_emulator import ONE, PASSWORD, TWO
+
+WAIT = 60.0  # the emulator's machines need up to 11 s to change, as real ones do
+
+
+def permit(seconds: float = 300.0) -> Permit:
+    return Permit(clock.now().seconds + seconds)
+
+
+def test_a_host_is_switched_off_and_proved_off_and_on_again(emulator):
+    result = fence_power(emulator.bmc(), "off", permit(), timeout=WAIT)
+    assert (result["changed"], result["power_before"], result["power"], result["confirmed_off"]) == (True, "on", "off", True)
+    again = fence_power(emulator.bmc(), "off", permit(), timeout=WAIT)
+    assert (again["changed"], again["confirmed_off"]) == (False, True)
+    result = fence_power(emulator.bmc(), "on", permit(), timeout=WAIT)
+    assert (result["changed"], result["power"], result["confirmed_off"]) == (True, "on", False)
+
+
+def test_cycling_proves_off_in_between(emulator):
+    result = fence_power(emulator.bmc(), "cycled", permit(), timeout=WAIT)
+    assert (result["changed"], result["power"], result["confirmed_off"]) == (True, "on", True)
+
+
+def test_check_mode_only_reads(emulator):
+    result = fence_power(emulator.bmc(), "off", permit(), timeout=WAIT, check_mode=True)
+    assert result["changed"] and result["diff"] == {"before": {"power": "on"}, "after": {"power": "off"}}
+    assert not result["confirmed_off"]
+    assert RedfishPower(emulator.bmc()).power() is Power.ON
+
+
+def test_a_host_that_is_not_off_in_time_does_not_count_as_off(start_emulator):
+    slow = start_emulator(ONE)
+    with pytest.raises(LibrehaError, match="does not count as off"):
+        RedfishPower(slow.bmc()).off(timeout=0.0)
+
+
+def test_no_reset_without_time_left(emulator):
+    with pytest.raises(LeaseLost):
+        fence_power(emulator.bmc(), "off", permit(-1.0), timeout=WAIT)
+    fence = open_power_fence(emulator.bmc())
+    fence.before_act = lambda: permit(-1.0).check("switch off")
+    with pytest.raises(LeaseLost):
+        fence.off(WAIT)
+    assert fence.power() is Power.ON
+
+
+def test_two_reads_that_differ_are_unknown(emulator, monkeypatch):
+    reads = iter([Power.OFF, Power.ON])
+    monkeypatch.setattr(RedfishPower, "_read", lambda self: next(reads))
+    assert RedfishPower(emulator.bmc()).power() is Power.UNKNOWN
+
+
+@pytest.mark.parametrize("system", [ONE, "/redfish/v1/Systems/" + ONE, "/redfish/v1/Systems/%s/" % ONE])
+def test_the_system_is_named_by_id_or_path(two, system):
+    assert RedfishPower(two.bmc(system=system)).power() is Power.ON
+
+
+def test_several_systems_without_a_choice_are_an_error_that_lists_them(two):
+    with pytest.raises(LibrehaError, match="2 systems, not one") as error:
+        RedfishPower(two.bmc()).power()
+    assert ONE in str(error.value) and TWO in str(error.value) and "bmc.system" in error.value.remedy
+
+
+def test_a_system_that_is_not_there_is_an_error_that_lists_the_others(two):
+    with pytest.raises(LibrehaError, match="no system esx9; it has: .*%s" % ONE):
+        RedfishPower(two.bmc(system="esx9")).power()
+
+
+def said(bmc) -> str:
+    with pytest.raises(LibrehaError) as error:
+        RedfishPower(bmc).power()
+    text = str(error.value)
+    assert error.value.host == "esx1" and error.value.remedy and bmc.password not in text
+    return text
+
+
+def test_a_wrong_password_is_told_from_a_dead_bmc_and_never_shown(emulator):
+    assert "refused the login as ha" in said(emulator.bmc(password="wrong horse"))
+
+
+def test_a_certificate_of_an_unknown_authority_is_refused(emulator):
+    assert "certificate was not accepted" in said(emulator.bmc(ca_path=None))
+
+
+def test_a_certificate_for_another_name_is_refused(emulator):
+    assert "certificate was not accepted" in said(emulator.bmc(address=emulator.address.replace("127.0.0.1", "localhost")))
+
+
+def test_certificates_can_be_left_unverified(emulator):
+    assert RedfishPower(emulator.bmc(ca_path=None, validate_certs=False)).power() is Power.ON
+
+
+def test_a_refused_connection_says_so():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert "refused the TCP connection" in said(redfish.Bmc("esx1", "https://127.0.0.1:%d" % port, "ha", PASSWORD))
+
+
+def test_a_bmc_that_does_not_answer_is_given_up_after_its_timeout():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(1)
+        address = "https://127.0.0.1:%d" % silent.getsockname()[1]
+        assert "no answer in 1 s" in said(redfish.Bmc("esx1", address, "ha", PASSWORD, timeout=1.0))
+
+
+def test_an_unknown_driver_is_refused_by_name():
+    with pytest.raises(LibrehaError, match="no power fence driver 'ipmi'"):
+        open_power_fence(redfish.Bmc("esx1", "https://127.0.0.1", "ha", PASSWORD, driver="ipmi"))
+
+
+def test_without_sushy_the_error_names_the_library():
+    script = (
+        "import sys; sys.modules['sushy'] = None; sys.path.insert(0, '.'); import conftest\n"
+        "from ansible_collections.libreha.vmware.plugins.module_utils.fence.registry import open_power_fence\n"
+        "from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import Bmc\n"
+        "open_power_fence(Bmc('esx1', 'https://127.0.0.1', 'ha', 'secret')).power()\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "needs the Python library sushy" in run.stderr and "secret" not in run.stderr.splitlines()[-1]

@@ -1,0 +1,258 @@
+"""What changes something is sent once, only while this run may act, and its outcome is told truly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Question
+from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import (
+    Connection,
+    FaultKind,
+    Hypervisor,
+    HypervisorFault,
+    PowerOnOutcome,
+)
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.transport import HostConnection
+from pyVmomi import vim, vmodl
+from scripted_host import HangUp, ScriptedHost, Silence, properties, task_info
+
+VM = vim.VirtualMachine("12")
+TASK = vim.Task("task-1")
+OLD_TASK = vim.Task("task-0")
+SENT_BY_US = ("PowerOnVM_Task", "PowerOffVM_Task", "AnswerVM", "UnregisterVM", "RegisterVM_Task")
+
+
+@pytest.fixture
+def hypervisor(host: ScriptedHost, connect: Callable[..., Connection]) -> Iterator[Hypervisor]:
+    with open_hypervisor(connect(host.port, timeout=1.0)) as opened:
+        host.asked.clear()
+        yield opened
+
+
+def writes(host: ScriptedHost) -> list[str]:
+    return [method for method in host.asked if method in SENT_BY_US]
+
+
+def question(message_id: str, *choices: tuple[str, str, str], question_id: str = "7", text: str = "moved or copied?") -> Any:
+    """Choices as (key, label, summary)."""
+    return vim.vm.QuestionInfo(
+        id=question_id,
+        text=text,
+        choice=vim.option.ChoiceOption(
+            choiceInfo=[vim.ElementDescription(key=key, label=label, summary=summary) for key, label, summary in choices], defaultIndex=0
+        ),
+        message=[vim.vm.Message(id=message_id, text=text)] if message_id else [],
+    )
+
+
+MOVED = question(
+    "msg.uuid.altered",
+    ("2", "button.uuid.copiedTheVM", "I _Copied It"),
+    ("0", "Cancel", "Cancel"),
+    ("1", "button.uuid.movedTheVM", "I _Moved It"),
+)
+
+
+def reads(host: ScriptedHost, *answers: Any) -> None:
+    """What reading properties answers, in turn; the last one for ever."""
+    turns = list(answers)
+
+    def next_turn() -> Any:
+        return turns.pop(0) if len(turns) > 1 else turns[0]
+
+    host.replies["RetrievePropertiesEx"] = next_turn
+
+
+def vm_state(power: str, asked: Any = None) -> tuple[Any, dict[str, Any]]:
+    return VM, {"runtime.powerState": vim.VirtualMachine.PowerState(power), "runtime.question": asked}
+
+
+def with_task(task: Any, state: str, power: str, asked: Any = None, error: Any = None) -> Any:
+    return properties((task, {"info": task_info(task, state, error)}), vm_state(power, asked))
+
+
+def test_a_run_that_may_not_write_sends_nothing(host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    def lost() -> None:
+        raise LeaseLost("the lease ran out")
+
+    hypervisor.before_write = lost
+    reads(host, properties(vm_state("poweredOff")))
+    for act in (
+        lambda: hypervisor.power_on("12", 1),
+        lambda: hypervisor.power_off(["12", "13"], 1),
+        lambda: hypervisor.unregister("12"),
+        lambda: hypervisor.answer("12", Question("7", "msg.uuid.altered"), "1"),
+    ):
+        with pytest.raises(LeaseLost):
+            act()
+    assert writes(host) == []
+
+
+def test_a_lease_that_is_lost_while_connecting_again_sends_nothing(
+    host: ScriptedHost, hypervisor: Hypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host closes the connection after its answers; connecting again takes long, and meanwhile the lease runs out."""
+    host.closes_after_each = True
+    with pytest.raises(HypervisorFault):
+        hypervisor.unregister("12")  # not scripted: a fault comes back, and the connection is closed
+    host.asked.clear()
+    connected: list[bool] = []
+    connect_for_real = HostConnection.connect
+
+    def connect_slowly(connection: HostConnection) -> None:
+        connect_for_real(connection)
+        connected.append(True)
+
+    def lost_once_connected() -> None:
+        if connected:
+            raise LeaseLost("the lease ran out")
+
+    monkeypatch.setattr(HostConnection, "connect", connect_slowly)
+    hypervisor.before_write = lost_once_connected
+    host.replies["UnregisterVM"] = None
+    with pytest.raises(LeaseLost):
+        hypervisor.unregister("12")
+    assert connected
+    assert writes(host) == []
+
+
+@pytest.mark.parametrize(("reply", "kind"), [(HangUp, FaultKind.LOST), (Silence, FaultKind.TIMED_OUT)])
+def test_a_request_without_an_answer_is_not_sent_again(reply: Any, kind: FaultKind, host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    host.replies["UnregisterVM"] = reply
+    with pytest.raises(HypervisorFault) as fault:
+        hypervisor.unregister("12")
+    assert fault.value.kind is kind
+    assert "unknown" in fault.value.remedy
+    assert writes(host) == ["UnregisterVM"]
+
+
+def test_the_moved_or_copied_question_is_answered_with_moved_wherever_it_stands(host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    asked_for_leave: list[int] = []
+    hypervisor.before_write = lambda: asked_for_leave.append(1)
+    host.replies["PowerOnVM_Task"] = TASK
+    host.replies["AnswerVM"] = None
+    reads(
+        host,
+        properties(vm_state("poweredOff")),
+        with_task(TASK, "running", "poweredOff", MOVED),
+        with_task(TASK, "running", "poweredOff", MOVED),  # still shown for a moment after the answer
+        with_task(TASK, "success", "poweredOn"),
+    )
+    assert hypervisor.power_on("12", 5) == (PowerOnOutcome.DONE, None)
+    assert writes(host) == ["PowerOnVM_Task", "AnswerVM"]
+    answer = host.bodies[host.asked.index("AnswerVM") - len(host.asked)]
+    assert re.findall(r"<(questionId|answerChoice)[^>]*>(\w+)<", answer) == [("questionId", "7"), ("answerChoice", "1")]
+    assert len(asked_for_leave) == 4  # before each request, and again before its bytes
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        question("msg.cdromdisconnect.locked", ("0", "Yes", "Yes"), ("1", "I moved it", "I moved it")),
+        question("msg.uuid.altered", ("0", "button.uuid.copiedTheVM", "I Copied It"), ("1", "Cancel", "Cancel")),
+        question("", ("0", "I Moved It", "I Moved It"), text="Something about msg.uuid.altered"),
+    ],
+    ids=["another question", "no choice says moved", "no message id"],
+)
+def test_any_other_question_is_returned_unanswered(asked: Any, host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    host.replies["PowerOnVM_Task"] = TASK
+    reads(host, properties(vm_state("poweredOff")), with_task(TASK, "running", "poweredOff", asked))
+    outcome, returned = hypervisor.power_on("12", 5)
+    assert outcome is PowerOnOutcome.QUESTION
+    assert returned is not None
+    assert returned.id == "7"
+    assert writes(host) == ["PowerOnVM_Task"]
+
+
+def test_the_question_is_left_alone_when_told_so(host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    host.replies["PowerOnVM_Task"] = TASK
+    reads(host, properties(vm_state("poweredOff")), with_task(TASK, "running", "poweredOff", MOVED))
+    assert hypervisor.power_on("12", 5, answer_moved=False)[0] is PowerOnOutcome.QUESTION
+    assert writes(host) == ["PowerOnVM_Task"]
+
+
+def test_a_power_on_that_an_earlier_run_left_waiting_is_taken_up(host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    host.replies["PowerOnVM_Task"] = vim.fault.TaskInProgress(msg="busy", task=OLD_TASK)
+    host.replies["AnswerVM"] = None
+    reads(
+        host,
+        properties(vm_state("poweredOff", MOVED)),
+        with_task(OLD_TASK, "running", "poweredOff"),
+        with_task(OLD_TASK, "success", "poweredOn"),
+    )
+    assert hypervisor.power_on("12", 5) == (PowerOnOutcome.DONE, None)
+    assert writes(host) == ["AnswerVM", "PowerOnVM_Task"]
+
+
+def test_another_task_that_ends_is_not_taken_for_a_power_on(host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    starts: list[Any] = [vim.fault.TaskInProgress(msg="busy", task=OLD_TASK), TASK]
+    host.replies["PowerOnVM_Task"] = lambda: starts.pop(0)
+    reads(
+        host,
+        properties(vm_state("poweredOff")),
+        with_task(OLD_TASK, "success", "poweredOff"),
+        with_task(TASK, "success", "poweredOn"),
+    )
+    assert hypervisor.power_on("12", 5) == (PowerOnOutcome.DONE, None)
+    assert writes(host) == ["PowerOnVM_Task", "PowerOnVM_Task"]
+
+
+def test_a_power_on_that_does_not_end_in_time_has_an_unknown_outcome(host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    host.replies["PowerOnVM_Task"] = TASK
+    reads(host, properties(vm_state("poweredOff")), with_task(TASK, "running", "poweredOff"))
+    with pytest.raises(HypervisorFault) as fault:
+        hypervisor.power_on("12", 0.1)
+    assert fault.value.kind is FaultKind.TIMED_OUT
+
+
+def test_a_lock_is_recognised_in_the_tasks_detail_messages(host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    """As ESXi reports it, here in French: only the message's id tells."""
+    locked = vim.fault.GenericVmConfigFault(
+        msg="Erreur generale",
+        reason="x",
+        faultMessage=[vmodl.LocalizableMessage(key="msg.fileio.lock", message="Echec du verrouillage du fichier")],
+    )
+    host.replies["PowerOnVM_Task"] = TASK
+    reads(host, properties(vm_state("poweredOff")), with_task(TASK, "error", "poweredOff", error=locked))
+    with pytest.raises(HypervisorFault) as fault:
+        hypervisor.power_on("12", 5)
+    assert fault.value.kind is FaultKind.FILE_LOCKED
+    assert "Echec du verrouillage" in fault.value.message
+
+
+def test_many_vms_are_powered_off_and_each_tells_its_own_outcome(host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    off = vim.VirtualMachine.PowerState.poweredOff
+    replies = {
+        "1": vim.Task("task-1"),
+        "2": vim.fault.InvalidPowerState(msg="off", existingState=off, requestedState=off),
+        "3": vim.fault.NoPermission(msg="denied", object=VM, privilegeId="VirtualMachine.Interact.PowerOff"),
+        "4": vim.Task("task-4"),
+        "5": vim.Task("task-5"),
+    }
+    host.replies["PowerOffVM_Task"] = lambda: replies[host.bodies[-1].split('"VirtualMachine">')[1].split("<")[0]]
+    ended = vim.fault.InvalidPowerState(msg="off", existingState=off, requestedState=off)
+    reads(
+        host,
+        properties(
+            (replies["1"], {"info": task_info(replies["1"], "success")}),
+            (replies["4"], {"info": task_info(replies["4"], "error", ended)}),
+            (replies["5"], {"info": task_info(replies["5"], "running")}),
+        ),
+    )
+    # One request at a time, so that the script knows which VM each is about.
+    from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor import power_task
+
+    power_task.SUBMITTERS, before = 1, power_task.SUBMITTERS
+    try:
+        outcome = hypervisor.power_off(["1", "2", "3", "4", "5"], 0.3)
+    finally:
+        power_task.SUBMITTERS = before
+    assert [outcome[moid] for moid in "124"] == ["", "", ""]
+    assert "VirtualMachine.Interact.PowerOff" in outcome["3"]
+    assert "not off after" in outcome["5"]
+    assert list(outcome) == ["1", "2", "3", "4", "5"]

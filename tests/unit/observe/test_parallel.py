@@ -1,0 +1,37 @@
+"""No look waits for another, and none for ever."""
+
+from __future__ import annotations
+
+import threading
+
+from ansible_collections.libreha.vmware.plugins.module_utils import clock
+from ansible_collections.libreha.vmware.plugins.module_utils.observe.parallel import Late, Raised, in_parallel
+
+
+def test_all_looks_run_at_the_same_time() -> None:
+    together = threading.Barrier(20, timeout=30)  # breaks unless all twenty are there at once
+    outcomes = in_parallel(dict.fromkeys(range(20), together.wait), 30)
+    assert sorted(outcomes.values()) == list(range(20))
+
+
+def test_a_look_that_hangs_is_left_behind_and_the_others_are_kept() -> None:
+    forever = threading.Event()
+    began = clock.now().seconds
+    try:
+        outcomes = in_parallel({"hangs": forever.wait, "answers": lambda: "here"}, 0.3)
+    finally:
+        forever.set()
+    assert isinstance(outcomes["hangs"], Late)
+    assert outcomes["answers"] == "here"
+    assert clock.now().seconds - began < 10  # a hang guard
+
+
+def test_a_look_that_raises_does_not_disturb_the_others() -> None:
+    outcomes = in_parallel({"raises": lambda: 1 // 0, "answers": lambda: 1}, 30)
+    assert isinstance(outcomes["raises"], Raised)
+    assert isinstance(outcomes["raises"].error, ZeroDivisionError)
+    assert outcomes["answers"] == 1
+
+
+def test_no_looks_are_done_at_once() -> None:
+    assert in_parallel({}, 30) == {}
