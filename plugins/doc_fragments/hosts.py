@@ -13,7 +13,7 @@ options:
       - The hosts to talk to, all at the same time.
       - What an entry does not say for itself, the module's own options of the same name say for all hosts.
       - A host that is listed twice, by name or by hostname and port, is refused.
-      - When this is empty, O(hostname) names the only host.
+      - When this is not given, O(hostname) names the only host. An empty list means no host.
     type: list
     elements: dict
     suboptions:

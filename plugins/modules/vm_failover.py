@@ -49,7 +49,7 @@ options:
   lease:
     description: Seconds for which the lease is renewed again and again while the module works.
     type: float
-    default: 30
+    default: 60
 extends_documentation_fragment:
   - libreha.vmware.hosts
   - libreha.vmware.state
@@ -135,7 +135,7 @@ def argument_spec():
         "policy": {"type": "dict", "required": True},
         "holder": {"type": "str", "required": True},
         "token": {"type": "int", "required": True, "no_log": False},
-        "lease": {"type": "float", "default": 30},
+        "lease": {"type": "float", "default": 60},
         **hosts_spec(),
         **state_spec(),
     }

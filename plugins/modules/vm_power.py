@@ -42,7 +42,7 @@ options:
   lease:
     description: Seconds for which the lease is renewed.
     type: float
-    default: 30
+    default: 60
 extends_documentation_fragment:
   - libreha.vmware.hosts
   - libreha.vmware.state
@@ -104,7 +104,7 @@ def argument_spec():
         "stop_timeout": {"type": "float", "default": 10},
         "holder": {"type": "str", "required": True},
         "token": {"type": "int", "required": True, "no_log": False},
-        "lease": {"type": "float", "default": 30},
+        "lease": {"type": "float", "default": 60},
         **hosts_spec(),
         **state_spec(),
     }

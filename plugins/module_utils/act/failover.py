@@ -13,13 +13,14 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Optional
 
 from .. import clock as boot_clock
 from ..decide import failover as steps
 from ..decide.failover import Do, Facts, Move, Outcome, Step, Transaction
 from ..decide.instant import Instant
-from ..decide.observations import Power, VmObservation
+from ..decide.observations import Power, Question, VmObservation
 from ..decide.policy import FailoverPolicy
 from ..errors import LibrehaError
 from ..hypervisor.interface import FaultKind, Hypervisor, HypervisorFault, PowerOnOutcome
@@ -74,6 +75,9 @@ class FailoverRun:
         self._clock = clock
         self._fences = fences
         self._views: dict[str, list[VmObservation]] = {}
+        self._answered: set[tuple[str, str]] = set()  # (host, VM reference) whose moved-or-copied question was answered
+        for name, hypervisor in hosts.items():
+            hypervisor.on_answer = partial(self._note_answer, name)
         self._running: dict[Future[Result], tuple[list[Work], str, Optional[Move]]] = {}
 
     def run(self, planned: Sequence[Transaction]) -> list[Work]:
@@ -186,8 +190,10 @@ class FailoverRun:
         return left is None or left <= 0
 
     def _begin(self, item: Work, move: Move, host: str, pool: ThreadPoolExecutor) -> None:
-        item.transaction = steps.begun(item.transaction, move)
-        self._record(item, "%s on %s: %s" % (move.do.value, host, move.reason), phase="before")
+        begun = steps.begun(item.transaction, move)
+        if begun != item.transaction:
+            item.transaction = begun
+            self._record(item, "%s on %s begins" % (_WORDS[move.do], host), phase="before")
         item.busy = True
         item.changed = True
         self._running[pool.submit(self._carry_out, move.do, host, item.transaction, item.facts)] = ([item], host, move)
@@ -202,13 +208,15 @@ class FailoverRun:
             if move is None:
                 self._after_look(item, host, result)
                 continue
-            if result.answered:
+            if result.answered and item.transaction.step in (Step.FENCED, Step.REGISTERED):
                 item.transaction = replace(item.transaction, step=Step.ANSWERED)
                 self._record(item, "the question on %s was answered: moved" % host, phase="after")
+            before = item.transaction
             item.transaction, item.facts = steps.ended(
                 item.transaction, item.facts, move.do, result.outcome, result.reason, self._clock(), self._bounds, result.moid
             )
-            self._record(item, "%s on %s: %s" % (move.do.value, host, result.reason or result.outcome.value), phase="after")
+            if replace(item.transaction, not_before=None) != replace(before, not_before=None):
+                self._record(item, "%s on %s: %s" % (_WORDS[move.do], host, item.transaction.reason or "done"), phase="after")
 
     def _after_look(self, item: Work, host: str, result: Result) -> None:
         if result.seen is not None:
@@ -267,12 +275,16 @@ class FailoverRun:
                 return Result(Outcome.DONE)
             if do is Do.REGISTER:
                 return Result(Outcome.DONE, moid=hypervisor.register(transaction.vmx, transaction.name))
-            started = hypervisor.power_on(str(facts.moid), timeout=self._bounds.power_on_timeout)
-            if started.outcome is PowerOnOutcome.QUESTION:
-                return Result(Outcome.QUESTION, started.question.text if started.question else "", answered=started.answered)
-            return Result(Outcome.DONE, answered=started.answered)
+            outcome, question = hypervisor.power_on(str(facts.moid), timeout=self._bounds.power_on_timeout)
+            answered = (host, str(facts.moid)) in self._answered
+            if outcome is PowerOnOutcome.QUESTION:
+                return Result(Outcome.QUESTION, question.text if question else "", answered=answered)
+            return Result(Outcome.DONE, answered=answered)
         except HypervisorFault as error:
-            return Result(_OUTCOMES[error.kind], str(error))
+            return Result(_OUTCOMES[error.kind], str(error), answered=(host, str(facts.moid)) in self._answered)
+
+    def _note_answer(self, host: str, moid: str, question: Question) -> None:
+        self._answered.add((host, moid))
 
     def _read_hosts(self) -> dict[str, list[VmObservation]]:
         with ThreadPoolExecutor(max_workers=max(1, len(self._hosts))) as pool:
@@ -280,6 +292,7 @@ class FailoverRun:
         return {host: seen for host, look in looks.items() if (seen := look.result().seen) is not None}
 
 
+_WORDS = {Do.UNREGISTER: "unregistering", Do.REGISTER: "registering", Do.POWER_ON: "power-on"}
 _OUTCOMES = {kind: Outcome(kind.value) for kind in FaultKind}
 
 

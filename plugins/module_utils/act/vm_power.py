@@ -37,7 +37,7 @@ def _stop_all(
 ) -> dict[str, Any]:
     timeout = params["stop_timeout"]
     looks = {access.name: _stopper(access, params["vms"], timeout, guard, check_mode) for access in accesses}
-    slowest = max(access.connection.timeout for access in accesses)
+    slowest = max((access.connection.timeout for access in accesses), default=0.0)
     stopped: list[dict[str, str]] = []
     failed: list[str] = []
     for host, outcome in in_parallel(looks, timeout + 3 * slowest).items():

@@ -79,11 +79,14 @@ def _bmc_spec() -> dict[str, Any]:
 
 
 def read_hosts(params: Mapping[str, Any]) -> list[HostAccess]:
-    """The hosts that *params* (made by hosts_spec) names. Raises LibrehaError that names the option and the remedy."""
-    listed: list[Mapping[str, Any]] = params.get("hosts") or []
-    if not listed:
+    """The hosts that *params* (made by hosts_spec) names; none for an empty list (say, of the hosts that answer).
+
+    Raises LibrehaError that names the option and the remedy.
+    """
+    listed: list[Mapping[str, Any]] | None = params.get("hosts")
+    if listed is None:
         if not params.get("hostname"):
-            raise LibrehaError("no host is named: hosts is empty", remedy="list the hosts in hosts, or give a single one with hostname")
+            raise LibrehaError("no host is named", remedy="list the hosts in hosts, or give a single one with hostname")
         listed = [{"name": params["hostname"]}]
     accesses = [_read_host(index, host, params) for index, host in enumerate(listed)]
     _refuse_twice("name", (access.name.lower() for access in accesses), "give every host a name of its own")

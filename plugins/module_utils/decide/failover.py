@@ -190,8 +190,9 @@ def ended(
         if waited > bounds.lock_retry:
             text = "files still locked after %.0f s: %s" % (waited, reason)
             return replace(transaction, doing=None, attempts=MAX_ATTEMPTS, reason=text), facts
-        text = "files locked for %.0f s, retried until the lock of %s has aged: %s" % (waited, transaction.source, reason)
-        return replace(transaction, doing=None, refused_since=since, not_before=later(bounds.lock_retry_interval), reason=text), facts
+        text = "files locked, retried until the lock of %s has aged" % transaction.source
+        # It stays begun: the next try is the same move, and needs no record of its own.
+        return replace(transaction, refused_since=since, not_before=later(bounds.lock_retry_interval), reason=text), facts
     if outcome in (Outcome.READ_ONLY, Outcome.NOT_FOUND, Outcome.INACCESSIBLE, Outcome.NO_RESOURCES):
         # Another try on this host gives the same answer; the next look plans another host.
         return replace(transaction, doing=None, attempts=MAX_ATTEMPTS, reason=reason), facts

@@ -118,7 +118,7 @@ class Policy:
     allow_unstopped_source: tuple[str, ...] = ()  # hosts without a BMC whose VMs may be moved while they still execute
     recovery_bound: float = 300.0  # s within which a VM must run again after faults stop
     reboot_grace: float = 120.0  # s that a host which reboots in order is given to come back
-    lease: float = 30.0  # s for which one run may act before it must renew its lease
+    lease: float = 60.0  # s for which one run may act before it must renew its lease
     default_protection: Protection = Protection.PROTECTED  # of VMs that vms does not name
     hosts: Mapping[str, HostPolicy] = field(default_factory=dict)
     storage: Mapping[str, TargetPolicy] = field(default_factory=dict)

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Callable
 
+from ..act.deadman import Permit
 from ..decide.observations import Power
 
 
@@ -27,10 +27,10 @@ class Bmc:
 
 
 class PowerFence(ABC):
-    """Raises LibrehaError, with the host's name and a remedy, when the BMC cannot be asked. ``before_act`` is called
-    directly before each request that changes something."""
+    """Raises LibrehaError, with the host's name and a remedy, when the BMC cannot be asked. Each request that
+    changes something is sent within ``permit``; waiting for its effect is not, it may outlast the lease."""
 
-    before_act: Callable[[], None] | None = None  # raises LeaseLost when this run may act no more
+    permit: Permit | None = None
 
     @abstractmethod
     def power(self) -> Power:

@@ -25,9 +25,8 @@ def fence_power(bmc: Bmc, state: str, permit: Permit, *, timeout: float, check_m
     if changed and check_mode:
         after = Power.OFF if state == "off" else Power.ON
     elif changed:
-        with permit:
-            fence.before_act = lambda: permit.check("power %s of %s" % (state, bmc.name))
-            {"on": fence.on, "off": fence.off, "cycled": fence.cycle}[state](timeout)
+        fence.permit = permit
+        {"on": fence.on, "off": fence.off, "cycled": fence.cycle}[state](timeout)
         after = fence.power()
         confirmed_off = state == "cycled" or (state == "off" and after is Power.OFF)
         if state == "off" and after is not Power.OFF:

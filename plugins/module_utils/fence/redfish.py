@@ -8,6 +8,7 @@ read some time ago. So ``off`` counts only when two reads in a row say so.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any, Callable
 
@@ -81,9 +82,10 @@ class RedfishPower(PowerFence):
                 host=self._bmc.name,
                 remedy="update the BMC's firmware, or fence this host by storage alone",
             )
-        if self.before_act is not None:
-            self.before_act()
-        self._asking(what, lambda: system.reset_system(wanted))
+        with self.permit or contextlib.nullcontext():
+            if self.permit is not None:
+                self.permit.check(what)
+            self._asking(what, lambda: system.reset_system(wanted))
 
     def _wait_for(self, wanted: Power, timeout: float) -> None:
         until = self._now().seconds + timeout

@@ -75,6 +75,7 @@ class Hypervisor(ABC):
 
     connection: Connection
     before_write: Callable[[], None] | None = None  # raises LeaseLost when this run may act no more
+    on_answer: Callable[[str, Question], None] | None = None  # told the VM's reference when power_on answered its question
 
     @abstractmethod
     def __enter__(self) -> Hypervisor:

@@ -27,10 +27,17 @@ BeforeWrite = Callable[[], None]
 class TaskRunner:
     """Starts tasks on one host and waits for them, one round trip a poll however many there are."""
 
-    def __init__(self, session: Session, reader: PropertyReader, before_write: BeforeWrite | None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        reader: PropertyReader,
+        before_write: BeforeWrite | None,
+        on_answer: Callable[[str, Question], None] | None = None,
+    ) -> None:
         self.session = session
         self.reader = reader
         self.before_write = before_write
+        self.on_answer = on_answer
 
     def wait(self, task: Any, tried: str, timeout: float) -> Any:
         """The task's result. Raises HypervisorFault when it fails or does not end in time."""
@@ -108,6 +115,8 @@ class TaskRunner:
             return question
         self.answer(vm, question, choice)
         answered.add(question.id)
+        if self.on_answer is not None:
+            self.on_answer(vm._moId, question)
         return None
 
     def _start(self, vm: Any, tried: str) -> tuple[Any, bool]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["HAS_PYVMOMI", "GetServiceVersions", "SoapStubAdapter", "versionIdMap", "vim", "vmodl"]
+__all__ = ["PROBLEM", "GetServiceVersions", "SoapStubAdapter", "versionIdMap", "vim", "vmodl"]
 
 vim: Any = None
 vmodl: Any = None
@@ -17,6 +17,6 @@ try:
     from pyVmomi import SoapStubAdapter, vim, vmodl
     from pyVmomi.VmomiSupport import GetServiceVersions, versionIdMap
 
-    HAS_PYVMOMI = True
-except ImportError:
-    HAS_PYVMOMI = False
+    PROBLEM = ""
+except Exception as error:  # a version that does not know this Python raises something else than ImportError
+    PROBLEM = "%s: %s" % (type(error).__name__, error)

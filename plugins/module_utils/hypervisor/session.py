@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from typing import Any, Callable
 
@@ -12,7 +13,7 @@ from ..decide.observations import ApiAnswer
 from ..errors import LibrehaError
 from .faults import host_unavailable, hypervisor_fault
 from .interface import Connection, HostUnavailable
-from .pyvmomi import HAS_PYVMOMI, vim, vmodl
+from .pyvmomi import PROBLEM, vim, vmodl
 from .transport import HostStub
 
 
@@ -20,11 +21,10 @@ class Session:
     """Connects, logs in, and turns whatever goes wrong into this collection's errors."""
 
     def __init__(self, connection: Connection) -> None:
-        if not HAS_PYVMOMI:
+        if PROBLEM:
             raise LibrehaError(
-                "the Python library pyVmomi is not installed",
-                host=connection.name,
-                remedy="install it where the task runs: pip install pyvmomi",
+                "the Python library pyVmomi cannot be used by %s: %s" % (sys.executable, PROBLEM),
+                remedy="install it for that Python where the task runs: pip install pyvmomi (below version 9 for Python 3.9)",
             )
         self.connection = connection
         self.stub = HostStub(connection)

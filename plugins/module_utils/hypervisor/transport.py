@@ -69,8 +69,12 @@ def tls_context(connection: Connection) -> ssl.SSLContext:
 class HostConnection(HTTPSConnection):
     """One HTTPS connection. Every failure to connect is a HostUnavailable that says in which phase it came."""
 
-    def __init__(self, host: str, port: int, *, connection: Connection, context: ssl.SSLContext) -> None:
-        super().__init__(host, port, timeout=connection.timeout, context=context)
+    def __init__(self, connection: Connection, context: ssl.SSLContext) -> None:
+        if connection.proxy_host:
+            super().__init__(connection.proxy_host, connection.proxy_port or 80, timeout=connection.timeout, context=context)
+            self.set_tunnel(connection.hostname, connection.port)
+        else:
+            super().__init__(connection.hostname, connection.port, timeout=connection.timeout, context=context)
         self.connection = connection
         self._phase = "tcp"
         self._create_connection: Callable[..., socket.socket] = self._open_tcp
@@ -162,11 +166,9 @@ class HostStub(SoapStubAdapter):
             sslContext=context,
             httpConnectionTimeout=connection.timeout,
             connectionPoolTimeout=IDLE_SECONDS,
-            httpProxyHost=connection.proxy_host,
-            httpProxyPort=connection.proxy_port or 80,
         )
-        self.scheme = HostConnection
-        self.schemeArgs = {"connection": connection, "context": context}
+        # Older versions of pyVmomi open proxies and ports differently; a connection of ours knows where to go.
+        self.scheme = lambda *_address, **_options: HostConnection(connection, context)
         self.before_bytes: Callable[[], None] | None = None
 
     def speak(self, api_version: str) -> None:

@@ -25,6 +25,7 @@ class Vsphere(Hypervisor):
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.before_write: Callable[[], None] | None = None
+        self.on_answer: Callable[[str, Question], None] | None = None
         self.session = Session(connection)
 
     def __enter__(self) -> Vsphere:
@@ -120,7 +121,7 @@ class Vsphere(Hypervisor):
         return PropertyReader(self.session.content)
 
     def _runner(self) -> TaskRunner:
-        return TaskRunner(self.session, self._reader(), self.before_write)
+        return TaskRunner(self.session, self._reader(), self.before_write, self.on_answer)
 
     def _vm(self, moid: str) -> Any:
         return vim.VirtualMachine(moid, self.session.stub)

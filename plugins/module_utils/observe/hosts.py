@@ -44,8 +44,7 @@ def observe_hosts(
         if access.bmc is not None:
             looks["power", access.name] = partial(_read_power, access.bmc)
     if isolation_addresses:
-        seconds = max(access.connection.timeout for access in accesses)
-        looks["isolation", ""] = partial(probe_isolation, isolation_addresses, seconds)
+        looks["isolation", ""] = partial(probe_isolation, isolation_addresses, longest_timeout(accesses))
     outcomes = in_parallel(looks, whole_look(accesses))
     observations = [_observation(access, outcomes, taken_at) for access in accesses]
     isolation = outcomes.get(("isolation", ""), [])
@@ -58,7 +57,11 @@ def observe_hosts(
 
 def whole_look(accesses: Sequence[HostAccess]) -> float:
     """Seconds for everything together: a silent host takes one timeout, one that answers slowly is cut off after two."""
-    return 2 * max(access.connection.timeout for access in accesses) + 0.5
+    return 2 * longest_timeout(accesses) + 0.5
+
+
+def longest_timeout(accesses: Sequence[HostAccess]) -> float:
+    return max((access.connection.timeout for access in accesses), default=Connection.timeout)
 
 
 def unavailable(outcome: Outcome[Any], name: str) -> tuple[ApiAnswer, str] | None:

@@ -98,15 +98,20 @@ def _verdict_entries(decision: Decision, before: Mapping[str, Mapping[str, Any]]
     for host in decision.hosts:
         row = before.get(host.host) or {}
         old = (row.get("verdict"), bool((row.get("detail") or {}).get("confirmed")))
-        if old != (host.verdict.value, host.confirmed):
+        if old != (host.verdict.value, _acted_on(host)):
             data = {"verdict": host.verdict.value, "confirmed": host.confirmed, "row": host.row, "samples": host.samples}
             yield JournalEntry("verdict", _verdict_text(host), subject=host.host, data=data)
+
+
+def _acted_on(host: HostVerdict) -> bool:
+    """Whether the verdict stands; that of a working host always does."""
+    return host.confirmed or host.verdict.works
 
 
 def _verdict_text(host: HostVerdict) -> str:
     if host.verdict is Verdict.FENCED:
         return "%s: fence confirmed on every storage server" % host.host
-    if host.confirmed or host.verdict.works:
+    if _acted_on(host):
         return host.text
     return "suspect: %s" % host.text
 
@@ -133,7 +138,7 @@ def _host_rows(document: Mapping[str, Any], decision: Decision) -> list[dict[str
         host = verdicts.get(row["name"])
         if host is not None:
             row["verdict"] = host.verdict.value
-            row["detail"] = {**row["detail"], "confirmed": host.confirmed}
+            row["detail"] = {**row["detail"], "confirmed": _acted_on(host)}
     return rows
 
 

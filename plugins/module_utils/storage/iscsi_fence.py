@@ -27,7 +27,7 @@ def argument_spec() -> dict[str, Any]:
         "state": {"type": "str", "choices": list(STATES), "default": "fenced"},
         "host": {"type": "str"},
         "initiators": {"type": "list", "elements": "str", "default": []},
-        "token": {"type": "int"},
+        "token": {"type": "int", "no_log": False},
         "reason": {"type": "str"},
         "wait": {"type": "float", "default": 10.0},
         "uptime": {"type": "float"},

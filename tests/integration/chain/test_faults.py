@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from .chain import Chain, Run, lab
@@ -94,9 +96,12 @@ def test_what_is_no_dead_host_moves_nothing_and_says_why(chain_of: MakeChain) ->
     assert "leave_running" in alarms(chain)
     lab("heal", "esx1")
 
-    wrong = chain.play("monitor", libreha_password="wrong")
-    unmoved(chain, wrong, before)
-    assert "refuses the login" in alarms(chain)
+    own = Path(chain.inventory) / "host_vars" / "esx2.yml"
+    own.parent.mkdir()
+    own.write_text("libreha_password: wrong\n")
+    unmoved(chain, chain.play("monitor"), before)
+    assert "esx2 lives but refuses the login" in alarms(chain)
+    own.unlink()
 
     lab("fault", "target", "restart")
     unmoved(chain, chain.play("monitor"), before)

@@ -9,7 +9,7 @@
 #include <iscsi/iscsi.h>
 #include <iscsi/scsi-lowlevel.h>
 
-/* The ISID is fixed for an initiator, as ESXi's is: a new login takes the place of the old session at the target. */
+/* The ISID is fixed for an initiator, as ESXi's is: a target that reinstates sessions ends the old one at a new login. */
 struct iscsi_context *shim_open(const char *initiator, const char *target, uint32_t isid)
 {
 	struct iscsi_context *iscsi = iscsi_create_context(initiator);

@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
+	"io"
+	"net"
 	"testing"
 	"time"
 )
@@ -68,14 +71,46 @@ func TestGuestWriteWaitsForTheNextLogin(t *testing.T) {
 	}
 }
 
-func TestNewLoginReplacesTheOldSession(t *testing.T) {
+func TestEveryLoginCarriesTheSameISID(t *testing.T) { // a target that reinstates sessions (RFC 7143, 6.3.5) then ends the stale one
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	config := ISCSIConfig{Initiator: initiatorName("esx1"), Portal: listener.Addr().String(), Target: testTarget, LUN: 1}
+	s, err := NewSession(config, time.Millisecond, time.Second, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { s.Run(ctx); close(ended) }()
+	defer func() { cancel(); <-ended }()
+	var seen []string
+	for range 3 {
+		connection, err := listener.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		head := make([]byte, 48)
+		if _, err := io.ReadFull(connection, head); err != nil {
+			t.Fatal(err)
+		}
+		seen = append(seen, hex.EncodeToString(head[8:14]))
+		_ = connection.Close()
+	}
+	if seen[0] != seen[1] || seen[0] != seen[2] {
+		t.Errorf("ISIDs %v", seen)
+	}
+}
+
+func TestNewInitiatorNameLogsInAnew(t *testing.T) {
 	g := startTarget(t, 1)
 	s := g.connect("esx1")
-	before := g.sessions("esx1")
-	s.Rename(initiatorName("esx1")) // logs in anew with the same name
-	wait(t, "a new session", func() bool {
-		now := g.sessions("esx1")
-		return len(now) == 1 && now[0] != before[0] && s.Connected()
+	g.admit("renamed")
+	s.Rename(initiatorName("renamed"))
+	wait(t, "the new name at the target", func() bool {
+		return len(g.sessions("esx1")) == 0 && len(g.sessions("renamed")) == 1 && s.Connected()
 	})
 }
 

@@ -142,6 +142,61 @@ func TestOfTwoHostsThatTakeADeadLockOneGetsIt(t *testing.T) {
 	}
 }
 
+// plainDisk is a target without COMPARE AND WRITE, at which the test decides when a write goes out.
+type plainDisk struct {
+	*Session
+	hold func()
+}
+
+func (d plainDisk) CompareAndWrite(context.Context, uint64, []byte, []byte) error {
+	return errUnsupported
+}
+
+func (d plainDisk) Write(ctx context.Context, lba uint64, data []byte) error {
+	d.hold()
+	return d.Session.Write(ctx, lba, data)
+}
+
+func TestWithoutCompareAndWriteTheLaterOfTwoWritersGetsTheLock(t *testing.T) {
+	g := startTarget(t, 1)
+	clock := &handClock{}
+	var once [2]sync.Once
+	oneWrites, twoHasRead := make(chan struct{}), make(chan struct{})
+	holdOne := func() { once[0].Do(func() { close(oneWrites); <-twoHasRead }) }
+	holdTwo := func() { once[1].Do(func() { close(twoHasRead); <-oneWrites; time.Sleep(prompt / 2) }) }
+	one := newLockTable(plainDisk{g.connect("esx1"), holdOne}, [16]byte{1}, "esx1", 16*time.Second, clock.read)
+	two := newLockTable(plainDisk{g.connect("esx2"), holdTwo}, [16]byte{2}, "esx2", 16*time.Second, clock.read)
+	first := make(chan error, 1)
+	go func() {
+		_, err := one.acquire(context.Background(), 0, [16]byte{1})
+		first <- err
+	}()
+	lock, err := two.acquire(context.Background(), 0, [16]byte{2})
+	if err != nil {
+		t.Fatalf("the later writer: %s", err)
+	}
+	var locked lockedError
+	if err := <-first; !errors.As(err, &locked) {
+		t.Fatalf("the earlier writer: %v", err)
+	}
+	if err := lock.renew(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWriterThatWasStoppedBeforeItsWriteKeepsOff(t *testing.T) {
+	g := startTarget(t, 1)
+	clock := &handClock{}
+	frozen := plainDisk{g.connect("esx1"), func() { time.Sleep(settle) }}
+	one := newLockTable(frozen, [16]byte{1}, "esx1", 16*time.Second, clock.read)
+	mustBeLocked(t, one, 0)
+	one.disk = frozen.Session
+	clock.now += 15 * time.Second
+	mustBeLocked(t, one, 0) // although the lease on disk is its own
+	clock.now += 2 * time.Second
+	mustAcquire(t, one, 0, 1)
+}
+
 func TestForeignSectorIsNoFreeLock(t *testing.T) {
 	g := startTarget(t, 1)
 	one, _ := lockHost(t, g, "esx1", 1)

@@ -26,9 +26,12 @@ func (m *machine) PowerOnVMTask(ctx *simulator.Context, _ *types.PowerOnVM_Task)
 
 // PowerOffVMTask switches the VM off hard.
 func (m *machine) PowerOffVMTask(ctx *simulator.Context, _ *types.PowerOffVM_Task) soap.HasFault {
-	m.cancelQuestion()
+	patience := time.Duration(0)
+	if m.cancelQuestion() {
+		patience = 2 * seconds(m.host.config.TimeoutS) // the power-on that asked is over in a moment
+	}
 	return &methods.PowerOffVM_TaskBody{Res: &types.PowerOffVM_TaskResponse{
-		Returnval: m.host.startTask(ctx, m.Self, "powerOff", m.exclusively(m.powerOff)),
+		Returnval: m.host.startTask(ctx, m.Self, "powerOff", m.patiently(patience, m.powerOff)),
 	}}
 }
 
@@ -85,23 +88,25 @@ func (m *machine) needsGuest() *soap.Fault {
 
 type work = func(*taskRun) (types.AnyType, types.BaseMethodFault)
 
-// exclusively lets one task at a time change the VM's state; another gets TaskInProgress. A power-on that waits for an answer is
-// over as soon as its question is cancelled, so whoever cancelled it waits for a moment.
-func (m *machine) exclusively(job work) work {
+// exclusively lets one task at a time change the VM's state; another gets TaskInProgress.
+func (m *machine) exclusively(job work) work { return m.patiently(0, job) }
+
+// patiently is exclusively, but waits for a moment for the other task to end.
+func (m *machine) patiently(patience time.Duration, job work) work {
 	return func(t *taskRun) (types.AnyType, types.BaseMethodFault) {
-		for try := 0; ; try++ {
+		for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 			m.mu.Lock()
-			busy, asked := m.busy, m.question
+			busy := m.busy
 			if busy == nil {
 				m.busy = &t.task.Self
-				m.mu.Unlock()
-				break
 			}
 			m.mu.Unlock()
-			if asked == nil || !asked.cancelled() || try == 100 {
+			if busy == nil {
+				break
+			}
+			if time.Since(begun) >= patience {
 				return nil, &types.TaskInProgress{Task: *busy}
 			}
-			time.Sleep(20 * time.Millisecond)
 		}
 		defer func() {
 			m.mu.Lock()

@@ -34,19 +34,11 @@ type question struct {
 	info   *types.VirtualMachineQuestionInfo
 	answer chan string
 	once   sync.Once
-	gone   atomic.Bool
 }
 
 func (q *question) settle(answer string) {
 	q.once.Do(func() { q.answer <- answer })
 }
-
-func (q *question) cancel() {
-	q.gone.Store(true)
-	q.settle(answerCancel)
-}
-
-func (q *question) cancelled() bool { return q.gone.Load() }
 
 // askMoved puts the moved-or-copied question and waits for its answer; "Cancel" ends the task.
 func (m *machine) askMoved(t *taskRun) (string, types.BaseMethodFault) {
@@ -107,12 +99,13 @@ func (m *machine) AnswerVM(_ *simulator.Context, req *types.AnswerVM) soap.HasFa
 	return body
 }
 
-// cancelQuestion answers a pending question with "Cancel".
-func (m *machine) cancelQuestion() {
+// cancelQuestion answers a pending question with "Cancel"; false: there was none.
+func (m *machine) cancelQuestion() bool {
 	m.mu.Lock()
 	q := m.question
 	m.mu.Unlock()
 	if q != nil {
-		q.cancel()
+		q.settle(answerCancel)
 	}
+	return q != nil
 }

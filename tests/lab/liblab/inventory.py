@@ -16,6 +16,7 @@ def _host(lab: Lab, host: Host) -> dict[str, Any]:
     found: dict[str, Any] = {
         "ansible_host": host.address,
         "libreha_port": host.port,
+        "libreha_timeout": 2,  # seconds; everything is on one machine
         "libreha_username": host.username,
         "libreha_password": host.password,
         "libreha_ca_path": str(lab.ca_file),

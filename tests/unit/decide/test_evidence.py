@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations as seen
-from decide_world import TARGET, ApiAnswer, Evidence, Power, World, three_hosts
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.evidence import HostEvidence, TargetEvidence, judge_host
+from decide_world import TARGET, ApiAnswer, Evidence, Instant, Power, World, three_hosts
 
 
 def storage(world: World, host: str = "esx1") -> tuple[str, str]:
@@ -164,3 +165,27 @@ def test_initiator_names_are_compared_without_case() -> None:
     world.step(3)
     world.step(3)
     assert storage(world)[0] == "ok"
+
+
+@pytest.mark.parametrize(
+    "states, row, verdict",
+    [
+        (("failed no", "failed no"), 6, "storage_lost"),
+        (("failed no", "ok yes"), 6, "degraded"),
+        (("failed no", "unknown yes"), 6, "degraded"),
+        (("failed no", "failed yes"), 7, "unknown"),
+        (("unknown yes", "ok yes"), 5, "healthy"),
+        (("ok yes", "ok yes"), 4, "healthy"),
+    ],
+)
+def test_a_host_that_answers_has_lost_its_storage_only_if_all_targets_and_itself_say_so(
+    states: tuple[str, ...], row: int, verdict: str
+) -> None:
+    targets = []
+    for number, (state, word) in enumerate(item.split() for item in states):
+        targets.append(TargetEvidence("san%d" % number, "iqn.2026-01.lab:%d" % number, Evidence(state), state, False, word == "yes"))
+    evidence = HostEvidence(
+        "esx1", Instant("b", 1.0), True, Evidence.OK, "api answered", Evidence.OK, "ping ok", Power.UNKNOWN, tuple(targets), ()
+    )
+    judgement = judge_host(evidence, observer_is_isolated=False)
+    assert (judgement.row, judgement.verdict.value) == (row, verdict)

@@ -54,11 +54,22 @@ def test_a_host_that_is_not_off_in_time_does_not_count_as_off(start_emulator):
 def test_no_reset_without_time_left(emulator):
     with pytest.raises(LeaseLost):
         fence_power(emulator.bmc(), "off", permit(-1.0), timeout=WAIT)
-    fence = open_power_fence(emulator.bmc())
-    fence.before_act = lambda: permit(-1.0).check("switch off")
-    with pytest.raises(LeaseLost):
-        fence.off(WAIT)
-    assert fence.power() is Power.ON
+    assert RedfishPower(emulator.bmc()).power() is Power.ON
+
+
+def test_waiting_for_the_power_to_go_may_outlast_the_lease(start_emulator):
+    other = start_emulator(ONE)
+    fence = open_power_fence(other.bmc())
+    fence.permit = permit(3.0)
+    real = fence._wait_for
+
+    def late(wanted, timeout):
+        clock.sleep(fence.permit.remaining() + 0.3)
+        real(wanted, timeout)
+
+    fence._wait_for = late
+    fence.off(WAIT)
+    assert fence.power() is Power.OFF
 
 
 def test_two_reads_that_differ_are_unknown(emulator, monkeypatch):

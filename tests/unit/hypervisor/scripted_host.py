@@ -6,7 +6,9 @@ from __future__ import annotations
 import contextlib
 import datetime
 import re
+import select
 import socket
+import socketserver
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -202,3 +204,42 @@ def refused_port() -> Iterator[int]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
+
+
+@contextlib.contextmanager
+def connect_proxy() -> Iterator[tuple[int, list[str]]]:
+    """An HTTP proxy that does CONNECT: its port, and the places that were asked for."""
+    wanted: list[str] = []
+
+    class Proxy(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            request = b""
+            while b"\r\n\r\n" not in request:
+                request += self.request.recv(4096)
+            place = request.split()[1].decode()
+            wanted.append(place)
+            address, _colon, port = place.rpartition(":")
+            with socket.create_connection((address, int(port))) as onward:
+                self.request.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                ends = {self.request: onward, onward: self.request}
+                while True:
+                    for end in select.select(list(ends), [], [], 60)[0]:
+                        data = end.recv(65536)
+                        if not data:
+                            return
+                        ends[end].sendall(data)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_arguments: Any) -> None:
+            pass
+
+    with Server(("127.0.0.1", 0), Proxy) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1], wanted
+        finally:
+            server.shutdown()
+            thread.join(5)

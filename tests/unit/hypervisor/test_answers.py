@@ -13,7 +13,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interfac
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
 from certificates import Authority
 from pyVmomi import vim, vmodl
-from scripted_host import HangUp, ScriptedHost, Silence, listener, refused_port
+from scripted_host import HangUp, ScriptedHost, Silence, connect_proxy, listener, refused_port
 
 Connect = Callable[..., Connection]
 
@@ -182,6 +182,15 @@ def test_a_proxy_that_does_not_answer_says_nothing_about_the_host(connect: Conne
 def test_a_proxy_that_refuses(status: bytes, answer: ApiAnswer, connect: Connect) -> None:
     with listener(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n") as port:
         assert answer_of(connect(443, proxy_host="127.0.0.1", proxy_port=port)).answer is answer
+
+
+def test_through_a_proxy_the_hosts_own_certificate_is_verified(host: ScriptedHost, connect: Connect, tmp_path: Path) -> None:
+    with connect_proxy() as (port, wanted):
+        with open_hypervisor(connect(host.port, proxy_host="localhost", proxy_port=port)):
+            assert host.asked == ["RetrieveServiceContent", "Login"]
+        assert wanted == ["127.0.0.1:%d" % host.port]
+        other = str(Authority(tmp_path, "other-ca").ca_path)
+        assert answer_of(connect(host.port, proxy_host="localhost", proxy_port=port, ca_path=other)).answer is ApiAnswer.CERTIFICATE_REFUSED
 
 
 def test_a_password_is_not_in_a_connections_text(connect: Connect) -> None:

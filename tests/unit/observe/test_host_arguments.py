@@ -66,7 +66,6 @@ def test_a_bmc_is_reached_by_https_and_verified() -> None:
         ([{"name": "esx1", "ca_path": "/no/such/ca.pem"}], {}, "ca_path of host esx1: /no/such/ca.pem cannot be read"),
         ([{"name": "esx1", "bmc": {**BMC, "ca_path": "/no/such/bmc.pem"}}], {}, "bmc.ca_path of host esx1"),
         ([{"name": "esx1", "bmc": {**BMC, "address": ""}}], {}, "bmc.address of host esx1 is empty"),
-        ([], {}, "no host is named"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(listed: list[dict[str, Any]], shared: dict[str, Any], said: str) -> None:
@@ -74,6 +73,22 @@ def test_what_makes_no_sense_is_refused_by_name(listed: list[dict[str, Any]], sh
         hosts(*listed, **shared)
     assert said in str(refused.value)
     assert refused.value.remedy
+
+
+def test_without_hosts_and_hostname_no_host_is_named() -> None:
+    with pytest.raises(LibrehaError, match="no host is named"):
+        read_hosts(SHARED)
+
+
+def test_an_empty_list_means_no_host() -> None:
+    """A playbook passes on the hosts that answer; when none does, VMWARE_HOST must not step in."""
+    assert read_hosts({**SHARED, "hosts": [], "hostname": "esx1"}) == []
+
+
+def test_no_host_at_all_is_refused_but_an_empty_list_is_an_answer() -> None:
+    with pytest.raises(LibrehaError, match="no host is named"):
+        read_hosts({**SHARED, "hosts": None})
+    assert hosts() == []
 
 
 def test_two_hosts_behind_one_address_and_two_ports_are_two() -> None:
@@ -89,16 +104,11 @@ def test_events_after_takes_whole_numbers_and_ignores_hosts_that_left() -> None:
 
 def run_module(name: str, arguments: dict[str, Any], **environment: str) -> dict[str, Any]:
     """The module as Ansible runs it, in a process of its own."""
+    given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()
     program = (
-        "import sys, runpy; sys.path.insert(0, %r); import conftest;"
-        "runpy.run_module('ansible_collections.libreha.vmware.plugins.modules.%s', run_name='__main__')" % (str(ROOT), name)
-    )
-    from ansible.module_utils.testing import patch_module_args  # noqa: F401 - the same arguments by hand below
-
-    given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
-    program = (
-        "import ansible.module_utils.basic as basic; basic._ANSIBLE_ARGS = %r; basic._ANSIBLE_PROFILE = 'legacy';" % given.encode()
-        + program
+        "import sys, runpy; sys.path.insert(0, %r); import conftest; import ansible.module_utils.basic as basic;"
+        "basic._ANSIBLE_ARGS = %r; basic._ANSIBLE_PROFILE = 'legacy';"
+        "runpy.run_module('ansible_collections.libreha.vmware.plugins.modules.%s', run_name='__main__')" % (str(ROOT), given, name)
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
     assert done.stdout, done.stderr

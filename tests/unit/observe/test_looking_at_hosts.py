@@ -42,6 +42,13 @@ def test_each_host_gets_its_own_answer_in_the_order_given() -> None:
     assert isolation == []
 
 
+def test_no_hosts_give_no_observations_but_the_isolation_addresses_are_asked() -> None:
+    seen, isolation = observe_hosts([], ["127.0.0.1"], AT)
+    assert seen == []
+    assert [probe.answers for probe in isolation] == [True]
+    assert observe_vms([], {}, True).vms_read == ()
+
+
 def test_many_silent_hosts_take_no_longer_than_one() -> None:
     with silent_port() as silent:
         began = clock.now().seconds

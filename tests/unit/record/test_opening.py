@@ -315,10 +315,12 @@ def test_creating_on_a_full_disk_fails_clearly_and_works_once_there_is_room(smal
 def test_a_migration_without_room_for_the_backup_changes_nothing(small_disk, clock, request):
     url = "sqlite:///%s/state.db" % small_disk
     filled(url, clock)
-    request.getfixturevalue("next_version")
-    fill(small_disk)
-    with pytest.raises(LibrehaError):
-        StateDatabase.open(url, clock=clock)
+    with StateDatabase.open(url, clock=clock) as older:  # open: so that the migration gets as far as the backup
+        older.lease()
+        request.getfixturevalue("next_version")
+        fill(small_disk)
+        with pytest.raises(LibrehaError, match="disk is full"):
+            StateDatabase.open(url, clock=clock)
     assert not list(small_disk.glob("*.backup-*"))
     (small_disk / "filler").unlink()
     with StateDatabase.open(url, clock=clock) as state:
@@ -360,6 +362,15 @@ def test_a_file_that_was_replaced_while_open_is_noticed(tmp_path, sqlite_url):
             with pytest.raises(LibrehaError, match="removed or replaced"):
                 attempt()
         assert not (tmp_path / "state.db").exists()
+
+
+def test_a_file_that_vanishes_is_never_made_anew_by_a_later_connection(tmp_path, sqlite_url):
+    open_and_close(sqlite_url)
+    engine = opening.open_engine(*opening.parse(sqlite_url), busy_seconds=1, create=True)
+    (tmp_path / "state.db").unlink()
+    with pytest.raises(sa.exc.OperationalError):
+        engine.connect()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unreachable_server_is_an_error_that_does_not_show_the_password():
