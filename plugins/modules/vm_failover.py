@@ -119,6 +119,14 @@ failed_vms:
   returned: always
   type: list
   elements: str
+unregistered:
+  description:
+    - The .vmx files on the datastores concerned that no host of O(hosts) has registered. They may be VMs of the lost host that
+      no look ever saw; a person decides.
+  returned: always
+  type: list
+  elements: str
+  sample: ["[shared] forgotten/forgotten.vmx"]
 """
 
 from ansible.module_utils.basic import AnsibleModule

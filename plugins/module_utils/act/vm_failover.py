@@ -15,7 +15,7 @@ from ..decide.evidence import gather
 from ..decide.failover import Step, Transaction, from_record
 from ..decide.fencing import fence_state
 from ..decide.memory import Memory
-from ..decide.observations import Observation, StorageObservation, from_dict
+from ..decide.observations import Observation, StorageObservation, VmObservation, from_dict, split_path
 from ..decide.policy import Policy
 from ..errors import LibrehaError
 from ..hypervisor.interface import HostUnavailable, Hypervisor
@@ -43,8 +43,8 @@ def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         accesses = [access for access in accesses if missing.get(access.name) is None or access.name in _restarts(planned)]
         if check_mode:
             return _would_do(planned, left_open, missing)
-        work = _carry_out(params, policy, database, accesses, planned, missing)
-    return _result(work, {**missing, **dict.fromkeys(_restarts(planned), "")})
+        work, unregistered = _carry_out(params, policy, database, accesses, planned, missing)
+    return _result(work, unregistered)
 
 
 def _carry_out(
@@ -54,14 +54,36 @@ def _carry_out(
     accesses: Sequence[HostAccess],
     planned: Sequence[Transaction],
     missing: Mapping[str, str],
-) -> list[Work]:
+) -> tuple[list[Work], list[str]]:
     deadman = Deadman()
     keeper = LeaseKeeper(database, params["holder"], params["token"], params["lease"], clock.now, deadman)
     try:
         with _open_all(accesses, keeper) as hosts:
-            return FailoverRun(database, keeper, hosts, policy.failover, clock.now, missing).run(planned)
+            work = FailoverRun(database, keeper, hosts, policy.failover, clock.now, missing).run(planned)
+            return work, _unregistered(hosts, work)
     finally:
         deadman.disarm()
+
+
+def _unregistered(hosts: Mapping[str, Hypervisor], work: Sequence[Work]) -> list[str]:
+    """The .vmx files, on the datastores of the VMs that were moved, which none of *hosts* has registered.
+
+    They may be VMs of the lost host that no look ever saw there: a person decides. Only told, so a host that cannot
+    search a datastore is passed over.
+    """
+    datastores = {split_path(item.transaction.vmx)[0]: item.transaction.destination for item in work if item.changed}
+    registered = {split_path(vm.path)[1] for hypervisor in hosts.values() for vm in _vms_of(hypervisor)} if datastores else set()
+    found = []
+    for name, host in sorted(datastores.items()):
+        with contextlib.suppress(LibrehaError):
+            found += [path for path in hosts[host].unregistered(name) if split_path(path)[1] not in registered]
+    return found
+
+
+def _vms_of(hypervisor: Hypervisor) -> list[VmObservation]:
+    with contextlib.suppress(LibrehaError):
+        return hypervisor.virtual_machines()
+    return []
 
 
 @contextlib.contextmanager
@@ -131,10 +153,10 @@ def _would_do(planned: Sequence[Transaction], left_open: Sequence[Transaction], 
     todo = {transaction.vm_id: transaction for transaction in (*left_open, *planned)}
     vms = [_shown(item, [], "would be started on %s" % item.destination) for item in todo.values()]
     held = [item for item in todo.values() if item.source != item.destination and missing.get(item.source)]
-    return {"changed": len(todo) > len(held), "vms": vms, "failed_vms": [], "diff": _diff(todo.values())}
+    return {"changed": len(todo) > len(held), "vms": vms, "failed_vms": [], "unregistered": [], "diff": _diff(todo.values())}
 
 
-def _result(work: Sequence[Work], missing: Mapping[str, str]) -> dict[str, Any]:
+def _result(work: Sequence[Work], unregistered: Sequence[str]) -> dict[str, Any]:
     vms = [_shown(item.transaction, item.history, item.transaction.reason) for item in work]
     failed = [
         "%s -> %s: %s" % (item.transaction.name, item.transaction.destination, item.transaction.reason or item.transaction.step.value)
@@ -146,6 +168,7 @@ def _result(work: Sequence[Work], missing: Mapping[str, str]) -> dict[str, Any]:
         "changed": bool(changed),
         "vms": vms,
         "failed_vms": failed,
+        "unregistered": list(unregistered),
         "diff": _diff(item.transaction for item in changed if item.transaction.step in GOOD_ENDS),
     }
     if failed:

@@ -151,7 +151,11 @@ POLICY_SCHEMA: dict[str, Any] = {
             ),
             "recovery_bound": _seconds("A VM must run again within this time after faults stop.", 300.0),
             "reboot_grace": _seconds("A host that reboots in order is given this long to come back.", 120.0),
-            "lease": _seconds("A run may act for this long before it must renew its lease; longer than a look at hosts that do not answer.", 60.0, minimum=5),
+            "lease": _seconds(
+                "A run may act for this long before it must renew its lease; longer than a look at hosts that do not answer.",
+                60.0,
+                minimum=5,
+            ),
             "default_protection": _choice("Protection of VMs that vms does not name.", "protected", "unprotected", default="protected"),
             "hosts": _by_name("The hosts by their inventory names.", HOST),
             "storage": _by_name("The storage servers by their inventory names.", TARGET),

@@ -63,7 +63,9 @@ class Place:
         except OSError:
             same = False
         if not same:
-            raise LibrehaError("%s was removed or replaced while it was in use" % self, remedy="run again: it is opened anew, or created if missing")
+            raise LibrehaError(
+                "%s was removed or replaced while it was in use" % self, remedy="run again: it is opened anew, or created if missing"
+            )
 
     def explain(self, error: BaseException, trying: str) -> LibrehaError:
         """The error for the operator, from one of SQLAlchemy, its driver or the system."""

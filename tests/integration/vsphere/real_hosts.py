@@ -85,14 +85,25 @@ class StorageServer:
         self.admin("--op", "bind", "--mode", "target", "--tid", "1", "-Q", initiator)
 
     def fence(self, initiator: str) -> None:
-        """Take the right, then end the session; the id is read first."""
+        """Take the right, then end the sessions; one that ends by itself meanwhile is as good."""
         self.admin("--op", "unbind", "--mode", "target", "--tid", "1", "-Q", initiator)
-        sid = ""
+
+        def without_session() -> bool:
+            sessions = self._sessions(initiator)
+            for sid in sessions:
+                self._ask("--op", "delete", "--mode", "conn", "--tid", "1", "--sid", sid, "--cid", "0")
+            return not sessions
+
+        until(without_session, "no session of %s" % initiator)
+
+    def _sessions(self, initiator: str) -> list[str]:
+        found, sid = [], ""
         for line in self.admin("--op", "show", "--mode", "target").splitlines():
             if "I_T nexus:" in line:
                 sid = line.split(":")[1].strip()
             elif "Initiator: %s " % initiator in line + " ":
-                self.admin("--op", "delete", "--mode", "conn", "--tid", "1", "--sid", sid, "--cid", "0")
+                found.append(sid)
+        return found
 
     def end(self) -> None:
         self.daemon.kill()
