@@ -57,6 +57,7 @@ options:
           driver:
             description: How to talk to the BMC.
             type: str
+            choices: [redfish]
             default: redfish
           address:
             description: URL of the BMC; V(https) is meant where no scheme is given.
@@ -81,6 +82,10 @@ options:
           ca_path:
             description: PEM file of the authorities for the BMC's certificate. The default is the system's.
             type: path
+          timeout:
+            description: Seconds to wait for each answer of the BMC.
+            type: float
+            default: 5.0
   hostname:
     description:
       - Name or address of a single host, where O(hosts) is not given. With O(hosts), this is ignored.

@@ -9,8 +9,8 @@ version_added: "0.1.0"
 author:
   - The libreha contributors (@libreha)
 description:
-  - Adds to C(libreha_policy) which hosts there are, with the initiator name of each and whether it has a BMC (C(libreha_initiator), C(libreha_bmc)),
-    and which storage servers, with the driver of each (C(libreha_storage)).
+  - Adds to C(libreha_policy) which hosts there are, with the initiator name of each and whether it has a BMC
+    (C(libreha_initiator), C(libreha_bmc)), and which storage servers, with the driver of each (C(libreha_storage)).
   - The result is what M(libreha.vmware.ha_decide) takes as O(libreha.vmware.ha_decide#module:policy). It holds no secret.
 positional: hostvars, hosts, storage
 options:

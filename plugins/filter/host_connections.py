@@ -10,9 +10,10 @@ author:
   - The libreha contributors (@libreha)
 description:
   - Turns names of inventory hosts into the list that the modules of this collection take as C(hosts).
-  - The address is C(ansible_host), or the name. The rest comes from the variables C(libreha_username), C(libreha_password), C(libreha_port),
-    C(libreha_validate_certs), C(libreha_ca_path), C(libreha_proxy_host), C(libreha_proxy_port), C(libreha_timeout) and C(libreha_bmc)
-    of each host; what a host does not set is left out, so that C(module_defaults) and the environment apply.
+  - The address is C(ansible_host), or the name. The rest comes from the variables C(libreha_username), C(libreha_password),
+    C(libreha_port), C(libreha_validate_certs), C(libreha_ca_path), C(libreha_proxy_host), C(libreha_proxy_port),
+    C(libreha_timeout) and C(libreha_bmc) of each host; what a host does not set is left out, so that C(module_defaults)
+    and the environment apply.
 positional: hostvars
 options:
   _input:

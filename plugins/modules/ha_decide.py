@@ -1,5 +1,4 @@
 #!/usr/bin/python
-# -*- coding: utf-8 -*-
 
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
@@ -150,7 +149,7 @@ hosts:
     verdict: {description: The verdict of safety.md's table., type: str, sample: dead}
     row: {description: The table's row, 0 where the fence list told., type: int, sample: 9}
     confirmed: {description: Whether it lasted long enough to act on., type: bool}
-    text: {description: Verdict and evidence in words., type: str, sample: "esx1 dead since 12:00:15 (api timed out, ping failed, storage failed, 4 samples)"}
+    text: {description: Verdict and evidence in words., type: str, sample: "esx1 dead since 12:00:15 (api timed out, 4 samples)"}
     since: {description: Since when; an instant on the boot-time clock., type: dict}
     samples: {description: Consecutive fresh samples with this verdict., type: int, sample: 4}
     api: {description: Evidence of the management API., type: str, sample: failed}

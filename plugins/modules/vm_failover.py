@@ -1,5 +1,4 @@
 #!/usr/bin/python
-# -*- coding: utf-8 -*-
 
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
@@ -13,17 +12,20 @@ version_added: "0.1.0"
 author:
   - The libreha contributors (@libreha)
 description:
-  - For each VM - register its files on the destination, power it on, answer the moved-or-copied question with "moved", and verify that it runs.
-    VMs are started side by side, within a limit for each host. Files still locked by the dead host are retried until the lock has aged.
-  - Every step is recorded in the state database before and after, under the token of the run's lease. A run that was killed at any point is
-    completed by calling the module again; transactions that an earlier run left open are completed too, also when O(vms) is empty.
+  - For each VM - register its files on the destination, power it on, answer the moved-or-copied question with "moved",
+    and verify that it runs. VMs are started side by side, within a limit for each host. Files still locked by the dead host
+    are retried until the lock has aged.
+  - Every step is recorded in the state database before and after, under the token of the run's lease. A run that was killed at
+    any point is completed by calling the module again; transactions that an earlier run left open are completed too,
+    also when O(vms) is empty.
   - Nothing is registered or started unless O(storage) shows the fence of the source as confirmed on every storage server.
     A VM that runs on another host already is left alone.
   - One line of progress is shown for each step while it runs, also with a remote state database.
 options:
   vms:
     description:
-      - The plan that M(libreha.vmware.ha_decide) returned as RV(libreha.vmware.ha_decide#module:plan), in the order of the restart priorities.
+      - The plan that M(libreha.vmware.ha_decide) returned as RV(libreha.vmware.ha_decide#module:plan), in the order of the
+        restart priorities.
     type: list
     elements: dict
     default: []

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The option ``bmc``: how to reach one host's BMC. The names are those of ``hosts[].bmc`` (arguments/hosts.py)."""
+"""The option ``bmc``: how to reach one host's BMC; ``hosts[].bmc`` (arguments/hosts.py) is the same."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from ansible.module_utils.basic import env_fallback
 from ..errors import LibrehaError
 from ..fence.interface import Bmc
 from ..hypervisor.interface import Connection
+from .bmc import bmc_spec, read_bmc
 
 # A host's own options that fall back to the module's; the names are those of vmware.vmware.
 SHARED = ("username", "password", "port", "validate_certs", "ca_path", "proxy_host", "proxy_port", "timeout")
@@ -62,19 +63,7 @@ def _host_spec() -> dict[str, Any]:
         "proxy_host": {"type": "str"},
         "proxy_port": {"type": "int"},
         "timeout": {"type": "float"},
-        "bmc": {"type": "dict", "options": _bmc_spec()},
-    }
-
-
-def _bmc_spec() -> dict[str, Any]:
-    return {
-        "driver": {"type": "str", "default": "redfish"},
-        "address": {"type": "str", "required": True},
-        "username": {"type": "str", "required": True},
-        "password": {"type": "str", "required": True, "no_log": True},
-        "system": {"type": "str", "default": ""},
-        "validate_certs": {"type": "bool", "default": True},
-        "ca_path": {"type": "path"},
+        "bmc": {**bmc_spec()["bmc"], "required": False},
     }
 
 
@@ -123,27 +112,7 @@ def _read_host(index: int, host: Mapping[str, Any], params: Mapping[str, Any]) -
     if given["validate_certs"]:
         _readable(given["ca_path"], "ca_path", name)
     connection = Connection(name=name, hostname=str(host.get("hostname") or name).strip(), **given)
-    bmc = host.get("bmc")
-    return HostAccess(connection, _read_bmc(name, bmc, connection.timeout) if bmc else None)
-
-
-def _read_bmc(name: str, bmc: Mapping[str, Any], timeout: float) -> Bmc:
-    address = str(bmc["address"]).strip()
-    if not address:
-        _refuse("bmc.address of host %s is empty" % name, "give the BMC's address, such as https://192.0.2.9")
-    if bmc["validate_certs"]:
-        _readable(bmc.get("ca_path"), "bmc.ca_path", name)
-    return Bmc(
-        name=name,
-        address=address if "://" in address else "https://" + address,
-        username=bmc["username"],
-        password=bmc["password"],
-        driver=bmc["driver"],
-        system=bmc["system"],
-        validate_certs=bmc["validate_certs"],
-        ca_path=bmc.get("ca_path"),
-        timeout=timeout,
-    )
+    return HostAccess(connection, read_bmc(name, host) if host.get("bmc") else None)
 
 
 def _readable(path: str | None, option: str, host: str) -> None:

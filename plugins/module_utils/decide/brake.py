@@ -49,8 +49,10 @@ def apply_brake(record: BrakeRecord, hosts: Mapping[str, HostForBrake], policy: 
     for name in sorted(hosts):
         entered = before.get(name)
         if _counts(hosts[name], entered, record.held, policy, now):
+            # The window runs from the last look that condemned the host, which is the one that ordered its fence.
             # An instant of another boot cannot be compared any more: the window begins anew.
-            counted[name] = entered if entered is not None and now.since(entered) is not None else now
+            lasts = entered is not None and now.since(entered) is not None and not hosts[name].condemned
+            counted[name] = entered if lasts and entered is not None else now
     released = tuple(name for name in record.released if name in counted)
     population = {name for name, host in hosts.items() if name in counted or not (host.fenced or host.maintenance or host.proved_off)}
     against = [name for name in counted if name not in released]

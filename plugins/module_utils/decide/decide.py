@@ -80,7 +80,10 @@ def decide(policy: Policy, memory: Memory, observation: Observation, now: Instan
     fences = choose_fences(cluster, brake)
     recovery = plan_recovery(cluster)
     actions: tuple[Action, ...] = (*fences.fences, *recovery.failovers, *recovery.restarts)
-    settled = not any(_open(host, policy) for host in hosts.values()) and not (policy.mode is Mode.ACT and _acts(actions))
+    # One look dates no progress: what moved since an earlier run's look may have stopped before this one.
+    first_look = memory.run_id != run_id
+    still_open = any(_open(host, policy) for host in hosts.values()) or (policy.mode is Mode.ACT and _acts(actions))
+    settled = not first_look and not still_open
     return Decision(
         taken_at=now,
         mode=policy.mode,

@@ -252,8 +252,10 @@ def _progress(sessions: Sequence[SessionRecord], at: Instant, policy: Policy) ->
     """State, reason and whether it is still being judged, from the sessions of one initiator at one target."""
     if not sessions:
         return Evidence.FAILED, "storage failed: no session", False
-    if any(item.progress_at is not None and (at.since(item.progress_at) or 0.0) <= policy.io_stale for item in sessions):
-        return Evidence.OK, "storage ok", False
+    ages = [at.since(item.progress_at) for item in sessions]
+    if any(age is not None and age <= policy.io_stale for age in ages):
+        # Progress of a moment ago still counts, but if this look saw none the next one may say otherwise.
+        return Evidence.OK, "storage ok", 0.0 not in ages
     if any(item.commands_done is None and item.bytes_done is None for item in sessions):
         return Evidence.UNKNOWN, "storage unknown: counters unreadable", False
     still = min(at.since(item.progress_at or item.since) or 0.0 for item in sessions)

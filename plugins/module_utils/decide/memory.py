@@ -117,7 +117,7 @@ class StorageRecord:
 
 @dataclass(frozen=True)
 class Condemned:
-    """A host that counts for the brake, since when (on the decider's clock)."""
+    """A host that counts for the brake; ``at`` is the last look that condemned it (on the decider's clock)."""
 
     host: str
     at: Instant

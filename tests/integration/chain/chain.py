@@ -109,7 +109,7 @@ class Chain:
             sqlite3.connect("file:%s?mode=ro" % self.state_url.removeprefix("sqlite:///"), uri=True, timeout=30)
         ) as database:
             database.row_factory = sqlite3.Row
-            rows = [dict(row) for row in database.execute("select * from journal order by seq")]
+            rows = [dict(row) for row in database.execute("select * from ha_journal order by seq")]
         return [{**row, "data": json.loads(row["data"])} for row in rows if not kinds or row["kind"] in kinds]
 
     # The truth

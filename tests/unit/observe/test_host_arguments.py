@@ -40,7 +40,16 @@ def test_a_single_host_by_hostname() -> None:
     assert (only.name, only.connection.hostname) == ("esx1.example.com", "esx1.example.com")
 
 
-BMC = {"driver": "redfish", "address": "192.0.2.9", "username": "ha", "password": "bmc-pw", "system": "", "validate_certs": True}
+BMC = {
+    "driver": "redfish",
+    "address": "192.0.2.9",
+    "username": "ha",
+    "password": "bmc-pw",
+    "system": "",
+    "validate_certs": True,
+    "ca_path": None,
+    "timeout": 5.0,
+}
 
 
 def test_a_bmc_is_reached_by_https_and_verified() -> None:
@@ -64,8 +73,8 @@ def test_a_bmc_is_reached_by_https_and_verified() -> None:
         ([{"name": "esx1"}], {"timeout": float("nan")}, "timeout nan of host esx1"),
         ([{"name": "esx1"}], {"proxy_host": "proxy"}, "no proxy_port"),
         ([{"name": "esx1", "ca_path": "/no/such/ca.pem"}], {}, "ca_path of host esx1: /no/such/ca.pem cannot be read"),
-        ([{"name": "esx1", "bmc": {**BMC, "ca_path": "/no/such/bmc.pem"}}], {}, "bmc.ca_path of host esx1"),
-        ([{"name": "esx1", "bmc": {**BMC, "address": ""}}], {}, "bmc.address of host esx1 is empty"),
+        ([{"name": "esx1", "bmc": {**BMC, "ca_path": "/no/such/bmc.pem"}}], {}, "esx1: bmc.ca_path /no/such/bmc.pem cannot be read"),
+        ([{"name": "esx1", "bmc": {**BMC, "address": ""}}], {}, "esx1: bmc.address is empty"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(listed: list[dict[str, Any]], shared: dict[str, Any], said: str) -> None:
