@@ -70,10 +70,9 @@ class Chain:
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
-    def play(self, name: str, **extra: Any) -> Run:
-        done = subprocess.run(
-            self.command(name, **extra), env=environment(), capture_output=True, text=True, check=False, timeout=HANG_GUARD
-        )
+    def play(self, name: str, *options: str, **extra: Any) -> Run:
+        command = [*self.command(name, **extra), *options]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=HANG_GUARD)
         return Run(done.returncode, done.stdout + done.stderr, recap_of(done.stdout))
 
     @contextlib.contextmanager

@@ -75,7 +75,7 @@ def complete(chain: Chain) -> None:
 
 def test_killed_at_every_journal_step_and_run_again_it_is_complete(chain_of: MakeChain) -> None:
     """One failover, killed at each of its steps in turn; every run goes on where the one before was killed."""
-    chain = chain_of("--hosts", "3", "--vms", "6", lease=LEASE)
+    chain = chain_of("--hosts", "3", "--vms", "6", "--no-bmc", lease=LEASE)
     lab("fault", "esx1", "kill")
     for moment in MOMENTS:
         with chain.playing("failover", host="esx1") as run:
