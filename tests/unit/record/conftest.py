@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib.util
 import os
 import pwd
@@ -51,7 +52,9 @@ def sqlite_url(tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def postgres_server():
     """A PostgreSQL server of our own in a temporary folder: its port."""
-    programs = {name: shutil.which(name) for name in ("initdb", "postgres")}
+    # Debian keeps them out of PATH.
+    path = os.pathsep.join([os.environ.get("PATH", ""), *glob.glob("/usr/lib/postgresql/*/bin")])
+    programs = {name: shutil.which(name, path=path) for name in ("initdb", "postgres")}
     if not all(programs.values()) or importlib.util.find_spec("psycopg") is None:
         pytest.skip("PostgreSQL (initdb, postgres) or psycopg is not installed")
     folder = tempfile.mkdtemp(prefix="libreha-pg-")
