@@ -147,7 +147,7 @@ hosts:
   contains:
     host: {description: Name of the host., type: str, sample: esx1}
     verdict: {description: The verdict of safety.md's table., type: str, sample: dead}
-    row: {description: The table's row, 0 where the fence list told., type: int, sample: 9}
+    row: {description: "The row of the table, 0 where the fence list told.", type: int, sample: 9}
     confirmed: {description: Whether it lasted long enough to act on., type: bool}
     text: {description: Verdict and evidence in words., type: str, sample: "esx1 dead since 12:00:15 (api timed out, 4 samples)"}
     since: {description: Since when; an instant on the boot-time clock., type: dict}
@@ -164,7 +164,7 @@ alarms:
   elements: dict
   contains:
     key: {description: The same for as long as the same thing is wrong., type: str, sample: "fenced:esx1"}
-    severity: {description: info, warning or critical., type: str, sample: warning}
+    severity: {description: "V(info), V(warning) or V(critical).", type: str, sample: warning}
     subject: {description: What it is about., type: str, sample: esx1}
     text: {description: What is wrong and what to do., type: str}
 held:

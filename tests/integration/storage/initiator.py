@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """An iSCSI initiator that writes numbered records: a real one, on libiscsi (ctypes).
 
     initiator.py PORTAL TARGET LUN INITIATOR ACKED [--reconnect]

@@ -31,7 +31,7 @@ def run(storage, module: str, *, check: bool = False, **options):
     command = [str(Path(sys.executable).with_name("ansible-playbook")), str(storage.folder / "play.yml"), "-c", "local", "--diff", "-vvv"]
     command += ["-e", "ansible_python_interpreter=" + sys.executable, *(["--check"] if check else [])]
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache" / "collections"), "ANSIBLE_LOCALHOST_WARNING": "false"}
-    ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=HANG * 3)
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=HANG * 3, check=False)
     return json.loads(result.read_text()), ran.stdout + ran.stderr
 
 

@@ -34,6 +34,6 @@ def connect(authority: Authority) -> Callable[..., Connection]:
 
     def make(port: int, **options: Any) -> Connection:
         given: dict[str, Any] = {"hostname": "127.0.0.1", "timeout": 2.0, "ca_path": str(authority.ca_path), **options}
-        return Connection("esx1", given.pop("hostname"), "root", "secret-word", port=port, **given)
+        return Connection(name="esx1", username="root", password="secret-word", port=port, **given)
 
     return make

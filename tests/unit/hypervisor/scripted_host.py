@@ -93,13 +93,13 @@ class ScriptedHost:
         class Server(ThreadingHTTPServer):
             daemon_threads = True
 
-            def finish_request(self, request: Any, address: Any) -> None:
+            def finish_request(self, request: Any, client_address: Any) -> None:
                 try:
                     request.settimeout(60)
                     request.do_handshake()
                 except OSError:
                     return
-                super().finish_request(request, address)
+                super().finish_request(request, client_address)
 
             def handle_error(self, *_arguments: Any) -> None:
                 pass

@@ -119,7 +119,9 @@ def run_module(name: str, arguments: dict[str, Any], **environment: str) -> dict
         "basic._ANSIBLE_ARGS = %r; basic._ANSIBLE_PROFILE = 'legacy';"
         "runpy.run_module('ansible_collections.libreha.vmware.plugins.modules.%s', run_name='__main__')" % (str(ROOT), given, name)
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env={**os.environ, **environment}, check=False
+    )
     assert done.stdout, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

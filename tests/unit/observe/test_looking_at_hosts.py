@@ -23,7 +23,7 @@ AT = Instant("boot", 100.0, "now")
 
 def access(name: str, port: int, bmc: Bmc | None = None, **options: Any) -> HostAccess:
     given: dict[str, Any] = {"hostname": "127.0.0.1", "timeout": 0.5, "validate_certs": False, **options}
-    return HostAccess(Connection(name, given.pop("hostname"), "root", "pw", port=port, **given), bmc)
+    return HostAccess(Connection(name=name, username="root", password="pw", port=port, **given), bmc)
 
 
 def test_each_host_gets_its_own_answer_in_the_order_given() -> None:
