@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from .. import clock
@@ -20,12 +21,14 @@ from ..decide.policy import Policy
 from ..errors import LibrehaError
 from ..hypervisor.interface import HostUnavailable, Hypervisor
 from ..hypervisor.registry import open_hypervisor
+from ..observe.parallel import in_parallel
 from ..policy.reader import read_policy
 from ..record.database import StateDatabase
 from .deadman import Deadman
 from .failover import FailoverRun, Work, new_transaction
 from .keeper import LeaseKeeper
 
+SEARCH_SECONDS = 10.0  # for .vmx files that nobody registered; a large datastore that takes longer is not reported on
 OBSERVATION_MAX_AGE = 60.0  # s; older evidence of a fence is none
 GOOD_ENDS = (Step.VERIFIED, Step.REGISTERED)
 
@@ -60,6 +63,7 @@ def _carry_out(
     try:
         with _open_all(accesses, keeper) as hosts:
             work = FailoverRun(database, keeper, hosts, policy.failover, clock.now, missing).run(planned)
+            deadman.disarm()  # what follows only reads
             return work, _unregistered(hosts, work)
     finally:
         deadman.disarm()
@@ -72,18 +76,14 @@ def _unregistered(hosts: Mapping[str, Hypervisor], work: Sequence[Work]) -> list
     search a datastore is passed over.
     """
     datastores = {split_path(item.transaction.vmx)[0]: item.transaction.destination for item in work if item.changed}
-    registered = {split_path(vm.path)[1] for hypervisor in hosts.values() for vm in _vms_of(hypervisor)} if datastores else set()
-    found = []
-    for name, host in sorted(datastores.items()):
-        with contextlib.suppress(LibrehaError):
-            found += [path for path in hosts[host].unregistered(name) if split_path(path)[1] not in registered]
-    return found
-
-
-def _vms_of(hypervisor: Hypervisor) -> list[VmObservation]:
-    with contextlib.suppress(LibrehaError):
-        return hypervisor.virtual_machines()
-    return []
+    if not datastores:
+        return []
+    looks: dict[str, Callable[[], Any]] = {"vms of %s" % name: hypervisor.virtual_machines for name, hypervisor in hosts.items()}
+    looks.update({"files on %s" % name: partial(hosts[host].unregistered, name) for name, host in datastores.items()})
+    found = {key: seen for key, seen in in_parallel(looks, SEARCH_SECONDS).items() if isinstance(seen, list)}
+    registered = {split_path(item.path)[1] for seen in found.values() for item in seen if isinstance(item, VmObservation)}
+    paths = sorted(item for seen in found.values() for item in seen if isinstance(item, str))
+    return [path for path in paths if split_path(path)[1] not in registered]
 
 
 @contextlib.contextmanager

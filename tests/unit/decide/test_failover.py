@@ -1,0 +1,197 @@
+"""The failover transaction: the invariants of decide/failover.py, over every fact and every point at which a run may die."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.failover import (
+    MAX_ATTEMPTS,
+    Do,
+    Facts,
+    Move,
+    Outcome,
+    Step,
+    Transaction,
+    begun,
+    closed,
+    ended,
+    from_record,
+    next_move,
+    to_record,
+)
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import FailoverPolicy
+
+NEW = Transaction("t1", "u1:vm1/vm1.vmx", "vm1", "u1", "vm1/vm1.vmx", "[shared] vm1/vm1.vmx", "esx1", "esx2")
+BOUNDS = FailoverPolicy()
+WRITES = {Do.REGISTER, Do.POWER_ON, Do.UNREGISTER}
+
+
+def at(seconds: float) -> Instant:
+    return Instant("boot", seconds)
+
+
+def all_facts() -> list[Facts]:
+    return [
+        Facts(fenced, "", reads, moid, power, question, running, elsewhere, fresh)
+        for fenced, reads, moid, power, question, running, elsewhere, fresh in itertools.product(
+            (True, False), (True, False), (None, "7"), Power, ("", "disk?"), (None, "esx2", "esx3"), ((), (("esx3", "9"),)), (True, False)
+        )
+    ]
+
+
+def test_nothing_is_written_unless_the_fence_is_confirmed() -> None:
+    for facts in all_facts():
+        if not facts.fence_confirmed:
+            assert next_move(NEW, facts).do not in WRITES, facts
+
+
+def test_a_vm_that_runs_elsewhere_is_never_started_here() -> None:
+    for facts in all_facts():
+        if facts.running_on == "esx3":
+            move = next_move(NEW, facts)
+            assert (move.do, move.step) == (Do.CLOSE, Step.VERIFIED), facts
+
+
+def test_nothing_is_written_on_facts_that_are_old_or_could_not_be_read() -> None:
+    for facts in all_facts():
+        if not facts.fresh or not facts.destination_reads:
+            assert next_move(NEW, facts).do not in WRITES, facts
+
+
+def test_a_question_that_is_not_ours_blocks_and_is_named() -> None:
+    move = next_move(NEW, Facts(True, moid="7", power=Power.OFF, question="Replace the disk?"))
+    assert (move.do, move.step) == (Do.CLOSE, Step.BLOCKED)
+    assert "Replace the disk?" in move.reason
+
+
+def test_a_vm_that_was_not_running_is_registered_and_not_started() -> None:
+    off = replace(NEW, power_on=False)
+    assert next_move(off, Facts(True)).do is Do.REGISTER
+    end = next_move(off, Facts(True, moid="7", power=Power.OFF))
+    assert (end.do, end.step) == (Do.CLOSE, Step.REGISTERED)
+
+
+def test_an_earlier_vain_registration_is_taken_away_before_anything_else() -> None:
+    facts = Facts(True, ours_elsewhere=(("esx3", "9"),))
+    assert next_move(NEW, facts).do is Do.UNREGISTER
+    _transaction, after = ended(NEW, facts, Do.UNREGISTER, Outcome.DONE, "", at(1), BOUNDS)
+    assert next_move(NEW, after).do is Do.REGISTER
+
+
+def test_a_start_counts_only_when_it_was_seen() -> None:
+    _transaction, facts = ended(NEW, Facts(True, moid="7", power=Power.OFF), Do.POWER_ON, Outcome.DONE, "", at(1), BOUNDS)
+    assert next_move(NEW, facts).do is Do.LOOK
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TIMED_OUT, Outcome.LOST])
+@pytest.mark.parametrize("do", sorted(WRITES, key=lambda do: do.value))
+def test_after_an_unknown_outcome_the_hosts_are_looked_at_before_anything_is_done_again(do: Do, outcome: Outcome) -> None:
+    transaction, facts = ended(NEW, Facts(True, moid="7", power=Power.OFF), do, outcome, "no answer", at(1), BOUNDS)
+    assert next_move(transaction, facts).do is Do.LOOK
+
+
+def test_a_locked_file_is_retried_longer_than_the_lock_lives_and_not_for_ever() -> None:
+    transaction, facts, now = NEW, Facts(True, moid="7", power=Power.OFF), 100.0
+    while True:
+        move = next_move(transaction, facts)
+        if move.do is Do.CLOSE:
+            break
+        assert move.do is Do.POWER_ON
+        transaction, facts = ended(transaction, facts, Do.POWER_ON, Outcome.FILE_LOCKED, "locked", at(now), BOUNDS)
+        now += BOUNDS.lock_retry_interval
+        assert now < 1000, "it is retried for ever"
+    assert move.step is Step.FAILED
+    assert "locked" in move.reason
+    assert 16 < BOUNDS.lock_retry <= now - 100.0 <= BOUNDS.lock_retry + 3 * BOUNDS.lock_retry_interval
+
+
+@pytest.mark.parametrize("outcome", [Outcome.NO_RESOURCES, Outcome.INACCESSIBLE, Outcome.READ_ONLY, Outcome.NOT_FOUND])
+def test_what_another_try_on_this_host_cannot_mend_ends_at_once(outcome: Outcome) -> None:
+    facts = Facts(True, moid="7", power=Power.OFF)
+    transaction, facts = ended(NEW, facts, Do.POWER_ON, outcome, "because", at(1), BOUNDS)
+    move = next_move(transaction, facts)
+    assert (move.do, move.step) == (Do.CLOSE, Step.FAILED)
+    assert "because" in move.reason
+
+
+def test_other_failures_are_bounded() -> None:
+    transaction, facts = NEW, Facts(True)
+    for _attempt in range(MAX_ATTEMPTS):
+        assert next_move(transaction, facts).do is not Do.CLOSE
+        transaction, _stale = ended(transaction, facts, Do.REGISTER, Outcome.OTHER, "broken", at(1), BOUNDS)
+    assert next_move(transaction, facts).step is Step.FAILED
+
+
+@dataclass
+class World:
+    """One destination host, and the record in the database; both outlive a run."""
+
+    registrations: int = 0
+    starts: int = 0
+    record: dict | None = None  # type: ignore[type-arg]
+
+    def facts(self) -> Facts:
+        on = Power.ON if self.starts else Power.OFF
+        return Facts(True, moid="7" if self.registrations else None, power=on if self.registrations else Power.UNKNOWN)
+
+    def carry_out(self, move: Move) -> str | None:
+        if move.do is Do.REGISTER:
+            self.registrations += 1
+            return "7"
+        if move.do is Do.POWER_ON:
+            self.starts += 1
+        return None
+
+
+class Killed(Exception):
+    pass
+
+
+def run(world: World, dies_at: int) -> None:
+    """A run of the transaction that is killed at its *dies_at*-th instant: before and after each record and each act."""
+    instants = itertools.count()
+
+    def instant() -> None:
+        if next(instants) == dies_at:
+            raise Killed
+
+    transaction = from_record(world.record) if world.record else NEW
+    facts = world.facts()
+    while not transaction.closed:
+        move = next_move(transaction, facts)
+        if move.do is Do.LOOK:
+            facts = world.facts()
+            continue
+        instant()
+        transaction = closed(transaction, move) if move.do is Do.CLOSE else begun(transaction, move)
+        world.record = to_record(transaction)
+        instant()
+        if move.do is Do.CLOSE:
+            return
+        moid = world.carry_out(move)
+        instant()
+        transaction, facts = ended(transaction, facts, move.do, Outcome.DONE, "", at(1), BOUNDS, moid)
+        world.record = to_record(transaction)
+
+
+def test_killed_anywhere_and_run_again_it_is_complete_and_nothing_was_done_twice() -> None:
+    for first, second in itertools.product(range(12), repeat=2):
+        world = World()
+        for dies_at in (first, second):
+            try:
+                run(world, dies_at)
+            except Killed:
+                continue
+        run(world, dies_at=-1)
+        assert world.record is not None
+        assert (world.record["outcome"], world.record["closed"]) == ("verified", True)
+        assert (world.registrations, world.starts) == (1, 1), (first, second)
+
+
+def test_the_record_keeps_what_the_next_run_needs() -> None:
+    transaction = replace(NEW, step=Step.REGISTERED, doing=Do.POWER_ON, refused_since=at(5), reason="files locked")
+    assert from_record(to_record(transaction)) == transaction

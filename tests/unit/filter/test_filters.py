@@ -1,0 +1,40 @@
+"""The filters that turn an inventory into connections and policy."""
+
+from __future__ import annotations
+
+from ansible_collections.libreha.vmware.plugins.filter.cluster_policy import cluster_policy
+from ansible_collections.libreha.vmware.plugins.filter.host_connections import host_connections
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
+
+HOSTVARS = {
+    "esx1": {
+        "ansible_host": "192.0.2.11",
+        "libreha_username": "ha",
+        "libreha_password": "word",
+        "libreha_initiator": "iqn.1998-01.com.vmware:esx1",
+        "libreha_bmc": {"address": "https://192.0.2.111", "username": "ha", "password": "bmc-word"},
+        "libreha_port": 8443,
+    },
+    "esx2": {"libreha_initiator": "iqn.1998-01.com.vmware:esx2"},
+    "san1": {"libreha_storage": {"driver": "tgt"}},
+}
+
+
+def test_a_host_gives_its_own_options_and_leaves_the_rest_to_module_defaults() -> None:
+    first, second = host_connections(["esx1", "esx2"], HOSTVARS)
+    assert (first["name"], first["hostname"], first["port"], first["bmc"]["address"]) == ("esx1", "192.0.2.11", 8443, "https://192.0.2.111")
+    assert second == {"name": "esx2", "hostname": "esx2"}
+
+
+def test_the_policy_names_every_host_and_storage_server_and_holds_no_secret() -> None:
+    policy = cluster_policy({"mode": "act"}, HOSTVARS, ["esx1", "esx2"], ["san1"])
+    read = read_policy(policy)
+    assert (read.host("esx1").has_bmc, read.host("esx2").has_bmc) == (True, False)
+    assert read.host("esx2").initiator == "iqn.1998-01.com.vmware:esx2"
+    assert list(read.storage) == ["san1"]
+    assert "word" not in repr(policy)
+
+
+def test_what_the_policy_says_of_a_host_itself_wins() -> None:
+    own = {"esx1": {"initiator": "iqn.2026-01.org.example:one"}}
+    assert read_policy(cluster_policy({"hosts": own}, HOSTVARS, ["esx1"], ["san1"])).host("esx1").initiator == "iqn.2026-01.org.example:one"
