@@ -14,7 +14,7 @@ author:
 description:
   - Reads all VMs that the hosts have registered - power, guest, pending question, and every file with its datastore -
     and the hosts' events, from all hosts at the same time. The number of round trips does not grow with the number of VMs.
-  - A host that does not answer is a result (RV(unreachable)), not a failed task. A VM that is missing from RV(vms) is gone only if
+  - A host that does not answer is a result (RV(unread)), not a failed task. A VM that is missing from RV(vms) is gone only if
     its host is in RV(vms_read).
   - Templates are left out. Nothing is changed.
   - The answer is what M(libreha.vmware.ha_decide) takes as C(vms), C(vms_read) and C(events) of its observation.
@@ -318,7 +318,7 @@ events:
       type: str
       returned: always
       sample: vm01 on esx1 in ha-datacenter is powered off
-unreachable:
+unread:
   description: The hosts whose VMs could not be read.
   returned: success
   type: list

@@ -18,7 +18,7 @@ from .parallel import in_parallel
 
 
 @dataclass(frozen=True)
-class Unreachable:
+class Unread:
     """A host whose VMs could not be read, and how it answered."""
 
     host: str
@@ -33,7 +33,8 @@ class VmsSeen:
     vms: tuple[VmObservation, ...] = ()
     vms_read: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
-    unreachable: tuple[Unreachable, ...] = ()
+    # Not "unreachable": Ansible takes a result of that name for its own connection.
+    unread: tuple[Unread, ...] = ()
 
 
 def observe_vms(accesses: Sequence[HostAccess], events_after: Mapping[str, int], with_events: bool) -> VmsSeen:
@@ -45,17 +46,17 @@ def observe_vms(accesses: Sequence[HostAccess], events_after: Mapping[str, int],
     vms: list[VmObservation] = []
     read: list[str] = []
     events: list[Event] = []
-    unreachable: list[Unreachable] = []
+    unread: list[Unread] = []
     for access in accesses:
         outcome = outcomes[access.name]
         failed = unavailable(outcome, access.name)
         if failed is not None:
-            unreachable.append(Unreachable(access.name, *failed))
+            unread.append(Unread(access.name, *failed))
             continue
         read.append(access.name)
         vms.extend(outcome[0])
         events.extend(outcome[1])
-    return VmsSeen(tuple(vms), tuple(read), tuple(events), tuple(unreachable))
+    return VmsSeen(tuple(vms), tuple(read), tuple(events), tuple(unread))
 
 
 def _read(connection: Connection, after: int, with_events: bool) -> tuple[list[VmObservation], list[Event]]:

@@ -191,7 +191,7 @@ def test_the_modules_return_what_decide_reads(storage: StorageServer, new_host: 
     assert [(vm.name, vm.host) for vm in seen.vms] == [("vm01", "esx1")]
     assert seen.vms_read == ("esx1",)
     assert seen.isolation == (observations.IsolationProbe("127.0.0.1", True),)
-    assert [(one["host"], one["answer"]) for one in vms["unreachable"]] == [("esx2", "refused")]
+    assert [(one["host"], one["answer"]) for one in vms["unread"]] == [("esx2", "refused")]
     assert seen.events
     newest = max(event.key for event in seen.events)
     later = run_module("vm_health_info", {**shared, "events_after": {"esx1": newest}})

@@ -112,6 +112,6 @@ def test_vms_of_a_host_that_does_not_answer_are_not_read_and_it_is_named() -> No
     with refused_port() as refused:
         seen = observe_vms([access("esx1", refused)], {}, True)
     assert (seen.vms, seen.vms_read, seen.events) == ((), (), ())
-    (unreachable,) = seen.unreachable
-    assert (unreachable.host, unreachable.answer) == ("esx1", ApiAnswer.REFUSED)
-    assert "Remedy" in unreachable.reason
+    (unread,) = seen.unread
+    assert (unread.host, unread.answer) == ("esx1", ApiAnswer.REFUSED)
+    assert "Remedy" in unread.reason
