@@ -41,7 +41,8 @@ unit: setup ## Unit tests, and integration tests with real targets and hosts on 
 lab-tests: setup ## The whole chain with real faults, REPEAT times where it is about chance
 	@LIBREHA_REPEAT=$(REPEAT) $(PYTHON) -m pytest -q tests/integration/quick_lab tests/integration/chain
 
-prove: setup ## The long repetitions
+prove: setup ## The long repetitions: new random examples, and 20 of each lab test of chance
+	@LIBREHA_REPEAT=20 HYPOTHESIS_PROFILE=prove $(PYTHON) -m pytest -q tests/unit/decide
 	@$(MAKE) lab-tests REPEAT=20
 
 clean: ## Take the lab down and remove what was built

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
 ROOT = Path(__file__).resolve().parent
@@ -18,3 +19,8 @@ if not LINK.exists():
     LINK.symlink_to(os.path.relpath(ROOT, LINK.parent))
 _AnsibleCollectionFinder(paths=[str(COLLECTIONS)])._install()
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)
+
+# `make test` tries the same examples each time, so that a change is judged and not the dice; `make prove` tries new ones.
+hypothesis.settings.register_profile("test", derandomize=True)
+hypothesis.settings.register_profile("prove", print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
