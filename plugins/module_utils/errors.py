@@ -8,6 +8,9 @@ Everything below a module's ``main`` raises :class:`LibrehaError`; ``main`` catc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Callable
+
 
 class LibrehaError(Exception):
     """What was tried, on which host, what came back, and what to do next.
@@ -46,3 +49,13 @@ def fail(module, error: LibrehaError, **result) -> None:
     for key, value in error.details.items():
         result.setdefault(key, value)
     module.fail_json(msg=str(error), **result)
+
+
+def carry_out(module: Any, run: Callable[[Mapping[str, Any], bool], dict[str, Any]]) -> None:
+    """The end of every module's ``main``: *run* with the parameters and the check mode, and its result or its error as the task's."""
+    try:
+        result = run(module.params, module.check_mode)
+    except LibrehaError as error:
+        fail(module, error)
+    else:
+        module.exit_json(**result)

@@ -234,7 +234,7 @@ undone:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, fail
+from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
 from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_decide import run
 
 
@@ -275,11 +275,7 @@ def main():
     hide_secrets(module)
     if not module.check_mode and not module.params["validate_only"] and (not module.params["holder"] or module.params["token"] is None):
         module.fail_json(msg="holder and token are missing. Remedy: take a lease with ha_state state=leased and pass its holder and token")
-    try:
-        result = run(module.params, module.check_mode)
-    except LibrehaError as error:
-        fail(module, error)
-    module.exit_json(**result)
+    carry_out(module, run)
 
 
 if __name__ == "__main__":

@@ -466,7 +466,7 @@ memory_version:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, fail
+from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
 from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_state import run
 
 
@@ -509,11 +509,7 @@ def main():
         supports_check_mode=True,
     )
     hide_secrets(module)
-    try:
-        result = run(module.params, module.check_mode)
-    except LibrehaError as error:
-        fail(module, error)
-    module.exit_json(**result)
+    carry_out(module, run)
 
 
 if __name__ == "__main__":

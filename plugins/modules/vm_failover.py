@@ -135,7 +135,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import run
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import hosts_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, fail
+from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
 
 
 def argument_spec():
@@ -154,11 +154,7 @@ def argument_spec():
 def main():
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     hide_secrets(module)
-    try:
-        result = run(module.params, module.check_mode)
-    except LibrehaError as error:
-        fail(module, error)
-    module.exit_json(**result)
+    carry_out(module, run)
 
 
 if __name__ == "__main__":
