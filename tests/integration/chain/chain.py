@@ -111,6 +111,29 @@ class Chain:
             rows = [dict(row) for row in database.execute("select * from ha_journal order by seq")]
         return [{**row, "data": json.loads(row["data"])} for row in rows if not kinds or row["kind"] in kinds]
 
+    def freeze(self, run: Playing) -> None:
+        """SIGSTOP for the run, but not in the milliseconds in which it holds SQLite's write lock: that blocks every other
+        run until it is killed or thawed (docs/decisions.md), which is safe, and not what these tests are about."""
+
+        def frozen() -> bool:
+            run.signal(signal.SIGSTOP)
+            time.sleep(0.1)
+            if self._database_is_free():
+                return True
+            run.signal(signal.SIGCONT)
+            return False
+
+        wait_for("a moment outside a database transaction", frozen, 30, every=0.03)
+
+    def _database_is_free(self) -> bool:
+        with contextlib.closing(sqlite3.connect(self.state_url.removeprefix("sqlite:///"), timeout=0.5)) as database:
+            try:
+                database.execute("begin immediate")
+                database.rollback()
+            except sqlite3.OperationalError:
+                return False
+        return True
+
     # The truth
 
     def referee(self) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def test_a_frozen_run_that_wakes_up_after_another_one_finished_does_nothing(chai
     lab("fault", "esx1", "kill")
     with chain.playing("failover", host="esx1") as frozen:
         wait_for("the first registration", lambda: reached(chain, "registering begins"))
-        frozen.signal(signal.SIGSTOP)
+        chain.freeze(frozen)
         complete(chain)
         before = chain.journal()
         frozen.signal(signal.SIGCONT)
@@ -117,7 +117,7 @@ def test_a_frozen_run_dies_before_it_can_act(chain_of: MakeChain) -> None:
     with chain.playing("failover", host="esx1") as run:
         wait_for("the first registration", lambda: reached(chain, "registering begins"))
         modules = [pid for pid in run.pids() if holds_lease(pid)]
-        run.signal(signal.SIGSTOP)
+        chain.freeze(run)
         time.sleep(LEASE + 2)
         steps = len(chain.journal("step"))
         run.signal(signal.SIGCONT)

@@ -65,7 +65,7 @@ def test_a_second_monitor_leaves_the_work_to_the_first(chain_of: MakeChain) -> N
     chain = chain_of("--hosts", "2", "--vms", "2")
     with chain.playing("monitor") as first:
         wait_for("the first run's lease", lambda: chain.record("lease")["lease"]["holder"])
-        first.signal(signal.SIGSTOP)
+        chain.freeze(first)
         second = chain.play("monitor")
         first.signal(signal.SIGCONT)
         assert first.finish().code == 0
