@@ -75,6 +75,7 @@ class FailoverRun:
         self._clock = clock
         self._fences = fences
         self._views: dict[str, list[VmObservation]] = {}
+        self._in_vain: dict[str, set[str]] = {}
         self._answered: set[tuple[str, str]] = set()  # (host, VM reference) whose moved-or-copied question was answered
         for name, hypervisor in hosts.items():
             hypervisor.on_answer = partial(self._note_answer, name)
@@ -83,6 +84,7 @@ class FailoverRun:
     def run(self, planned: Sequence[Transaction]) -> list[Work]:
         """Complete *planned* and whatever an earlier run left open; the VMs in the order given, then the rest."""
         self._views = self._read_hosts()
+        self._in_vain = self._registered_in_vain()
         work = self._adopt(planned)
         with ThreadPoolExecutor(max_workers=max(1, self._bounds.parallel_per_host * len(self._hosts))) as pool:
             while True:
@@ -132,7 +134,7 @@ class FailoverRun:
         here = [vm for vm in self._views.get(transaction.destination, ()) if vm.id == transaction.vm_id]
         others = [vm for host, seen in self._views.items() if host != transaction.destination for vm in seen if vm.id == transaction.vm_id]
         running = [vm.host for vm in others if vm.power is Power.ON]
-        in_vain = self._registered_in_vain(transaction.vm_id) if others else frozenset()
+        in_vain = self._in_vain.get(transaction.vm_id, set())
         question = here[0].question if here else None
         return Facts(
             fence_confirmed=not missing,
@@ -145,9 +147,13 @@ class FailoverRun:
             ours_elsewhere=tuple((vm.host, vm.moid) for vm in others if vm.host in in_vain and vm.power is Power.OFF),
         )
 
-    def _registered_in_vain(self, vm_id: str) -> frozenset[str]:
-        rows = self._database.transactions(closed=True)
-        return frozenset(row["destination"] for row in rows if row["vm_id"] == vm_id and row["outcome"] == Step.FAILED.value)
+    def _registered_in_vain(self) -> dict[str, set[str]]:
+        """VM id -> hosts on which an earlier transaction of ours registered it and failed."""
+        found: dict[str, set[str]] = {}
+        for row in self._database.transactions(closed=True):
+            if row["outcome"] == Step.FAILED.value:
+                found.setdefault(row["vm_id"], set()).add(row["destination"])
+        return found
 
     def _held(self, work: Work) -> bool:
         return not work.transaction.closed and steps.next_move(work.transaction, work.facts).do is Do.HOLD
