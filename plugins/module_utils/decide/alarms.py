@@ -85,7 +85,8 @@ def _about_host(host: HostState, cluster: Cluster) -> list[Alarm]:
     elif host.verdict is Verdict.DEGRADED:
         alarm("degraded", Severity.WARNING, "%s is degraded: %s" % (host.name, host.judgement.reason))
     elif host.verdict is Verdict.HEALTHY:
-        if host.judgement.row == 5 and not host.evidence.pending and host.evidence.fresh:
+        being_judged = host.evidence.pending and not host.evidence.in_grace
+        if host.judgement.row == 5 and not being_judged and host.evidence.fresh:
             alarm(
                 "no_storage_evidence", Severity.WARNING, "%s works, but its storage gives no evidence: %s" % (host.name, host.evidence.text)
             )

@@ -43,8 +43,9 @@ class TargetEvidence:
     target: str  # IQN; empty when the server could not tell
     state: Evidence
     reason: str
-    pending: bool = False  # unknown only because progress is still being judged
+    pending: bool = False  # unknown only because progress is still being judged, or in the target's grace
     accessible: Optional[bool] = None
+    grace: bool = False  # the target has just started
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ class HostEvidence:
     @property
     def pending(self) -> bool:
         return any(target.pending for target in self.targets)
+
+    @property
+    def in_grace(self) -> bool:
+        return any(target.grace for target in self.targets)
 
     @property
     def answers(self) -> bool:
@@ -183,12 +188,14 @@ def _at_server(
     }
     previous = next((item.looked_at for item in memory.storage if item.name == server.name), None)
     records = [_remember(session, server, kept, previous, policy) for session in mine]
+    grace = _starts_up(server, policy)
     found = []
     for target in sorted(admitted | {session.target for session in mine}):
         state, reason, pending = _progress([item for item in records if item.target == target], server.taken_at, policy)
         if problem:
-            state, reason, pending = Evidence.UNKNOWN, "storage unknown: %s" % problem, False
-        found.append(TargetEvidence(server.name, target, state, reason, pending))
+            # A target's grace ends by itself: whoever looks on will hear more.
+            state, reason, pending = Evidence.UNKNOWN, "storage unknown: %s" % problem, grace
+        found.append(TargetEvidence(server.name, target, state, reason, pending, grace=grace))
     return found, records
 
 
@@ -200,7 +207,7 @@ def _cannot_tell(server: StorageObservation, policy: Policy, now: Instant) -> st
         return "%s does not serve its target" % server.name
     if server.sessions is None:
         return "sessions of %s unreadable%s" % (server.name, ": " + server.reason if server.reason else "")
-    if server.up_for is None or server.up_for < policy.storage_grace:
+    if server.up_for is None or _starts_up(server, policy):
         return "target on %s started %s s ago, grace %.0f s" % (
             server.name,
             "?" if server.up_for is None else "%.0f" % server.up_for,
@@ -209,6 +216,10 @@ def _cannot_tell(server: StorageObservation, policy: Policy, now: Instant) -> st
     if not is_fresh(server.taken_at, now, policy):
         return "the look at %s is old" % server.name
     return ""
+
+
+def _starts_up(server: StorageObservation, policy: Policy) -> bool:
+    return server.up_for is not None and server.up_for < policy.storage_grace
 
 
 def _remember(

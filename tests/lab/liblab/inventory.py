@@ -55,7 +55,7 @@ def _all(lab: Lab) -> dict[str, Any]:
             "mode": "act",
             "isolation_addresses": [GATEWAY_ADDRESS],
             # The lab's hosts log in again within a second or two of a restart of the target; ESXi may take minutes.
-            "storage_grace": 20,
+            "storage_grace": 10,
         },
         "libreha_state_url": "sqlite:///%s/state.db" % lab.path.resolve(),
     }

@@ -116,6 +116,7 @@ def test_missing_sessions_count_again_when_the_grace_is_over() -> None:
     world.target_started = world.now
     world.step(179)
     assert storage(world)[0] == "unknown"
+    assert not world.decisions[-1].settled, "the grace ends by itself: a run waits for it"
     world.step(2)
     assert storage(world)[0] == "failed"
 
