@@ -110,7 +110,7 @@ def _running(record: VmRecord, running: Sequence[VmObservation], look: _Look) ->
     return replace(
         record,
         host=vm.host,
-        desired=Desired.STARTED,
+        desired=record.desired if record.stopping else Desired.STARTED,
         power=Power.ON,
         on_since=record.on_since if stayed else look.now,
         clean_off=record.id in _told(vm.host, look).clean_off,  # the list may have been read just before the power-off
@@ -125,8 +125,8 @@ def _down_at_home(record: VmRecord, vm: VmObservation, look: _Look) -> VmRecord:
         return record
     told = _told(vm.host, look)
     was_running = record.power is Power.ON
-    record = replace(_details(record, vm, look), power=vm.power, on_since=None)
-    if record.desired is Desired.STOPPED:
+    record = replace(_details(record, vm, look), power=vm.power, on_since=None, stopping=False)
+    if record.desired is not Desired.STARTED:
         return record
     if record.clean_off or record.id in told.clean_off:
         return replace(record, desired=Desired.STOPPED, clean_off=False, restart=False)
@@ -156,6 +156,8 @@ def _details(record: VmRecord, vm: VmObservation, look: _Look) -> VmRecord:
         cpu_reserved=vm.cpu_reserved,
         memory_reserved=vm.memory_reserved,
         files=files,
+        hardware_version=vm.hardware_version or record.hardware_version,
+        heartbeat=vm.heartbeat,
         networks=vm.networks if vm.accessible else record.networks,
         seen_at=look.now,
     )

@@ -19,7 +19,8 @@ from .observations import Power, from_dict, to_dict
 
 class Desired(str, Enum):
     STARTED = "started"
-    STOPPED = "stopped"
+    STOPPED = "stopped"  # goes along when its host is lost, and stays down
+    DISABLED = "disabled"  # stays where it is, down, until an operator starts it
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,16 @@ class SessionRecord:
     seen_at: Instant
     since: Instant  # from when on progress is being judged
     progress_at: Optional[Instant] = None  # the last look that saw progress; None: none seen since ``since``
+
+
+@dataclass(frozen=True)
+class RejoinRecord:
+    """An operator's wish to let a fenced host in again; see ``rejoin``."""
+
+    asked_at: Instant  # the decider's clock
+    by: str = ""
+    force_reason: str = ""  # a named person's word for the fresh start
+    cycled_at: Optional[Instant] = None  # when its power was cycled or switched on for it
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,8 @@ class HostRecord:
     read_at: Optional[Instant] = None  # when its VMs were last read, on the decider's clock
     fenced: bool = False  # on a fence list when the storage servers were last asked
     confirmed_off: str = ""  # a named person's word that it is off, with the reason
+    wanted_maintenance: bool = False  # an operator wants it empty
+    rejoin: Optional[RejoinRecord] = None  # an operator wants it back in
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,26 @@ class FileRecord:
     kind: str
     datastore: str
     datastore_uuid: str
+
+
+@dataclass(frozen=True)
+class Tries:
+    """Starts that failed, and crashes, since the VM last ran for ``stable_after``; see ``vm_restart``."""
+
+    failed: tuple[str, ...] = ()  # the host of each, in their order, since the round began
+    rounds: int = 0  # complete rounds in vain
+    not_before: Optional[Instant] = None  # no further start until then
+    last_key: str = ""  # ActResult that was counted last
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Hang:
+    """A guest that may hang; see ``vm_monitoring``."""
+
+    io: Optional[int] = None
+    since: Optional[Instant] = None  # the first look without heartbeat and I/O; None: it shows signs of life
+    resets: tuple[Instant, ...] = ()  # in the window
 
 
 @dataclass(frozen=True)
@@ -94,6 +127,15 @@ class VmRecord:
     clean_off: bool = False  # a clean power-off event came while it was still listed as on
     restart: bool = False  # down because its host restarted
     registered: str = ""  # another unfenced host that has it registered, not running
+    ignored: bool = False  # an operator took it out of HA as it is
+    stopping: bool = False  # an operator wants it stopped, and it still runs
+    wanted_host: str = ""  # where an operator wants it; it is not moved away unasked
+    home: str = ""  # where it came from when its host was emptied for maintenance
+    hardware_version: str = ""  # "vmx-13"
+    heartbeat: str = ""  # as last seen: green, yellow, red, gray
+    up_since: Optional[Instant] = None  # the look that first saw it up by its readiness condition; see ``start_order``
+    tries: Tries = Tries()
+    hang: Hang = Hang()
 
 
 @dataclass(frozen=True)
@@ -133,6 +175,14 @@ class BrakeRecord:
 
 
 @dataclass(frozen=True)
+class Approval:
+    """A person's yes (``mode: ask``) to all that is done about one host or VM until it is well again."""
+
+    subject: str
+    by: str
+
+
+@dataclass(frozen=True)
 class Memory:
     run_id: str = ""
     looked_at: Optional[Instant] = None
@@ -142,6 +192,9 @@ class Memory:
     datastores: tuple[DatastoreRecord, ...] = ()
     storage: tuple[StorageRecord, ...] = ()
     brake: BrakeRecord = BrakeRecord()
+    disarmed: str = ""  # who disarmed the cluster, and why; empty: it is armed
+    approved: tuple[Approval, ...] = ()  # with mode: ask
+    rebalance: str = ""  # who asked for it; empty: nobody
     version: int = 1
 
     def host(self, name: str) -> HostRecord:

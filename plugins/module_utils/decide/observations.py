@@ -123,6 +123,7 @@ class HostObservation:
     datastores: tuple[Datastore, ...] = ()
     networks: tuple[str, ...] = ()
     initiators: tuple[str, ...] = ()  # IQNs of its iSCSI adapters, as the host tells them
+    live_migration: bool = False  # it can hand a running VM to another such host without stopping it (vCenter's vMotion)
 
     @property
     def api(self) -> Evidence:
@@ -181,6 +182,7 @@ class VmObservation:
     memory_reserved: int = 0  # MiB
     hardware_version: str = ""  # "vmx-13"
     guest: str = ""
+    io: Optional[int] = None  # a counter of the VM's disk and network I/O; None: not read
     backings: tuple[Backing, ...] = ()
     networks: tuple[str, ...] = ()
 
@@ -257,6 +259,28 @@ class StorageObservation:
     highest_token: int = 0
 
 
+class Act(str, Enum):
+    """What was done to a VM."""
+
+    START = "start"
+    STOP = "stop"
+    RESET = "reset"
+    MOVE = "move"
+
+
+@dataclass(frozen=True)
+class ActResult:
+    """How an act on a VM ended, told at the looks that follow; ``key`` is its own, so that each is counted once."""
+
+    key: str
+    vm: str  # VM id
+    host: str  # where it was started, or was to go
+    act: Act
+    ok: bool
+    at: Instant  # the decider's clock
+    reason: str = ""
+
+
 @dataclass(frozen=True)
 class IsolationProbe:
     """Whether an isolation address answered the observer."""
@@ -276,6 +300,7 @@ class Observation:
     events: tuple[Event, ...] = ()
     storage: tuple[StorageObservation, ...] = ()
     isolation: tuple[IsolationProbe, ...] = ()
+    results: tuple[ActResult, ...] = ()  # of acts since the last look; repeating older ones does no harm
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Observation:
