@@ -45,6 +45,9 @@ prove: setup ## The long repetitions: new random examples, and 20 of each lab te
 	@LIBREHA_REPEAT=20 HYPOTHESIS_PROFILE=prove $(PYTHON) -m pytest -q tests/unit/decide
 	@$(MAKE) lab-tests REPEAT=20
 
+bench: setup ## What one decide() call costs at 1,000, 8,000 and 64,000 VMs
+	@PYTHONPATH=$(COLLECTIONS) $(PYTHON) tests/bench/bench_decide.py
+
 clean: ## Take the lab down and remove what was built
 	-@tests/lab/lab down
 	@rm -rf .cache .venv tests/lab/esxsim/esxsim

@@ -223,6 +223,7 @@ class RejoinAction:
 
 
 Action = Union[FenceAction, FailoverAction, RestartAction, MoveAction, StopAction, ResetAction, RejoinAction]
+KINDS = ("fence", "failover", "restart", "move", "stop", "reset", "rejoin")  # of actions
 
 
 @dataclass(frozen=True)
@@ -244,6 +245,7 @@ class Admission:
     text: str  # "2 of 3 hosts' slots are used; 1 host may fail"
     tolerates: int = 0  # hosts that may fail, the largest first, with every protected VM placed
     shortfalls: tuple[Shortfall, ...] = ()
+    exact: bool = False  # tolerates and shortfalls come from placing every VM; otherwise tolerates is counted in slots
 
 
 @dataclass(frozen=True)

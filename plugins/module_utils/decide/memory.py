@@ -130,10 +130,12 @@ class VmRecord:
     ignored: bool = False  # an operator took it out of HA as it is
     stopping: bool = False  # an operator wants it stopped, and it still runs
     wanted_host: str = ""  # where an operator wants it; it is not moved away unasked
+    ordered: bool = False  # it is not there yet: the operator's migration is still to be done
     home: str = ""  # where it came from when its host was emptied for maintenance
     hardware_version: str = ""  # "vmx-13"
     heartbeat: str = ""  # as last seen: green, yellow, red, gray
     up_since: Optional[Instant] = None  # the look that first saw it up by its readiness condition; see ``start_order``
+    waiting_since: Optional[Instant] = None  # it waits for others in the start order
     tries: Tries = Tries()
     hang: Hang = Hang()
 
@@ -203,16 +205,13 @@ class Memory:
     def vm(self, identity: str) -> Optional[VmRecord]:
         return next((record for record in self.vms if record.id == identity), None)
 
-    def with_confirmed_off(self, host: str, by: str, reason: str) -> Memory:
-        """A named person's word that *host* is off; the caller journals it. Ends when the host is let in again."""
-        record = replace(self.host(host), confirmed_off="%s: %s" % (by, reason))
-        others = tuple(other for other in self.hosts if other.name != host)
+    def with_host(self, record: HostRecord) -> Memory:
+        others = [other for other in self.hosts if other.name != record.name]
         return replace(self, hosts=tuple(sorted((*others, record), key=lambda item: item.name)))
 
-    def with_brake_released(self, by: str, reason: str) -> Memory:
-        """A named person lets the hosts through that the brake holds now; the caller journals it."""
-        released = tuple(sorted({*self.brake.released, *(item.host for item in self.brake.counted)}))
-        return replace(self, brake=replace(self.brake, released=released, released_by="%s: %s" % (by, reason)))
+    def with_vm(self, record: VmRecord) -> Memory:
+        """*record* in place of the one with its id."""
+        return replace(self, vms=tuple(record if other.id == record.id else other for other in self.vms))
 
     def to_dict(self) -> dict[str, Any]:
         form: dict[str, Any] = to_dict(self)

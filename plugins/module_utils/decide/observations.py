@@ -270,7 +270,8 @@ class Act(str, Enum):
 
 @dataclass(frozen=True)
 class ActResult:
-    """How an act on a VM ended, told at the looks that follow; ``key`` is its own, so that each is counted once."""
+    """How an act on a VM ended, told at the looks that follow. ``key`` is its own and sorts after those of earlier acts on
+    the same VM, so that each is counted once."""
 
     key: str
     vm: str  # VM id

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from .brake import Brake
+from .capacity import rooms_for, running_on, wish_for
 from .decision import Alarm, FenceAction, Held, Severity
 from .evidence import HostEvidence
 from .fencing import Execution, execution, initiators_to_fence
@@ -23,7 +24,6 @@ from .memory import Desired, VmRecord
 from .observations import ApiAnswer, Power
 from .placement import place
 from .policy import IsolationMode
-from .recover import rooms_for, wish_for
 from .state import Cluster, HostState, leads_to_fence
 from .told import rebooting
 from .verdict import Verdict
@@ -89,7 +89,7 @@ def _why_leave_running(host: HostState, cluster: Cluster, protected: list[VmReco
         return "its VMs still run, it has no BMC to stop them, and allow_unstopped_source does not name it"
     if cluster.policy.isolation_mode is IsolationMode.CONSERVATIVE:
         wishes = [wish_for(vm, cluster.policy) for vm in protected if vm.desired is Desired.STARTED]
-        if not any(item.host for item in place(wishes, rooms_for(cluster))):
+        if not any(item.host for item in place(wishes, rooms_for(cluster), cluster.rules, running_on(cluster))):
             return "none of its running protected VMs can be placed elsewhere (isolation_mode: conservative)"
     return ""
 
@@ -120,7 +120,9 @@ def _repeat(host: HostState, cluster: Cluster, out: Responses) -> None:
             Alarm("not_stopped:%s" % host.name, Severity.CRITICAL, host.name, text + "; they are not started elsewhere until it is stopped")
         )
     if reasons:
-        power = host.has_bmc and bool(executing) and host.evidence.power is not Power.OFF
+        # A host that is being let in again had its power cut for that already.
+        rejoins = host.record.rejoin is not None and host.record.rejoin.cycled_at is not None
+        power = host.has_bmc and bool(executing) and host.evidence.power is not Power.OFF and not rejoins
         out.fences.append(_fence(host, cluster, power=power, reasons=tuple(reasons)))
 
 

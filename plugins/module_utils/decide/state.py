@@ -11,10 +11,12 @@ from typing import Optional
 from .confirm import Confirmation
 from .evidence import HostEvidence
 from .fencing import FenceState
+from .instant import Instant
 from .memory import DatastoreRecord, HostRecord, StorageRecord, VmRecord
 from .observations import HostObservation, Observation
 from .policy import AgentHungResponse, HostPolicy, IsolationResponse, Policy
 from .precondition import Unprotected
+from .rules import Rules
 from .verdict import Judgement, Verdict
 
 
@@ -72,6 +74,8 @@ class Cluster:
     servers: tuple[str, ...]  # names of all storage servers
     observer_isolated: bool
     watched: Mapping[str, bool]  # host -> its VMs were read in the present unbroken watch
+    now: Instant
+    rules: Rules
 
     def protected_on(self, host: str) -> list[VmRecord]:
         return [vm for vm in self.vms_on.get(host, ()) if vm.id not in self.unprotected]

@@ -35,7 +35,9 @@ def test_memory_survives_json() -> None:
     world = three_hosts(bmc=True)
     world.kill("esx1")
     world.run(30)
-    world.memory = world.memory.with_confirmed_off("esx1", "alice", "off").with_brake_released("bob", "yes")
+    world.command("confirmed_off", "esx1", by="alice", reason="off")
+    world.command("disarm", by="bob")
+    world.command("migrate", "vm3", "esx3")
     assert Memory.from_dict(json.loads(json.dumps(world.memory.to_dict()))) == world.memory
 
 
