@@ -29,7 +29,7 @@ from .decision import Admission, Alarm, Severity, Shortfall
 from .memory import Desired, VmRecord
 from .observations import Power
 from .options import AdmissionControl, AdmissionForm
-from .placement import Place, Room, place
+from .placement import Room, place
 from .policy import Policy
 from .state import Cluster
 
@@ -279,9 +279,14 @@ def shortfalls_without(cluster: Cluster, rooms: Mapping[str, Room], claims: Sequ
     left = {name: room for name, room in rooms.items() if name not in gone}
     for item in place(wishes, left, cluster.rules, running, LOOK_STEPS):
         if not item.host:
-            found.append(Shortfall(item.wish.vm.id, item.wish.vm.name, tuple(lost), refusal_text(item)))
+            found.append(Shortfall(item.wish.vm.id, item.wish.vm.name, tuple(lost), refusal_text(item.refusals)))
     return found
 
 
-def refusal_text(item: Place) -> str:
-    return "; ".join("%s: %s" % refusal for refusal in item.refusals) or "there is no other host"
+def refusal_text(refusals: Iterable[tuple[str, str]]) -> str:
+    return "; ".join("%s: %s" % refusal for refusal in refusals) or "there is no other host"
+
+
+def largest_first(cluster: Cluster) -> list[str]:
+    """The hosts that take VMs, in the order in which the worst case loses them."""
+    return [host.host for host in _ledger(cluster, rooms_for(cluster)).hosts]

@@ -50,9 +50,9 @@ def takes_vms(host: HostState, policy: Policy) -> bool:
 
 
 def _refuses(host: HostState, policy: Policy) -> str:
-    if host.is_fenced:
+    if host.fence.listed:
         return "it is fenced"
-    degraded = host.verdict is Verdict.DEGRADED and policy.degraded_response is DegradedResponse.ALARM and host.judgement.row != 6
+    degraded = host.verdict is Verdict.DEGRADED and policy.degraded_response is DegradedResponse.ALARM
     if host.verdict is not Verdict.HEALTHY and not degraded:
         return "it is %s: %s" % (host.verdict.value, host.judgement.reason)
     if not host.evidence.fresh:

@@ -19,7 +19,7 @@ from typing import Optional
 from .admission import admission, admission_alarm
 from .alarms import raise_alarms
 from .brake import HostForBrake, apply_brake
-from .decision import KINDS, Action, Alarm, Decision, HostVerdict
+from .decision import KINDS, Action, Alarm, Decision, FenceAction, HostVerdict
 from .gate import sort_out, still_approved
 from .instant import Instant
 from .memory import HostRecord, Memory, RejoinRecord, VmRecord
@@ -72,7 +72,8 @@ def decide(policy: Policy, memory: Memory, observation: Observation, now: Instan
     vms = note_waiting(_with(cluster.vms, {**moves.records, **resets.records}), starts.waiting, starts.down, now)
     approved = replace(memory, approved=still_approved(memory, hosts, {vm.id: vm for vm in vms} if memory.approved else {}))
     actions, proposed, gate_alarms = sort_out(everything, approved, policy.mode, hosts, able)
-    records = {name: _with_rejoin(host.record, rejoins.records) for name, host in hosts.items()}
+    scopes = {action.host: action.storage for action in actions if isinstance(action, FenceAction)}
+    records = {name: _remember(host.record, rejoins.records, scopes) for name, host in hosts.items()}
     # One look dates no progress: what moved since an earlier run's look may have stopped before this one.
     first_look = memory.run_id != run_id
     still_open = any(_open(host, policy) for host in hosts.values()) or (
@@ -111,16 +112,23 @@ def _with(vms: tuple[VmRecord, ...], changed: Mapping[str, VmRecord]) -> tuple[V
     return tuple(changed.get(vm.id, vm) for vm in vms) if changed else vms
 
 
-def _with_rejoin(record: HostRecord, rejoins: Mapping[str, Optional[RejoinRecord]]) -> HostRecord:
-    return replace(record, rejoin=rejoins[record.name]) if record.name in rejoins else record
+def _remember(
+    record: HostRecord, rejoins: Mapping[str, Optional[RejoinRecord]], scopes: Mapping[str, tuple[str, ...]]
+) -> HostRecord:
+    """What is asked of the host and ordered about it."""
+    if record.name in rejoins:
+        record = replace(record, rejoin=rejoins[record.name])
+    if record.name in scopes:
+        record = replace(record, fence_scope=tuple(sorted({*record.fence_scope, *scopes[record.name]})))
+    return record
 
 
 def _for_brake(host: HostState, cluster: Cluster) -> HostForBrake:
     return HostForBrake(
         condemned=not host.is_fenced and leads_to_fence(host.verdict, cluster.policy),
-        answers=host.verdict.works,
+        answers=host.verdict.works and not leads_to_fence(host.verdict, cluster.policy),
         proved_off=host.judgement.certain or (host.is_fenced and host.evidence.power is Power.OFF),
-        fenced=host.is_fenced,
+        fenced=host.fence.listed,
         maintenance=host.record.maintenance and not cluster.protected_on(host.name),
     )
 
@@ -133,7 +141,7 @@ def _open(host: HostState, policy: Policy) -> bool:
         return True
     if rebooting(host.record, host.evidence.taken_at, policy) is not None:
         return True
-    return not host.verdict.works and not host.confirmation.confirmed
+    return (not host.verdict.works or leads_to_fence(host.verdict, policy)) and not host.confirmation.confirmed
 
 
 def _acts(actions: tuple[Action, ...]) -> bool:

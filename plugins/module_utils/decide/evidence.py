@@ -146,8 +146,8 @@ def is_fresh(taken_at: Instant, now: Instant, policy: Policy, must_compare: bool
 def judge_host(evidence: HostEvidence, observer_is_isolated: bool) -> Judgement:
     """The verdict about one host from all its targets.
 
-    A host is dead or without storage only if *all* its targets say so. One that lost some of them is degraded: its
-    VMs on the others run, and taking it away would stop them.
+    A host is dead or without storage only if *all* its targets say so. Of one that lost some of them only the VMs on
+    those are lost: the others run, and taking the host away would stop them.
     """
     if evidence.taken_at is None and not observer_is_isolated:
         return Judgement(Verdict.UNKNOWN, 12, "it was not looked at")
@@ -162,7 +162,7 @@ def judge_host(evidence: HostEvidence, observer_is_isolated: bool) -> Judgement:
         return next(judgement for judgement in single if judgement.row == 7)
     if 6 in rows:
         lost = [target.target for target in evidence.targets if target.accessible is False and target.state is Evidence.FAILED]
-        return Judgement(Verdict.DEGRADED, 6, "it lost its storage at %s, but not everywhere" % ", ".join(lost))
+        return Judgement(Verdict.STORAGE_PARTLY_LOST, 6, "it lost its storage at %s, but not everywhere" % ", ".join(lost))
     worst = next((judgement for judgement in single if judgement.row == 5), single[0])
     if evidence.degraded:
         return replace(worst, verdict=Verdict.DEGRADED, reason=evidence.degraded)

@@ -261,7 +261,7 @@ def _stays(vm: VmRecord, text: str, out: Moves, alarm: bool) -> None:
 def _is_to_be_emptied(host: HostState, cluster: Cluster) -> bool:
     if host.record.wanted_maintenance:
         return True
-    by_sensors = host.verdict is Verdict.DEGRADED and host.judgement.row != 6
+    by_sensors = host.verdict is Verdict.DEGRADED and not host.fence.listed
     return by_sensors and cluster.policy.degraded_response is DegradedResponse.EVACUATE
 
 

@@ -16,6 +16,7 @@ from .evidence import HostEvidence, gather, judge_host
 from .fencing import FenceState, fence_state, storage_servers
 from .instant import Instant
 from .inventory import update_vms
+from .lies_on import servers_of
 from .memory import DatastoreRecord, HostRecord, Memory, StorageRecord, VmRecord
 from .notes import keep_notes
 from .observations import Evidence, Observation
@@ -40,6 +41,7 @@ def take_picture(policy: Policy, memory: Memory, observation: Observation, now: 
     hosts, told, cut_off = _judge_all(policy, memory, observation, now, run_id)
     verdicts = {name: host.verdict for name, host in hosts.items()}
     seen_vms, vm_alarms = update_vms(memory, observation, verdicts, told, now)
+    seen_vms, vm_alarms = _without_the_fenced(memory, seen_vms, vm_alarms, hosts)
     vms, hung = keep_notes(memory, observation, seen_vms, verdicts, told, policy, now)
     working = [name for name, host in hosts.items() if host.evidence.storage is Evidence.OK]
     datastores, had = remember_datastores(memory, observation, working)
@@ -74,6 +76,24 @@ def take_picture(policy: Policy, memory: Memory, observation: Observation, now: 
     return Picture(cluster, tuple(vm_alarms), hung, watching_since)
 
 
+def _without_the_fenced(
+    memory: Memory, vms: tuple[VmRecord, ...], alarms: list[Alarm], hosts: Mapping[str, HostState]
+) -> tuple[tuple[VmRecord, ...], list[Alarm]]:
+    """A host that works, but is fenced at a storage server, has no say about the VMs that lie there: they stay as they were."""
+    partly = {name: host.fence for name, host in hosts.items() if host.fence.listed and not host.is_fenced}
+    if not partly:
+        return vms, alarms
+    stores = {record.uuid: record for record in memory.datastores}
+    kept = {}
+    for vm in memory.vms:
+        fence = partly.get(vm.host)
+        if fence is not None and servers_of(vm, stores, memory.storage) & set(fence.servers):
+            kept[vm.id] = vm
+    after = tuple(kept[vm.id] if vm.id in kept and vm.host == kept[vm.id].host else vm for vm in vms)
+    lost = [vm for identity, vm in kept.items() if identity not in {vm.id for vm in after}]
+    return tuple(sorted((*after, *lost), key=lambda vm: vm.id)), [alarm for alarm in alarms if alarm.key.partition(":")[2] not in kept]
+
+
 def _judge_all(
     policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str
 ) -> tuple[dict[str, HostState], dict[str, Told], bool]:
@@ -105,11 +125,13 @@ def _judge_all(
 def _judge_one(
     record: HostRecord, evidence: HostEvidence, fence: FenceState, cut_off: bool, same_run: bool, policy: Policy
 ) -> tuple[Judgement, Confirmation]:
-    if fence.listed:
+    if fence.whole:
         verdict = Verdict.FENCED if fence.confirmed else Verdict.FENCING
         record = replace(record, verdict=verdict.value, since=None, samples=0, last_sample=None, condemned=False)
         return Judgement(verdict, 0, fence.missing or "on the fence list"), Confirmation(record, True, 0.0, 0.0)
     judgement = judge_host(evidence, cut_off)
+    if fence.listed and judgement.verdict is Verdict.HEALTHY:
+        judgement = Judgement(Verdict.DEGRADED, judgement.row, "it is fenced at %s, where it lost its storage" % ", ".join(fence.servers))
     condemned = leads_to_fence(judgement.verdict, policy)
     return judgement, confirm(record, evidence, judgement, condemned, same_run, policy)
 
@@ -123,6 +145,8 @@ def _remember_host(host: HostState, had: Mapping[str, tuple[str, ...]], read: fr
         sessions=host.evidence.sessions,
         read_at=now if host.name in read and not host.is_fenced and host.evidence.fresh else record.read_at,
         fenced=host.fence.on_a_list,
+        fenced_at=host.fence.servers,
+        fence_scope=record.fence_scope if host.fence.listed else (),
         confirmed_off="" if host.fence.let_in_again else record.confirmed_off,
     )
 

@@ -13,7 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional
 
+from .placement_dice import Dice
+from .placement_greedy import fill
 from .placement_problem import NOWHERE, Plan, Problem
+from .placement_squeeze import squeeze
 
 CHAIN = 2  # VMs that are moved, one for the other, to make room for one
 CHAIN_STEPS = 1500  # for one VM that waits
@@ -21,53 +24,51 @@ PAIRS = 8  # hosts with more VMs are not searched for pairs that could make room
 RESERVED = 3  # this part of the steps is left for balancing
 
 
-class Dice:
-    """A fixed sequence of numbers that look like chance (a linear congruential generator)."""
-
-    def __init__(self) -> None:
-        self._state = 1
-
-    def below(self, limit: int) -> int:
-        self._state = (self._state * 6364136223846793005 + 1442695040888963407) % 2**64
-        return (self._state >> 33) % limit
-
-
 def pack(plan: Plan, possible: Sequence[int]) -> None:
-    """Change *plan* to the one with most VMs that is found; *possible* are those that some host may take."""
+    """Change *plan* to the one with most VMs that is found; *possible* are those that some host may take.
+
+    Priority by priority: with those of the present and higher ones alone, so that lower ones are not in the way.
+    """
+    problem = plan.problem
     reserve = plan.steps // RESERVED
     plan.steps -= reserve
-    hopeful = [item for item in possible if _ever_fits(plan.problem, item)]
-    goal, dice = bound(plan.problem, hopeful), Dice()
-    _make_room(plan, hopeful, 1)
-    _make_room(plan, hopeful, CHAIN)
-    counts = plan.counts()
-    hosts = sorted({host for item in hopeful for host in plan.problem.allowed[item]})
-    while plan.steps > 0 and counts < goal:
-        before = list(plan.where)
-        _repack(plan, hopeful, hosts, dice)
-        _make_room(plan, hopeful, 1 + dice.below(CHAIN))
-        found = plan.counts()
-        if found < counts:
-            plan.restore(before)
-        else:
-            counts = found
+    hopeful = [item for item in possible if _ever_fits(problem, item)]
+    ranks = sorted({problem.rank[item] for item in hopeful})
+    for item in hopeful:
+        if plan.where[item] != NOWHERE:
+            plan.take(item)
+    dice = Dice()
+    for index, rank in enumerate(ranks):
+        items = [item for item in hopeful if problem.rank[item] <= rank]
+        fill(plan, [item for item in items if plan.where[item] == NOWHERE])
+        if any(plan.where[item] == NOWHERE and problem.rank[item] == rank for item in items):
+            _make_room(plan, items, 1)
+            _make_room(plan, items, CHAIN)
+            later = len(ranks) - index - 1
+            floor = plan.steps * later // (later + 1)
+            squeeze(plan, items, bound(plan, items, rank), floor, dice)
+    fill(plan, [item for item in hopeful if plan.where[item] == NOWHERE])
     plan.steps += reserve
 
 
-def bound(problem: Problem, items: Sequence[int]) -> tuple[int, ...]:
-    """No plan's counts are greater: as if all hosts were one, and each priority kept its smallest VMs."""
-    ranks = 1 + max(problem.rank, default=0)
-    most = [sum(1 for item in items if problem.rank[item] == rank) for rank in range(ranks)]
+def bound(plan: Plan, items: Sequence[int], last: int) -> tuple[int, ...]:
+    """No plan has greater counts, given those of the ranks above *last*: as if all hosts were one, with the smallest VMs."""
+    problem = plan.problem
+    most = list(plan.counts())
+    goal = sum(1 for item in items if problem.rank[item] == last)
     hosts = {host for item in items for host in problem.allowed[item]}
     for size, free in ((problem.memory, problem.free_memory), (problem.cpu, problem.free_cpu)):
         left = sum(max(free[host], 0) for host in hosts)
-        for rank in range(ranks):
-            sizes = sorted(size[item] for item in items if problem.rank[item] == rank)
-            fit = 0
-            while fit < most[rank] and (not sizes[fit] or sizes[fit] <= left):
-                left -= sizes[fit]
-                fit += 1
-            most[rank] = fit
+        for rank in range(last):
+            left -= sum(sorted(size[item] for item in items if problem.rank[item] == rank)[: most[rank]])
+        fit = 0
+        for one in sorted(size[item] for item in items if problem.rank[item] == last):
+            left -= one
+            if one and left < 0:
+                break
+            fit += 1
+        goal = min(goal, fit)
+    most[last] = goal
     return tuple(most)
 
 
@@ -235,33 +236,3 @@ def _leftover(plan: Plan, host: int, memory: int, cpu: int) -> float:
     total, total_cpu = problem.total_memory[host], problem.total_cpu[host]
     left = (plan.memory[host] - memory) / total if total else 0.0
     return left + ((plan.cpu[host] - cpu) / total_cpu if total_cpu and cpu else 0.0)
-
-
-def _repack(plan: Plan, items: Sequence[int], hosts: Sequence[int], dice: Dice) -> None:
-    """Empty two or three hosts and fill them again in another order, with those that wait."""
-    problem = plan.problem
-    emptied: list[int] = []
-    for _time in range(min(2 + dice.below(2), len(hosts))):
-        host = hosts[dice.below(len(hosts))]
-        if host not in emptied:
-            emptied.append(host)
-    for host in emptied:
-        for item in list(plan.on[host]):
-            plan.take(item)
-    waiting = [item for item in items if plan.where[item] == NOWHERE]
-    plan.steps -= len(items) // 8
-    largest_first, spread = dice.below(4) != 0, dice.below(3)
-    keys = {}
-    for item in waiting:
-        size = problem.memory[item] * (8 + dice.below(1 + 4 * spread)) // 8
-        keys[item] = problem.rank[item], -size if largest_first else size, item
-    for item in sorted(waiting, key=lambda one: keys[one]):
-        best: Optional[tuple[float, int]] = None
-        for host in emptied:
-            if host in problem.allowed[item] and plan.fits(item, host):
-                left = _leftover(plan, host, problem.memory[item], problem.cpu[item])
-                if best is None or (left, host) < best:
-                    best = left, host
-        plan.steps -= len(emptied)
-        if best is not None:
-            plan.put(item, best[1])

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from .capacity import wish_for
 from .decision import Alarm, FailoverAction, Held, PlannedVm, Refusal, Severity, UnplacedVm
 from .fencing import Execution, execution
+from .lies_on import fence_gap
 from .memory import Desired, VmRecord
 from .observations import Power, split_path
 from .placement import Place, Wish
@@ -45,13 +46,13 @@ class Findings:
 
 def sources(cluster: Cluster, out: Findings) -> dict[str, Source]:
     """What is to be started elsewhere, by fenced host."""
-    return {host.name: _source(host, cluster, out) for host in cluster.hosts.values() if host.is_fenced}
+    return {host.name: _source(host, cluster, out) for host in cluster.hosts.values() if host.fence.listed}
 
 
 def _source(host: HostState, cluster: Cluster, out: Findings) -> Source:
     source = Source(host)
     for vm in cluster.vms_on.get(host.name, ()):
-        if vm.desired is Desired.DISABLED:
+        if vm.desired is Desired.DISABLED or not (host.is_fenced or cluster.servers_of(vm) & set(host.fence.servers)):
             continue
         why = cluster.unprotected.get(vm.id)
         if why is not None:
@@ -76,8 +77,9 @@ def _why_wait(vm: VmRecord, host: HostState, cluster: Cluster) -> str:
     pause = waits(vm, cluster.now)
     if pause > 0:
         return "it is tried again in %.0f s: %s" % (pause, vm.tries.reason)
-    if not host.fence.confirmed:
-        return "nothing starts before the fence is confirmed (%s)" % host.fence.missing
+    gap = fence_gap(host.fence, cluster.servers_of(vm))
+    if gap:
+        return "nothing starts before the fence is confirmed (%s)" % gap
     if host.unfenceable:
         return "the fence proves nothing: %s is unfenceable, %s" % (host.name, host.unfenceable)
     if cluster.watched.get(host.name, False):
@@ -100,7 +102,8 @@ def _may_have_it(other: HostState, source: HostState, cluster: Cluster) -> bool:
 
 def failover(source: Source, places: list[Place], out: Findings) -> FailoverAction:
     host = source.host
-    reasons = ["%s is fenced, confirmed on every storage server" % host.name]
+    where = "every storage server" if host.is_fenced else ", ".join(host.fence.confirmed_at)
+    reasons = ["%s is fenced, confirmed on %s" % (host.name, where)]
     if host.fence.by_word:
         reasons = ["%s: confirmed off by %s (%s)" % (host.name, host.record.confirmed_off, host.fence.by_word)]
     if source.doubtful:

@@ -10,8 +10,8 @@ silent, fenced and stopped, so the drill promises what a real failure gets as lo
 * they are fenced and stopped, held or not: the plan, and what finds no place;
 * the plan has been carried out: the admission state afterwards.
 
-Start order is no part of *where*: all VMs are placed in one plan, and only then some wait. So the plan shows them all, in the
-order in which they start, and the waiting is in the estimated time.
+All VMs get their places in one plan, and only then some wait for others (start order). So the plan shows them all, in the order in
+which they start, and the waiting is in the estimated time; a real failover plans those that wait anew, with the room there is by then.
 """
 
 from __future__ import annotations
@@ -21,20 +21,30 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from . import imagined
+from .admission import largest_first, refusal_text
 from .decide import decide
 from .decision import Admission, Decision, FailoverAction, Held, HostVerdict, PlannedVm, Shortfall, UnplacedVm
 from .instant import Instant
 from .memory import Desired, Memory, VmRecord
 from .observations import Observation, Power
 from .options import StartOrder
+from .picture import take_picture
 from .policy import Mode, Policy
-from .precondition import unprotected
 from .recovery_time import RecoveryTime, recovery_time
 from .start_order import StartOrderPlan
+from .state import Cluster
 from .verdict import Verdict
 
 RUN = "drill"  # the run_id of all looks that a drill judges
 MOST_LOOKS = 60  # imagined ones, until the verdict is confirmed
+
+
+class UnknownHost(ValueError):
+    """Hosts were named that the cluster does not have."""
+
+    def __init__(self, unknown: Sequence[str], known: Sequence[str]) -> None:
+        super().__init__("there is no host %s; the hosts are %s" % (", ".join(unknown), ", ".join(known)))
+        self.unknown, self.known = tuple(unknown), tuple(known)
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class UnfenceableHost:
 
 @dataclass(frozen=True)
 class WhatIf:
-    """``plan`` in start order, VMs that are only registered last; ``unplaced`` found no host, ``unprotected`` and ``stays_down``
+    """``plan`` in start order, VMs that are only registered last; ``unplaced`` ran and found no host, ``unprotected`` and ``stays_down``
     would not be tried. ``held`` is what stands before the plan, ``warnings`` what goes with it. Seconds in ``time``."""
 
     lost: tuple[str, ...]
@@ -83,92 +93,117 @@ class Drill:
     cases: tuple[WhatIf, ...]
 
 
+@dataclass(frozen=True)
+class _Now:
+    """The look that was really taken, judged."""
+
+    policy: Policy
+    observation: Observation
+    cluster: Cluster
+    decision: Decision
+
+    @property
+    def at(self) -> Instant:
+        return self.decision.taken_at
+
+    @property
+    def memory(self) -> Memory:
+        """What is remembered from it, of an armed cluster."""
+        return replace(self.decision.memory, disarmed="")
+
+    def initiators(self, hosts: Iterable[str]) -> dict[str, str]:
+        return {name: self.policy.host(name).initiator for name in hosts}
+
+    def bmc_of(self, hosts: Iterable[str]) -> list[str]:
+        return [name for name in hosts if self.cluster.hosts[name].has_bmc]
+
+
 def drill(policy: Policy, memory: Memory, observation: Observation, now: Instant, lost: Sequence[str] = ()) -> Drill:
-    """The hosts *lost* at once, or each single host in turn where none is named."""
-    picture = decide(policy, memory, observation, now, RUN)
-    groups = [tuple(lost)] if lost else [(host.host,) for host in picture.hosts]
-    cases = tuple(_case(policy, picture, observation, group) for group in groups)
-    admission = picture.admission
+    """The hosts *lost* at once, or each single host in turn where none is named. Raises UnknownHost."""
+    here = _judge(policy, memory, observation, now, lost)
+    groups = [tuple(lost)] if lost else [(name,) for name in here.cluster.hosts]
+    cases = tuple(_case(here, group) for group in groups)
+    admission = here.decision.admission
     if admission is not None and not admission.exact and not lost:
-        admission = _exact(admission, policy, picture, observation, cases)
+        admission = _exact(admission, here, cases)
     return Drill(
-        picture,
-        not any(_being_judged(host) for host in picture.hosts),
-        tuple(_unprotected(policy, picture.memory, picture.memory.vms)),
-        tuple(UnfenceableHost(host.host, _why_unfenceable(host.host, picture)) for host in picture.hosts if not host.fenceable),
+        here.decision,
+        not any(_being_judged(host) for host in here.decision.hosts),
+        _unprotected(here.cluster, here.cluster.vms),
+        tuple(UnfenceableHost(name, host.unfenceable) for name, host in here.cluster.hosts.items() if host.unfenceable),
         admission,
         cases,
     )
 
 
 def what_if(policy: Policy, memory: Memory, observation: Observation, now: Instant, lost: Sequence[str]) -> WhatIf:
-    """What would happen to the VMs of the hosts *lost*, of which there is at least one; nothing is changed."""
-    return _case(policy, decide(policy, memory, observation, now, RUN), observation, tuple(lost))
+    """What would happen to the VMs of the hosts *lost*, of which there is at least one; nothing is changed. Raises UnknownHost."""
+    return _case(_judge(policy, memory, observation, now, lost), tuple(lost))
 
 
-def _case(policy: Policy, picture: Decision, observation: Observation, lost: tuple[str, ...]) -> WhatIf:
-    bmc = _with_bmc(policy, picture.memory, lost)
-    after, plan, unplaced = _plan(policy, picture, observation, lost)
-    mine = [vm for vm in picture.memory.vms if vm.host in lost]
-    left_out = tuple(_unprotected(policy, picture.memory, mine))
+def _judge(policy: Policy, memory: Memory, observation: Observation, now: Instant, lost: Sequence[str]) -> _Now:
+    cluster = take_picture(policy, memory, observation, now, RUN).cluster
+    unknown = sorted(set(lost) - set(cluster.hosts))
+    if unknown:
+        raise UnknownHost(unknown, sorted(cluster.hosts))
+    return _Now(policy, observation, cluster, decide(policy, memory, observation, now, RUN))
+
+
+def _case(here: _Now, lost: tuple[str, ...]) -> WhatIf:
+    after, plan, nowhere = _plan(here, lost)
+    mine = [vm for name in lost for vm in here.cluster.vms_on.get(name, ())]
+    wanted = {vm.id for vm in mine if vm.desired is Desired.STARTED}
+    unplaced = tuple(vm for vm in nowhere if vm.id in wanted)
+    dormant = [vm for vm in nowhere if vm.id not in wanted]
+    left_out = _unprotected(here.cluster, mine)
     dealt_with = {vm.id for vm in plan} | {vm.id for vm in unplaced} | {vm.id for vm in left_out}
-    stays = tuple(_stays_down(vm, picture, after) for vm in mine if vm.desired is Desired.STARTED and vm.id not in dealt_with)
-    ran = replace(after, memory=replace(after.memory, disarmed=""))
-    happened = imagined.started(_fenced(policy, picture, observation, lost), plan, picture.memory.vms)
+    stays = tuple(_stays_down(vm, here, after) for vm in mine if vm.id in wanted and vm.id not in dealt_with)
+    happened = imagined.started(_fenced(here, lost), plan, here.cluster.vms)
+    between = _between_looks(here.policy)
+    records = [here.memory.host(name) for name in lost]
     return WhatIf(
         lost=lost,
         plan=plan,
         unplaced=unplaced,
         unprotected=left_out,
         stays_down=stays,
-        held=_held_before(policy, picture, observation, lost),
-        warnings=tuple(_warnings(policy, picture, after, observation, lost, bmc)),
-        admission_before=picture.admission,
-        admission_after=decide(policy, ran.memory, happened, picture.taken_at, RUN).admission,
-        time=recovery_time(
-            policy, [picture.memory.host(name) for name in lost], plan, _between_looks(policy), bool(lost) and set(bmc) == set(lost)
-        ),
+        held=_held_before(here, lost),
+        warnings=(*_warnings(here, after, lost), *(_not_registered(vm) for vm in dormant)),
+        admission_before=here.decision.admission,
+        admission_after=decide(here.policy, after.memory, happened, here.at, RUN).admission,
+        time=recovery_time(here.policy, records, plan, between, len(here.bmc_of(lost)) == len(lost)),
     )
 
 
-def _plan(
-    policy: Policy, picture: Decision, observation: Observation, lost: tuple[str, ...]
-) -> tuple[Decision, tuple[PlannedVm, ...], tuple[UnplacedVm, ...]]:
+def _plan(here: _Now, lost: tuple[str, ...]) -> tuple[Decision, tuple[PlannedVm, ...], tuple[UnplacedVm, ...]]:
     """What the look decides that finds the hosts fenced and stopped."""
-    at_once = replace(
-        policy, mode=Mode.ACT, start_order=StartOrder(), vms={name: replace(vm, start_order=None) for name, vm in policy.vms.items()}
-    )
-    armed = replace(picture.memory, disarmed="")
-    decision = decide(at_once, armed, _fenced(policy, picture, observation, lost), picture.taken_at, RUN)
+    vms = {name: replace(vm, start_order=None) for name, vm in here.policy.vms.items()}
+    at_once = replace(here.policy, mode=Mode.ACT, start_order=StartOrder(), vms=vms)
+    decision = decide(at_once, here.memory, _fenced(here, lost), here.at, RUN)
     actions = [action for action in decision.actions if isinstance(action, FailoverAction) and action.host in lost]
     planned = {vm.id: vm for action in actions for vm in action.vms}
     records = [vm for vm in decision.memory.vms if vm.id in planned]
     starting = [vm for vm in records if planned[vm.id].power_on]
-    order = [vm.id for vm in StartOrderPlan(policy, decision.memory.vms, starting, picture.taken_at).sorted()]
+    order = [vm.id for vm in StartOrderPlan(here.policy, decision.memory.vms, starting, here.at).sorted()]
     order += [vm.id for vm in records if not planned[vm.id].power_on]
     return decision, tuple(planned[identity] for identity in order), tuple(vm for action in actions for vm in action.unplaced)
 
 
-def _fenced(policy: Policy, picture: Decision, observation: Observation, lost: tuple[str, ...]) -> Observation:
+def _fenced(here: _Now, lost: tuple[str, ...]) -> Observation:
     """Fenced are only those whose fence would mean something: the others stay as unfenced as they really would."""
-    fenceable = {host.host for host in picture.hosts if host.fenceable}
-    bmc = _with_bmc(policy, picture.memory, lost)
-    look = imagined.dead(observation, {name: policy.host(name).initiator for name in lost if name not in fenceable}, bmc)
-    mine = {name: policy.host(name).initiator for name in lost if name in fenceable}
-    return imagined.fenced(look, mine, [name for name in bmc if name in mine])
+    fenceable = [name for name in lost if not here.cluster.hosts[name].unfenceable]
+    others = [name for name in lost if name not in fenceable]
+    silent = imagined.dead(here.observation, here.initiators(others), here.bmc_of(others))
+    return imagined.fenced(silent, here.initiators(fenceable), here.bmc_of(fenceable))
 
 
-def _held_before(policy: Policy, picture: Decision, observation: Observation, lost: tuple[str, ...]) -> tuple[Held, ...]:
+def _held_before(here: _Now, lost: tuple[str, ...]) -> tuple[Held, ...]:
     """What stands between the failure and the fence, when the hosts stay silent for long enough to be confirmed."""
-    bmc = _with_bmc(policy, picture.memory, lost)
-    silent = imagined.dead(observation, {name: policy.host(name).initiator for name in lost}, bmc)
-    step = _between_looks(policy)
-    memory = replace(picture.memory, disarmed="")
-    decision = picture
+    silent = imagined.dead(here.observation, here.initiators(lost), here.bmc_of(lost))
+    step, memory, decision = _between_looks(here.policy), here.memory, here.decision
     for number in range(1, MOST_LOOKS + 1):
-        look = imagined.later(silent, number * step)
-        now = replace(picture.taken_at, seconds=picture.taken_at.seconds + number * step)
-        decision = decide(replace(policy, mode=Mode.ACT), memory, look, now, RUN)
+        now = replace(here.at, seconds=here.at.seconds + number * step)
+        decision = decide(replace(here.policy, mode=Mode.ACT), memory, imagined.later(silent, number * step), now, RUN)
         memory = decision.memory
         if all(host.confirmed for host in decision.hosts if host.host in lost):
             break
@@ -180,81 +215,67 @@ def _held_before(policy: Policy, picture: Decision, observation: Observation, lo
     return tuple(held)
 
 
-def _warnings(
-    policy: Policy, picture: Decision, after: Decision, observation: Observation, lost: tuple[str, ...], bmc: Sequence[str]
-) -> Iterable[str]:
-    if policy.mode is Mode.OBSERVE:
+def _warnings(here: _Now, after: Decision, lost: tuple[str, ...]) -> Iterable[str]:
+    if here.policy.mode is Mode.OBSERVE:
         yield "mode: observe: the plan would be reported, and not carried out"
-    elif policy.mode is Mode.ASK:
+    elif here.policy.mode is Mode.ASK:
         yield "mode: ask: the plan would wait for a person's yes"
-    if picture.memory.disarmed:
-        yield "the cluster is disarmed (%s): nothing would be carried out" % picture.memory.disarmed
+    if here.decision.memory.disarmed:
+        yield "the cluster is disarmed (%s): nothing would be carried out" % here.decision.memory.disarmed
     for alarm in after.alarms:
         if alarm.key.startswith("duplicate:") and alarm.subject in lost:
             yield alarm.text
-    seen = {host.name: host for host in observation.hosts}
-    for name in bmc:
-        if name in seen and seen[name].power is Power.UNKNOWN:
-            reason = seen[name].power_reason or "unknown power"
-            text = "the BMC of %s gives no answer now (%s): unless it does then, its VMs wait until a person confirms that it is off"
-            yield text % (
-                name,
-                reason,
-            )
+    text = "the BMC of %s gives no answer now (%s): unless it does then, its VMs wait until a person confirms that it is off"
+    for name in here.bmc_of(lost):
+        seen = here.cluster.hosts[name].seen
+        if seen is not None and seen.power is Power.UNKNOWN:
+            yield text % (name, seen.power_reason or "power unknown")
 
 
-def _stays_down(vm: VmRecord, picture: Decision, after: Decision) -> StaysDown:
-    fenceable = {host.host: host.fenceable for host in picture.hosts}
-    if not fenceable.get(vm.host, False):
-        return StaysDown(vm.id, vm.name, vm.host, "%s is unfenceable: %s" % (vm.host, _why_unfenceable(vm.host, picture)))
+def _not_registered(vm: UnplacedVm) -> str:
+    return "%s is switched off, and no other host could take it over: %s" % (
+        vm.name,
+        refusal_text((item.host, item.reason) for item in vm.reasons),
+    )
+
+
+def _stays_down(vm: VmRecord, here: _Now, after: Decision) -> StaysDown:
+    why = here.cluster.hosts[vm.host].unfenceable
+    if why:
+        return StaysDown(vm.id, vm.name, vm.host, "%s is unfenceable: %s" % (vm.host, why))
     reasons = [item.reason for item in after.held if item.subject in (vm.name, vm.id)]
+    reasons = reasons or ["the fence of %s cannot be confirmed: %s could not be asked" % (vm.host, name) for name in _unasked(here)]
     return StaysDown(vm.id, vm.name, vm.host, "; ".join(reasons) or "decide plans no start of it")
 
 
-def _unprotected(policy: Policy, memory: Memory, vms: Iterable[VmRecord]) -> Iterable[StaysDown]:
-    datastores = {record.uuid: record for record in memory.datastores}
-    for vm in vms:
-        if vm.ignored:
-            yield StaysDown(vm.id, vm.name, vm.host, "an operator took it out of HA (ignore)", True)
-            continue
-        why = unprotected(vm, policy, datastores, memory.storage)
-        if why is not None:
-            yield StaysDown(vm.id, vm.name, vm.host, why.reason, why.chosen)
+def _unasked(here: _Now) -> list[str]:
+    asked = {server.name for server in here.observation.storage if server.serving is not None}
+    return [name for name in here.cluster.servers if name not in asked]
 
 
-def _why_unfenceable(host: str, picture: Decision) -> str:
-    text = next((alarm.text for alarm in picture.alarms if alarm.key == "unfenceable:%s" % host), "")
-    return text.partition("not failed over: ")[2] or text or "its fence would prove nothing"
+def _unprotected(cluster: Cluster, vms: Iterable[VmRecord]) -> tuple[StaysDown, ...]:
+    found = ((vm, cluster.unprotected.get(vm.id)) for vm in vms)
+    return tuple(StaysDown(vm.id, vm.name, vm.host, why.reason, why.chosen) for vm, why in found if why is not None)
 
 
-def _exact(admission: Admission, policy: Policy, picture: Decision, observation: Observation, cases: Iterable[WhatIf]) -> Admission:
-    """At a size at which a look only counts slots: place the VMs of the largest hosts, one host more each time, until some stay down."""
-    shortfalls = tuple(item for case in cases for item in shortfalls_of(case))
-    memory = {host.name: host.memory_total or 0 for host in observation.hosts}
-    order = sorted((host.host for host in picture.hosts if host.verdict.works), key=lambda name: (-memory.get(name, 0), name))
+def _exact(admission: Admission, here: _Now, cases: Iterable[WhatIf]) -> Admission:
+    """At a size at which a look only counts slots: lose the largest hosts, one more each time, until VMs stay down."""
+    order = largest_first(here.cluster)
     lost = 0
     while lost + 1 < len(order):
         gone = tuple(order[: lost + 1])
-        _decision, plan, _unplaced = _plan(policy, picture, observation, gone)
-        back = {vm.id for vm in plan}
-        mine = [vm for vm in picture.memory.vms if vm.host in gone and vm.desired is Desired.STARTED]
-        left_out = {item.id for item in _unprotected(policy, picture.memory, mine)}
-        if any(vm.id not in back and vm.id not in left_out for vm in mine):
+        back = {vm.id for vm in _plan(here, gone)[1]}
+        mine = [vm for name in gone for vm in here.cluster.protected_on(name)]
+        if any(vm.desired is Desired.STARTED and vm.id not in back for vm in mine):
             break
         lost += 1
-    return replace(admission, tolerates=lost, shortfalls=shortfalls, exact=True)
+    return replace(admission, tolerates=lost, shortfalls=tuple(item for case in cases for item in shortfalls_of(case)), exact=True)
 
 
 def shortfalls_of(case: WhatIf) -> list[Shortfall]:
     """The protected VMs of a case that would stay down, whatever the reason."""
-    found = [
-        Shortfall(vm.id, vm.name, case.lost, "; ".join("%s: %s" % (item.host, item.reason) for item in vm.reasons)) for vm in case.unplaced
-    ]
+    found = [Shortfall(vm.id, vm.name, case.lost, refusal_text((item.host, item.reason) for item in vm.reasons)) for vm in case.unplaced]
     return found + [Shortfall(vm.id, vm.name, case.lost, vm.reason) for vm in case.stays_down]
-
-
-def _with_bmc(policy: Policy, memory: Memory, lost: Iterable[str]) -> list[str]:
-    return [name for name in lost if policy.host(name).has_bmc or memory.host(name).has_bmc]
 
 
 def _between_looks(policy: Policy) -> float:
