@@ -34,8 +34,8 @@ from .policy import Policy
 from .state import Cluster
 
 SMALLEST_SLOT_CPU = 32  # MHz; vSphere HA's default for VMs that reserve nothing
-EXACT_WORK = 3000  # pairs of a VM and a host that a look may try
-LOOK_STEPS = 500  # of the search for a place that one look's question may cost; the failover itself searches much longer
+EXACT_WORK = 1000  # pairs of a VM and a host that a look may try, at 10 to 20 microseconds each
+LOOK_STEPS = 300  # of the search for a place that one look's question may cost; the failover itself searches much longer
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,12 @@ def admission(cluster: Cluster, rooms: Optional[Mapping[str, Room]] = None) -> A
     ledger = _ledger(cluster, rooms)
     control = cluster.policy.admission_control
     admitted, text = _judge(ledger, cluster, control)
-    if not _is_small(ledger):
+    if not _is_small(ledger, len(cluster.hosts)):
         return Admission(control.form.value, admitted, text, tolerates=_tolerates_in_slots(ledger, control))
     shortfalls = _single_losses(cluster, rooms, ledger)
-    return Admission(control.form.value, admitted, text, _tolerates(cluster, rooms, ledger), tuple(shortfalls), exact=True)
+    # VMs of a small host may have nowhere to go although those of the largest do: then no host may fail.
+    tolerates = 0 if shortfalls else _tolerates(cluster, rooms, ledger)
+    return Admission(control.form.value, admitted, text, tolerates, tuple(shortfalls), exact=True)
 
 
 def admission_alarm(state: Admission) -> Optional[Alarm]:
@@ -181,14 +183,11 @@ def _judge_slots(ledger: _Ledger, control: AdmissionControl) -> tuple[bool, str]
     wanted = _count(control.host_failures, "host failure")
     if len(by_slots) <= control.host_failures:
         return False, "%s to tolerate, and only %s can take VMs" % (wanted, _count(len(by_slots), "host"))
-    without = "without %s %s" % (", ".join(host.host for host in gone), "are" if slots != 1 else "is") if gone else "there are"
-    text = "%s %d slots of %d MiB and %d MHz for %s, which need %d" % (
-        without,
-        slots,
-        slot[0],
-        slot[1],
-        _count(len(ledger.claims), "protected VM"),
-        needed,
+    text = "%sthere are %s of %d MiB and %d MHz, and %s" % (
+        "without %s " % ", ".join(host.host for host in gone) if gone else "",
+        _count(slots, "slot"),
+        *slot,
+        "1 protected VM needs %d" % needed if len(ledger.claims) == 1 else "%d protected VMs need %d" % (len(ledger.claims), needed),
     )
     return needed <= slots, text
 
@@ -240,9 +239,8 @@ def _count(number: int, what: str) -> str:
 # Really placing
 
 
-def _is_small(ledger: _Ledger) -> bool:
+def _is_small(ledger: _Ledger, hosts: int) -> bool:
     """Each host lost alone tries VMs x hosts pairs; one more after the other, until VMs stay down, up to hosts / 6 times as many."""
-    hosts = len(ledger.hosts)
     return len(ledger.claims) * hosts * (6 + hosts) <= 6 * EXACT_WORK
 
 

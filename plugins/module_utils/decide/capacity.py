@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from .instant import Instant
 from .memory import Desired, VmRecord
 from .observations import Power
 from .options import DegradedResponse
@@ -30,14 +31,15 @@ def rooms_for(cluster: Cluster) -> dict[str, Room]:
         if host.seen is None:
             rooms[name] = Room(name, refuses or "it was not looked at")
             continue
-        starting = [vm for vm in cluster.vms_on.get(name, ()) if _just_started(vm)]
+        starting = [vm for vm in cluster.vms_on.get(name, ()) if vm.on_since is not None and _just_started(vm, host.record.read_at)]
         rooms[name] = room_on(host.seen, refuses, starting)
     return rooms
 
 
 def running_on(cluster: Cluster) -> dict[str, str]:
     """VM id -> host, of the VMs that run on hosts that are not fenced."""
-    return {vm.id: vm.host for vm in cluster.vms if vm.power is Power.ON and not _is_fenced(cluster, vm.host)}
+    unfenced = {name for name, host in cluster.hosts.items() if not host.is_fenced}
+    return {vm.id: vm.host for vm in cluster.vms if vm.power is Power.ON and vm.host in unfenced}
 
 
 def wish_for(vm: VmRecord, policy: Policy) -> Wish:
@@ -64,16 +66,11 @@ def _refuses(host: HostState, policy: Policy) -> str:
     return ""
 
 
-def _just_started(vm: VmRecord) -> bool:
-    if vm.power is not Power.ON or vm.on_since is None or vm.seen_at is None:
+def _just_started(vm: VmRecord, read_at: Instant | None) -> bool:
+    if vm.power is not Power.ON or vm.on_since is None or read_at is None:
         return False
-    age = vm.seen_at.since(vm.on_since)
+    age = read_at.since(vm.on_since)
     return age is not None and 0 <= age < STARTING
-
-
-def _is_fenced(cluster: Cluster, name: str) -> bool:
-    host = cluster.hosts.get(name)
-    return host is None or host.is_fenced
 
 
 def less(rooms: Mapping[str, Room], places: Iterable[Place]) -> dict[str, Room]:

@@ -243,7 +243,7 @@ class Admission:
     form: str
     admitted: bool
     text: str  # "2 of 3 hosts' slots are used; 1 host may fail"
-    tolerates: int = 0  # hosts that may fail, the largest first, with every protected VM placed
+    tolerates: int = 0  # hosts that may fail, the largest first, with every protected VM placed; 0 unless each one may alone
     shortfalls: tuple[Shortfall, ...] = ()
     exact: bool = False  # tolerates and shortfalls come from placing every VM; otherwise tolerates is counted in slots
 

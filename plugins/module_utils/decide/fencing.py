@@ -132,7 +132,7 @@ def execution(
         return Execution.STOPPED, "power off"
     if word and not host.answers and host.power is not Power.ON:
         return Execution.STOPPED, "confirmed off by %s" % word
-    if seen is not None and seen.api_answer is ApiAnswer.ANSWERED and host.fresh and host.host in observation.vms_read:
+    if seen is not None and seen.api_answer is ApiAnswer.ANSWERED and host.fresh and observation.was_read(host.host):
         power = _listed_power(vm, host.host, observation)
         if power <= {Power.OFF, Power.SUSPENDED}:
             return Execution.STOPPED, "stopped through its API"
@@ -148,7 +148,7 @@ def _listed_power(vm: str, host: str, observation: Observation) -> set[Power]:
     """How the host lists the VM. Without its datastore a host may not know the VM's id, so the path counts as well;
     if even that fits none, one of the running VMs whose files it cannot read may be it."""
     path = vm.partition(":")[2]
-    listed = [item for item in observation.vms if item.host == host]
+    listed = observation.listed_on(host)
     exact = {item.power for item in listed if item.id == vm or (not item.accessible and item.path.endswith(path))}
     return exact or {item.power for item in listed if not item.accessible}
 

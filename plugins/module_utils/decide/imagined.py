@@ -54,7 +54,7 @@ def later(observation: Observation, seconds: float) -> Observation:
             server,
             taken_at=after(server.taken_at),
             up_for=None if server.up_for is None else server.up_for + seconds,
-            sessions=None if server.sessions is None else tuple(_went_on(session) for session in server.sessions),
+            sessions=None if server.sessions is None else tuple(_went_on(session, seconds) for session in server.sessions),
         )
         for server in observation.storage
     )
@@ -127,9 +127,10 @@ def _running(vm: PlannedVm, record: VmRecord, at: Instant) -> VmObservation:
     )
 
 
-def _went_on(session: Session) -> Session:
-    return replace(session, commands_done=_more(session.commands_done), bytes_done=_more(session.bytes_done))
+def _went_on(session: Session, seconds: float) -> Session:
+    """Further on with each second, so that each later look sees progress since the one before."""
+    return replace(session, commands_done=_more(session.commands_done, seconds), bytes_done=_more(session.bytes_done, seconds))
 
 
-def _more(counter: Optional[int]) -> Optional[int]:
-    return None if counter is None else counter + 1
+def _more(counter: Optional[int], seconds: float) -> Optional[int]:
+    return None if counter is None else counter + max(1, int(seconds))

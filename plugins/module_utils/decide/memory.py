@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 from typing import Any, Optional
 
 from .instant import Instant
@@ -124,7 +125,6 @@ class VmRecord:
     memory_reserved: int = 0  # MiB
     files: tuple[FileRecord, ...] = ()
     networks: tuple[str, ...] = ()
-    seen_at: Optional[Instant] = None  # on the decider's clock
     on_since: Optional[Instant] = None  # the look that saw it come on at ``host``; None: it was on from the first look
     clean_off: bool = False  # a clean power-off event came while it was still listed as on
     restart: bool = False  # down because its host restarted
@@ -201,11 +201,26 @@ class Memory:
     rebalance: str = ""  # who asked for it; empty: nobody
     version: int = 1
 
+    @cached_property
+    def _host_named(self) -> Mapping[str, HostRecord]:
+        return {record.name: record for record in reversed(self.hosts)}
+
+    @cached_property
+    def vms_by_id(self) -> Mapping[str, VmRecord]:
+        return {record.id: record for record in self.vms}
+
+    @cached_property
+    def _targets_of(self) -> Mapping[str, tuple[str, ...]]:
+        return {record.uuid: record.targets for record in reversed(self.datastores)}
+
     def host(self, name: str) -> HostRecord:
-        return next((record for record in self.hosts if record.name == name), HostRecord(name))
+        return self._host_named.get(name) or HostRecord(name)
 
     def vm(self, identity: str) -> Optional[VmRecord]:
-        return next((record for record in self.vms if record.id == identity), None)
+        return self.vms_by_id.get(identity)
+
+    def targets_of(self, datastore_uuid: str) -> tuple[str, ...]:
+        return self._targets_of.get(datastore_uuid, ())
 
     def with_host(self, record: HostRecord) -> Memory:
         others = [other for other in self.hosts if other.name != record.name]

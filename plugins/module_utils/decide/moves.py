@@ -153,9 +153,10 @@ def _misplaced(cluster: Cluster) -> list[VmRecord]:
     if not cluster.rules:
         return []
     where = running_on(cluster)
+    concerned = {*cluster.rules.hosts, *cluster.rules.groups}
     found = []
     for vm in cluster.vms:
-        if not cluster.rules.concerns(vm.id) or vm.power is not Power.ON or vm.id in cluster.unprotected:
+        if vm.id not in concerned or vm.power is not Power.ON or vm.id in cluster.unprotected:
             continue
         source = cluster.hosts.get(vm.host)
         if source is None or not _leads(source, cluster):
@@ -267,7 +268,7 @@ def _is_to_be_emptied(host: HostState, cluster: Cluster) -> bool:
 
 def _leads(host: HostState, cluster: Cluster) -> bool:
     """Whether VMs can be taken from it in order: it works, and its list was read in this look."""
-    return host.verdict.works and host.evidence.fresh and host.name in cluster.observation.vms_read
+    return host.verdict.works and host.evidence.fresh and cluster.observation.was_read(host.name)
 
 
 def _hands_over(host: HostState) -> bool:

@@ -32,7 +32,7 @@ def keep_notes(
 ) -> tuple[tuple[VmRecord, ...], dict[str, list[VmRecord]]]:
     """The records with their notes, and the running VMs without signs of life, by host."""
     results = results_of(observation.results)
-    before = {vm.id: vm for vm in memory.vms}
+    before = memory.vms_by_id
     quiet: dict[tuple[str, str], VmObservation] = {
         (vm.id, vm.host): vm for vm in observation.vms if vm.power is Power.ON and vm.heartbeat not in ALIVE
     }

@@ -17,11 +17,11 @@ from .fencing import FenceState, fence_state, storage_servers
 from .instant import Instant
 from .inventory import update_vms
 from .lies_on import servers_of
-from .memory import DatastoreRecord, HostRecord, Memory, StorageRecord, VmRecord
+from .memory import HostRecord, Memory, VmRecord
 from .notes import keep_notes
 from .observations import Evidence, Observation
 from .policy import Policy
-from .precondition import Unprotected, unfenceable, unprotected
+from .precondition import Datastores, Unprotected, index_initiators, sort_datastores, unfenceable, unprotected
 from .rules import compile_rules
 from .state import Cluster, HostState, leads_to_fence
 from .told import Told, hear, remember_datastores, remember_storage
@@ -50,11 +50,12 @@ def take_picture(policy: Policy, memory: Memory, observation: Observation, now: 
     watching_since = _watching_since(memory, now, policy)
     read = frozenset(observation.vms_read)
     records = {name: _remember_host(host, had, read, now) for name, host in hosts.items()}
+    initiators = index_initiators(policy, records, storage)
     hosts = {
         name: replace(
             host,
             confirmation=replace(host.confirmation, record=records[name]),
-            unfenceable=unfenceable(name, policy, records, storage, servers),
+            unfenceable=unfenceable(name, policy, records, storage, servers, initiators),
         )
         for name, host in hosts.items()
     }
@@ -64,7 +65,7 @@ def take_picture(policy: Policy, memory: Memory, observation: Observation, now: 
         hosts=hosts,
         vms=vms,
         vms_on=_by_host(vms),
-        unprotected=_unprotected(vms, policy, datastores, storage),
+        unprotected=_unprotected(vms, policy, sort_datastores(datastores, storage)),
         datastores=datastores,
         storage=storage,
         servers=servers,
@@ -104,7 +105,7 @@ def _judge_all(
     fences = {name: fence_state(name, observation, memory.host(name), evidence[name], policy) for name in names}
     unfenced = [name for name in names if not fences[name].listed and evidence[name].taken_at is not None]
     cut_off = observer_isolated(tuple(probe.answers for probe in observation.isolation), tuple(evidence[name].answers for name in unfenced))
-    told = {name: hear(memory.host(name), seen.get(name), observation.events, policy) for name in names}
+    told = {name: hear(memory.host(name), seen.get(name), observation.events_of(name), policy) for name in names}
     same_run = memory.run_id == run_id
     hosts = {}
     for name in names:
@@ -169,12 +170,10 @@ def _no_earlier(instant: Instant | None, than: Instant) -> bool:
     return age is not None and age <= 0
 
 
-def _unprotected(
-    vms: Iterable[VmRecord], policy: Policy, datastores: Mapping[str, DatastoreRecord], storage: tuple[StorageRecord, ...]
-) -> dict[str, Unprotected]:
+def _unprotected(vms: Iterable[VmRecord], policy: Policy, datastores: Datastores) -> dict[str, Unprotected]:
     found = {}
     for vm in vms:
-        why = Unprotected("an operator took it out of HA (ignore)", True) if vm.ignored else unprotected(vm, policy, datastores, storage)
+        why = Unprotected("an operator took it out of HA (ignore)", True) if vm.ignored else unprotected(vm, policy, datastores)
         if why is not None:
             found[vm.id] = why
     return found

@@ -22,7 +22,9 @@ from .rules import NO_RULES, Rules
 
 __all__ = ["Place", "Room", "Wish", "place", "room_on"]
 
-STEPS = 60_000  # places that are tried before the best plan found is taken; some hundred are tried in an easy case
+# Places that a search may try; it ends long before where all VMs fit and the hosts are even. Few VMs are searched more
+# thoroughly: there the best plan is within reach, and a single VM counts for more.
+FEW, STEPS_FOR_FEW, STEPS_PER_PAIR, STEPS = 100, 250_000, 300, 60_000
 
 
 def place(
@@ -30,12 +32,13 @@ def place(
     rooms: Mapping[str, Room],
     rules: Rules = NO_RULES,
     running: Optional[Mapping[str, str]] = None,
-    steps: int = STEPS,
+    steps: Optional[int] = None,
 ) -> list[Place]:
     """Plan all *wishes*, in the order in which they are to be started; *rooms* are left untouched.
 
     *running* is the host of every VM that runs, or is planned already; what it says of the wished VMs themselves
-    counts for nothing, so that a VM may be planned away from where it runs.
+    counts for nothing, so that a VM may be planned away from where it runs. *steps* bounds the search, and with it the
+    time that a plan takes where not all VMs fit.
     """
     ordered = sorted(wishes, key=_order)
     names = sorted(rooms)
@@ -48,9 +51,10 @@ def place(
     candidates = Candidates([rooms[name] for name in names], rules, where)
     starting = [wish for wish in ordered if wish.power_on]
     problem = candidates.problem(starting, [count[name] for name in names])
+    if steps is None:
+        steps = min(STEPS_FOR_FEW, STEPS_PER_PAIR * len(starting) ** 2) if len(starting) <= FEW else STEPS
     return explain(ordered, candidates, problem, search(problem, steps))
 
 
 def _order(wish: Wish) -> tuple[int, bool, int, str, str]:
     return wish.priority.rank, not wish.power_on, -wish.vm.memory, wish.vm.name, wish.vm.id
-

@@ -23,9 +23,13 @@ IN_VAIN = 60  # times that hosts are filled anew without gain, after which the s
 Move = tuple[tuple[int, ...], int]
 
 
+def balancing_steps(plan: Plan) -> int:
+    return STEPS + STEPS_PER_VM * len(plan.where)
+
+
 def balance(plan: Plan) -> None:
     """Use up to a part of the plan's steps; none where the first plan is near the best already."""
-    floor = max(plan.steps - STEPS - STEPS_PER_VM * len(plan.where), 0)
+    floor = max(plan.steps - balancing_steps(plan), 0)
     if plan.preferred_of or any(cost is not None for cost in plan.problem.cost):
         _prefer(plan, floor)
     least, dice, in_vain = lowest_top(plan) * NEAR, Dice(), 0

@@ -13,14 +13,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional
 
+from .placement_balance import balancing_steps
+from .placement_bound import bound
 from .placement_dice import Dice
 from .placement_greedy import fill
 from .placement_problem import NOWHERE, Plan, Problem
+from .placement_rebuild import rebuild
 from .placement_squeeze import squeeze
+from .placement_tabu import allow_wrong
 
 CHAIN = 2  # VMs that are moved, one for the other, to make room for one
 CHAIN_STEPS = 1500  # for one VM that waits
 PAIRS = 8  # hosts with more VMs are not searched for pairs that could make room together
+FIRST_TURN = 4_000  # steps
 RESERVED = 3  # this part of the steps is left for balancing
 
 
@@ -30,7 +35,7 @@ def pack(plan: Plan, possible: Sequence[int]) -> None:
     Priority by priority: with those of the present and higher ones alone, so that lower ones are not in the way.
     """
     problem = plan.problem
-    reserve = plan.steps // RESERVED
+    reserve = min(plan.steps // RESERVED, balancing_steps(plan))
     plan.steps -= reserve
     hopeful = [item for item in possible if _ever_fits(problem, item)]
     ranks = sorted({problem.rank[item] for item in hopeful})
@@ -45,31 +50,20 @@ def pack(plan: Plan, possible: Sequence[int]) -> None:
             _make_room(plan, items, 1)
             _make_room(plan, items, CHAIN)
             later = len(ranks) - index - 1
-            floor = plan.steps * later // (later + 1)
-            squeeze(plan, items, bound(plan, items, rank), floor, dice)
+            _by_turns(plan, items, rank, plan.steps * later // (later + 1), dice)
     fill(plan, [item for item in hopeful if plan.where[item] == NOWHERE])
     plan.steps += reserve
 
 
-def bound(plan: Plan, items: Sequence[int], last: int) -> tuple[int, ...]:
-    """No plan has greater counts, given those of the ranks above *last*: as if all hosts were one, with the smallest VMs."""
-    problem = plan.problem
-    most = list(plan.counts())
-    goal = sum(1 for item in items if problem.rank[item] == last)
-    hosts = {host for item in items for host in problem.allowed[item]}
-    for size, free in ((problem.memory, problem.free_memory), (problem.cpu, problem.free_cpu)):
-        left = sum(max(free[host], 0) for host in hosts)
-        for rank in range(last):
-            left -= sum(sorted(size[item] for item in items if problem.rank[item] == rank)[: most[rank]])
-        fit = 0
-        for one in sorted(size[item] for item in items if problem.rank[item] == last):
-            left -= one
-            if one and left < 0:
-                break
-            fit += 1
-        goal = min(goal, fit)
-    most[last] = goal
-    return tuple(most)
+def _by_turns(plan: Plan, items: Sequence[int], rank: int, floor: int, dice: Dice) -> None:
+    """Some problems yield to one search and some to the other; each time with more patience."""
+    goal, turn = bound(plan, items, rank), FIRST_TURN
+    rebuild(plan, items, goal)
+    while plan.steps > floor and plan.counts() < goal:
+        for improve in (allow_wrong, squeeze):
+            if plan.counts() < goal:
+                improve(plan, items, goal, max(plan.steps - turn, floor), dice)
+        turn *= 2
 
 
 def _ever_fits(problem: Problem, item: int) -> bool:
@@ -200,7 +194,7 @@ def _ejections(
 
 def _clashes(plan: Plan, unit: tuple[int, ...], host: int) -> set[int]:
     """VMs on *host* that a required rule keeps from *unit*."""
-    found = set()
+    found: set[int] = set()
     for item in unit:
         for index in plan.required_of.get(item, ()):
             group = plan.problem.groups[index]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any, Optional, Union
 
 from .options import (
@@ -162,7 +163,11 @@ class Policy:
 
     def vm(self, identity: str, name: str) -> VmPolicy:
         """The VM's policy: by id, else by name, else the default."""
-        return self.vms.get(identity) or self.vms.get(name) or VmPolicy(self.default_protection)
+        return self.vms.get(identity) or self.vms.get(name) or self._unnamed_vm
+
+    @cached_property
+    def _unnamed_vm(self) -> VmPolicy:
+        return VmPolicy(self.default_protection)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Policy:

@@ -92,7 +92,7 @@ def _why_wait(vm: VmRecord, host: HostState, cluster: Cluster) -> str:
 
 def _may_have_it(other: HostState, source: HostState, cluster: Cluster) -> bool:
     """Whether a VM may have moved from *source* to *other* unseen: not if *other* was out of reach before *source* was."""
-    if other.is_fenced or other.name in cluster.observation.vms_read or other.evidence.power is Power.OFF:
+    if other.is_fenced or cluster.observation.was_read(other.name) or other.evidence.power is Power.OFF:
         return False
     if source.record.read_at is None or other.record.read_at is None:
         return True

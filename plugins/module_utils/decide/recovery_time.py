@@ -38,8 +38,8 @@ class RecoveryTime:
     parts: tuple[TimePart, ...] = ()
 
 
-def recovery_time(policy: Policy, lost: Iterable[HostRecord], plan: Sequence[PlannedVm], next_look: float, bmc: bool) -> RecoveryTime:
-    """*next_look*: seconds between two looks of a monitor at work. *bmc*: every lost host has one, which may prove it off at once."""
+def recovery_time(policy: Policy, lost: Iterable[HostRecord], plan: Sequence[PlannedVm], apart: float, bmc: bool) -> RecoveryTime:
+    """*apart*: seconds from one look to the next of a monitor at work. *bmc*: every lost host has one, which may prove it off at once."""
     starts = [vm for vm in plan if vm.power_on]
     if not starts:
         return RecoveryTime(0.0, 0.0)
@@ -48,17 +48,14 @@ def recovery_time(policy: Policy, lost: Iterable[HostRecord], plan: Sequence[Pla
     waves = -(-max(by_host.values()) // max(1, policy.failover.parallel_per_host))
     waits_least, waits_most = _start_order(policy, starts)
     parts = [
+        TimePart("until the next look", 0.0, apart, "the time between two looks of a monitor at work; a schedule's interval is on top"),
         TimePart(
-            "until the next look of a monitor at work",
-            0.0,
-            next_look,
-            "its pause between looks; a schedule's interval is on top",
+            "storage evidence fails, and a look sees it", 0.0, policy.io_stale + apart, "io_stale; 0 when the session is gone at once"
         ),
-        TimePart("storage evidence fails", 0.0, policy.io_stale, "io_stale; 0 when the session is gone at once"),
         TimePart(
             "the verdict is confirmed",
             0.0 if bmc else confirm,
-            confirm + next_look,
+            confirm + apart,
             "confirm_after, longer after flapping%s" % ("; 0 when the BMC says that it is off" if bmc else ""),
         ),
         TimePart("the fence is applied and seen confirmed", 1.0, 10.0, "7 s in the lab (docs/tested.md), the look that sees it included"),

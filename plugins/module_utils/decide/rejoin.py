@@ -85,9 +85,9 @@ def _missing(host: HostState, cluster: Cluster) -> str:
         return "its API does not answer yet, so a fresh start is not proved"
     if not fresh_start(host, cluster):
         return "it has not been started afresh since the fence; restart it"
-    if host.name not in cluster.observation.vms_read:
+    if not cluster.observation.was_read(host.name):
         return "its VMs could not be read"
-    running = [vm.name for vm in cluster.observation.vms if vm.host == host.name and vm.power is Power.ON]
+    running = [vm.name for vm in cluster.observation.listed_on(host.name) if vm.power is Power.ON]
     if running:
         return "it runs %s already; stop them there and switch its autostart off" % ", ".join(sorted(running))
     return ""

@@ -102,7 +102,9 @@ class StartOrderPlan:
 
 def note_waiting(vms: tuple[VmRecord, ...], waiting: Collection[str], down: Collection[str], now: Instant) -> tuple[VmRecord, ...]:
     """Keep since when VMs wait. Of the VMs that are *down*, one that has waited long enough need not do so again."""
-    return tuple(_waiting(vm, vm.id in waiting, vm.id in down, now) for vm in vms)
+    return tuple(
+        vm if vm.waiting_since is None and vm.id not in waiting else _waiting(vm, vm.id in waiting, vm.id in down, now) for vm in vms
+    )
 
 
 def _waiting(vm: VmRecord, waits: bool, down: bool, now: Instant) -> VmRecord:

@@ -39,7 +39,7 @@ def down_vms(cluster: Cluster, out: Findings) -> Down:
     for host in cluster.hosts.values():
         if not host.verdict.works or host.seen is None or host.record.going_down or not host.evidence.fresh:
             continue
-        if host.name not in cluster.observation.vms_read:
+        if not cluster.observation.was_read(host.name):
             continue
         for vm in cluster.vms_on.get(host.name, ()):
             if vm.desired is Desired.STARTED and vm.power is Power.OFF and not vm.ordered:

@@ -83,7 +83,7 @@ class WhatIf:
 
 @dataclass(frozen=True)
 class Drill:
-    """The cluster as it is judged now, and the cases asked for. ``judged``: no host's storage evidence is still being judged."""
+    """The cluster as it is judged now, and the cases asked for. ``judged``: the look at every host is fresh, its storage evidence there."""
 
     now: Decision
     judged: bool
@@ -101,6 +101,7 @@ class _Now:
     observation: Observation
     cluster: Cluster
     decision: Decision
+    looks_apart: float  # seconds from the look before to this one, at least the pause between two
 
     @property
     def at(self) -> Instant:
@@ -128,7 +129,7 @@ def drill(policy: Policy, memory: Memory, observation: Observation, now: Instant
         admission = _exact(admission, here, cases)
     return Drill(
         here.decision,
-        not any(_being_judged(host) for host in here.decision.hosts),
+        all(host.evidence.fresh for host in here.cluster.hosts.values()) and not any(_being_judged(host) for host in here.decision.hosts),
         _unprotected(here.cluster, here.cluster.vms),
         tuple(UnfenceableHost(name, host.unfenceable) for name, host in here.cluster.hosts.items() if host.unfenceable),
         admission,
@@ -146,7 +147,9 @@ def _judge(policy: Policy, memory: Memory, observation: Observation, now: Instan
     unknown = sorted(set(lost) - set(cluster.hosts))
     if unknown:
         raise UnknownHost(unknown, sorted(cluster.hosts))
-    return _Now(policy, observation, cluster, decide(policy, memory, observation, now, RUN))
+    gap = now.since(memory.looked_at) if memory.run_id == RUN else None  # as long as this very drill takes from look to look
+    apart = max(_between_looks(policy), gap if gap is not None and gap <= policy.confirm_after else 0.0)
+    return _Now(policy, observation, cluster, decide(policy, memory, observation, now, RUN), apart)
 
 
 def _case(here: _Now, lost: tuple[str, ...]) -> WhatIf:
@@ -159,7 +162,6 @@ def _case(here: _Now, lost: tuple[str, ...]) -> WhatIf:
     dealt_with = {vm.id for vm in plan} | {vm.id for vm in unplaced} | {vm.id for vm in left_out}
     stays = tuple(_stays_down(vm, here, after) for vm in mine if vm.id in wanted and vm.id not in dealt_with)
     happened = imagined.started(_fenced(here, lost), plan, here.cluster.vms)
-    between = _between_looks(here.policy)
     records = [here.memory.host(name) for name in lost]
     return WhatIf(
         lost=lost,
@@ -171,7 +173,7 @@ def _case(here: _Now, lost: tuple[str, ...]) -> WhatIf:
         warnings=(*_warnings(here, after, lost), *(_not_registered(vm) for vm in dormant)),
         admission_before=here.decision.admission,
         admission_after=decide(here.policy, after.memory, happened, here.at, RUN).admission,
-        time=recovery_time(here.policy, records, plan, between, len(here.bmc_of(lost)) == len(lost)),
+        time=recovery_time(here.policy, records, plan, here.looks_apart, len(here.bmc_of(lost)) == len(lost)),
     )
 
 
@@ -259,8 +261,9 @@ def _unprotected(cluster: Cluster, vms: Iterable[VmRecord]) -> tuple[StaysDown, 
 
 
 def _exact(admission: Admission, here: _Now, cases: Iterable[WhatIf]) -> Admission:
-    """At a size at which a look only counts slots: lose the largest hosts, one more each time, until VMs stay down."""
-    order = largest_first(here.cluster)
+    """At a size at which a look only counts slots: if each host may fail alone, how many of the largest may together."""
+    shortfalls = tuple(item for case in cases for item in shortfalls_of(case))
+    order = [] if shortfalls else largest_first(here.cluster)
     lost = 0
     while lost + 1 < len(order):
         gone = tuple(order[: lost + 1])
@@ -269,7 +272,7 @@ def _exact(admission: Admission, here: _Now, cases: Iterable[WhatIf]) -> Admissi
         if any(vm.desired is Desired.STARTED and vm.id not in back for vm in mine):
             break
         lost += 1
-    return replace(admission, tolerates=lost, shortfalls=tuple(item for case in cases for item in shortfalls_of(case)), exact=True)
+    return replace(admission, tolerates=lost, shortfalls=shortfalls, exact=True)
 
 
 def shortfalls_of(case: WhatIf) -> list[Shortfall]:

@@ -40,10 +40,10 @@ def test_the_hosts_with_the_most_slots_are_taken_away_first() -> None:
     hosts = {"small1": 8192, "large": 16384, "small2": 8192}
     fits = standing(world_of(hosts, vms("large", 12) + vms("small1", 2) + vms("small2", 2)))
     assert (fits.admitted, fits.form) == (True, "host_failures")
-    assert fits.text == "without large are 16 slots of 1024 MiB and 32 MHz for 16 protected VMs, which need 16"
+    assert fits.text == "without large there are 16 slots of 1024 MiB and 32 MHz, and 16 protected VMs need 16"
     full = world_of(hosts, vms("large", 12) + vms("small1", 3) + vms("small2", 2))
     assert not standing(full).admitted
-    assert "16 slots of 1024 MiB and 32 MHz for 17 protected VMs" in full.alarm("admission").text  # type: ignore[union-attr]
+    assert "16 slots of 1024 MiB and 32 MHz, and 17 protected VMs need 17" in full.alarm("admission").text  # type: ignore[union-attr]
 
 
 def test_one_large_vm_makes_every_slot_large() -> None:
@@ -56,7 +56,7 @@ def test_one_large_vm_makes_every_slot_large() -> None:
 def test_a_vm_larger_than_a_slot_of_given_size_takes_several() -> None:
     given = {"admission_control": {"slot_memory": 1024, "slot_cpu": 100}}
     state = standing(world_of({"esx1": 8192, "esx2": 8192}, [Vm("big", "esx1", memory=4097)], **given))
-    assert "which need 5" in state.text
+    assert state.text.endswith("1 protected VM needs 5")
     assert state.admitted
 
 
@@ -93,7 +93,7 @@ def test_vms_that_are_not_ours_take_their_room() -> None:
     """4 GiB of 8 on each host are used by VMs that nobody would fail over: only half of the slots is there."""
     alien = [Vm("alien-%s" % host, host, memory=4096) for host in ("esx1", "esx2")]
     policy = {"vms": {vm.name: {"protection": "unprotected"} for vm in alien}}
-    assert "without esx1 are 4 slots" in standing(world_of({"esx1": 8192, "esx2": 8192}, [*alien, *vms("esx1", 2)], **policy)).text
+    assert "without esx1 there are 4 slots" in standing(world_of({"esx1": 8192, "esx2": 8192}, [*alien, *vms("esx1", 2)], **policy)).text
 
 
 def test_hosts_that_take_no_vm_have_no_slots() -> None:
@@ -119,10 +119,18 @@ def test_the_exact_answer_knows_what_slots_do_not() -> None:
 
 def test_vms_of_a_host_that_cannot_be_fenced_would_stay_down() -> None:
     world = world_of({"esx1": 16384, "esx2": 16384}, vms("esx1", 1))
+    assert standing(world).tolerates == 1
     world.hosts["esx1"].told = ("iqn.2026-01.lab:another",)
     world.step(3)
     (shortfall,) = standing(world).shortfalls
     assert "esx1 is unfenceable" in shortfall.reason
+
+
+def test_no_host_may_fail_while_the_vms_of_a_small_one_have_nowhere_to_go() -> None:
+    """The largest host is empty and may well fail; pinned cannot leave the smallest."""
+    rule = {"type": "host_affinity", "vms": ["pinned"], "hosts": {"small": 1}}
+    world = world_of({"large": 16384, "medium": 8192, "small": 4096}, [Vm("pinned", "small")], rules=[rule])
+    assert (standing(world).tolerates, [item.name for item in standing(world).shortfalls]) == (0, ["pinned"])
 
 
 def test_what_is_down_already_is_no_news_but_uses_room() -> None:
