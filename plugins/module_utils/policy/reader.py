@@ -17,7 +17,6 @@ except ImportError:
     HAS_JSONSCHEMA = False
 
 from ..decide.policy import Policy
-from ..decide.rule_check import contradictions
 from ..errors import LibrehaError
 from .schema import POLICY_SCHEMA
 
@@ -64,11 +63,7 @@ def read_policy(
         errors += _contradictions(policy)
     if errors:
         raise _refused(errors)
-    read = Policy.from_dict(policy)
-    errors += ["%s.rules: %s" % (ROOT, text) for text in contradictions(read)]
-    if errors:
-        raise _refused(errors)
-    return read
+    return Policy.from_dict(policy)
 
 
 def _refused(errors: Sequence[str]) -> LibrehaError:

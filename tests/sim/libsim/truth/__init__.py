@@ -1,1 +1,0 @@
-"""What is true, whoever believes otherwise: hosts, the storage target, VMs."""
