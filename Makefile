@@ -9,7 +9,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 REPEAT ?= 3
 PACKAGE := ansible_collections.libreha.vmware
 
-.PHONY: help setup demo test sanity lint types unit lab-tests prove bench clean
+.PHONY: help setup demo test sanity lint types unit lab-tests prove bench simulate simulate-run sim clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,27 @@ lab-tests: setup ## The whole chain with real faults, REPEAT times where it is a
 prove: setup ## The long repetitions: new random examples, and 20 of each lab test of chance
 	@LIBREHA_REPEAT=20 HYPOTHESIS_PROFILE=prove $(PYTHON) -m pytest -q tests/unit/decide
 	@$(MAKE) lab-tests REPEAT=20
+
+bench: setup ## What one decide() call costs at 1,000, 8,000 and 64,000 VMs
+	@PYTHONPATH=$(COLLECTIONS) $(PYTHON) tests/bench/bench_decide.py
+
+# The simulator ends with 0, 1 (violations) or 2 (a broken file). make itself ends with 2 for every failed recipe and with 1 only when
+# it is asked a question (-q), so with this goal it is asked one: lines that begin with + run all the same.
+ifeq ($(MAKECMDGOALS),simulate)
+MAKEFLAGS += -q
+SIMULATED := $(shell mktemp)
+endif
+simulate: simulate-run ## Run one scenario, or a folder of them: make -s simulate SCENARIO=tests/sim/scenarios
+	$(if $(filter 1,$(shell cat $(SIMULATED); rm -f $(SIMULATED))),@exit 1)
+
+simulate-run:
+	+@[ -x $(PYTHON) ] || tests/tools/setup >&2
+	+@$(PYTHON) tests/sim/simulate.py "$(SCENARIO)"; code=$$?; \
+	  [ $$code != 1 ] || [ -z "$(SIMULATED)" ] || { echo 1 >"$(SIMULATED)"; exit 0; }; \
+	  [ $$code = 0 ] || rm -f "$(SIMULATED)"; exit $$code
+
+sim: setup ## All scenarios, random faults (LIBREHA_SCHEDULES=500, LIBREHA_SEED=1), and the referee's own tests
+	@$(PYTHON) -m pytest -q tests/sim
 
 clean: ## Take the lab down and remove what was built
 	-@tests/lab/lab down

@@ -21,6 +21,6 @@ _AnsibleCollectionFinder(paths=[str(COLLECTIONS)])._install()
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)
 
 # `make test` tries the same examples each time, so that a change is judged and not the dice; `make prove` tries new ones.
-hypothesis.settings.register_profile("test", derandomize=True)
-hypothesis.settings.register_profile("prove", print_blob=True)
+hypothesis.settings.register_profile("test", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("prove", print_blob=True, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))

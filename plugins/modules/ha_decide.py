@@ -63,25 +63,48 @@ options:
         type: list
         elements: dict
         default: []
-  command:
+  commands:
     description:
-      - What a person asks for, as the playbook C(failover) does. Journaled with the name and the reason.
-    type: dict
+      - What persons ask for. Each is put into the memory once and journaled with its name and reason; this look and those that follow act
+        on it, with the same guards as on everything else.
+    type: list
+    elements: dict
+    default: []
     suboptions:
-      host:
-        description: Decide on actions for this host only; verdicts and alarms cover all hosts as always.
+      kind:
+        description:
+          - V(migrate), V(start), V(stop), V(ignore) (take a VM out of HA as it is) and V(manage) (put it back) are about a VM.
+          - V(maintenance_on), V(maintenance_off) and V(rejoin) are about a host. V(confirmed_off) is the person's word that a host is
+            switched off and stays off until it is let in again; it takes the place of an answer of a storage server or BMC that cannot
+            be asked, and never overrules one that answers otherwise.
+          - V(approve) says yes to what O(policy) with C(mode=ask) proposes about a host or VM.
+          - V(release_brake) lets the hosts through that the brake holds now. V(disarm) and V(arm) are about the whole cluster, as is
+            V(rebalance).
         type: str
         required: true
-      confirmed_off:
-        description:
-          - The person's word that the host is switched off and stays off until it is let in again. It takes the place of an answer of a
-            storage server or BMC that cannot be asked; it never overrules one that answers otherwise.
-        type: bool
-        default: false
-      release_brake:
-        description: Let through the hosts that the brake holds now.
-        type: bool
-        default: false
+        choices:
+          - migrate
+          - start
+          - stop
+          - ignore
+          - manage
+          - maintenance_on
+          - maintenance_off
+          - rejoin
+          - confirmed_off
+          - release_brake
+          - approve
+          - disarm
+          - arm
+          - rebalance
+      subject:
+        description: The VM (name or id) or host. Not needed for commands about the cluster.
+        type: str
+        default: ""
+      to:
+        description: With V(migrate), the host.
+        type: str
+        default: ""
       by:
         description: Who says so.
         type: str
@@ -90,6 +113,16 @@ options:
         description: Why; what was seen.
         type: str
         default: ""
+  host:
+    description: Act on this host only; verdicts and alarms cover all hosts as always.
+    type: str
+  carries_out:
+    description:
+      - The kinds of action that the caller can carry out. Others are returned in RV(proposed).
+    type: list
+    elements: str
+    choices: [fence, failover, restart, move, stop, reset, rejoin]
+    default: [fence, failover, restart]
   holder:
     description: The run that holds the lease. Required unless O(validate_only=true) or in check mode.
     type: str
@@ -226,7 +259,7 @@ summary:
   type: list
   elements: str
 undone:
-  description: What is still to be done, in words; always empty unless RV(mode) is V(act).
+  description: What is still to be done, in words; of what was only proposed nothing is in here.
   returned: when something was decided
   type: list
   elements: str
@@ -236,6 +269,23 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
 from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_decide import run
+
+COMMANDS = [
+    "migrate",
+    "start",
+    "stop",
+    "ignore",
+    "manage",
+    "maintenance_on",
+    "maintenance_off",
+    "rejoin",
+    "confirmed_off",
+    "release_brake",
+    "approve",
+    "disarm",
+    "arm",
+    "rebalance",
+]
 
 
 def argument_spec():
@@ -253,15 +303,24 @@ def argument_spec():
                 "storage": {"type": "list", "elements": "dict", "default": []},
             },
         },
-        "command": {
-            "type": "dict",
+        "commands": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
             "options": {
-                "host": {"type": "str", "required": True},
-                "confirmed_off": {"type": "bool", "default": False},
-                "release_brake": {"type": "bool", "default": False},
+                "kind": {"type": "str", "required": True, "choices": COMMANDS},
+                "subject": {"type": "str", "default": ""},
+                "to": {"type": "str", "default": ""},
                 "by": {"type": "str", "default": "an operator"},
                 "reason": {"type": "str", "default": ""},
             },
+        },
+        "host": {"type": "str"},
+        "carries_out": {
+            "type": "list",
+            "elements": "str",
+            "choices": ["fence", "failover", "restart", "move", "stop", "reset", "rejoin"],
+            "default": ["fence", "failover", "restart"],
         },
         "holder": {"type": "str"},
         "token": {"type": "int", "no_log": False},

@@ -67,7 +67,7 @@ class FailoverRun:
         clock: Callable[[], Instant],
         fences: Mapping[str, str],
     ) -> None:
-        """*fences*: host -> "" when its fence is confirmed on every storage server, else what is missing."""
+        """*fences*: VM id -> "" when its source host is fenced wherever the VM lies, else what is missing."""
         self._database = database
         self._keeper = keeper
         self._hosts = hosts
@@ -127,7 +127,7 @@ class FailoverRun:
 
     def _facts(self, transaction: Transaction) -> Facts:
         """What the last look at the hosts says about one VM."""
-        missing = self._fences.get(transaction.source, "it is not on the fence list")
+        missing = self._fences.get(transaction.vm_id, "it is not on the fence list")
         # A host's own VMs that are started where they were need no fence: nobody else may write them.
         if transaction.source == transaction.destination:
             missing = ""

@@ -15,6 +15,7 @@ from ..arguments.hosts import HostAccess, read_hosts
 from ..decide.evidence import gather
 from ..decide.failover import Step, Transaction, from_record
 from ..decide.fencing import fence_state
+from ..decide.lies_on import fence_gap, servers_of
 from ..decide.memory import Memory
 from ..decide.observations import Observation, StorageObservation, VmObservation, from_dict, split_path
 from ..decide.policy import Policy
@@ -42,8 +43,8 @@ def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     with StateDatabase.open(params["state_url"], create=not check_mode) as database:
         left_open = [from_record(record) for record in database.open_transactions()]
         sources = {transaction.source for transaction in (*planned, *left_open)}
-        missing = _missing_fences(sources, storage, Memory.from_dict(database.load_memory()), policy)
-        accesses = [access for access in accesses if missing.get(access.name) is None or access.name in _restarts(planned)]
+        missing = _missing_fences((*planned, *left_open), storage, Memory.from_dict(database.load_memory()), policy)
+        accesses = [access for access in accesses if access.name not in sources or access.name in _restarts(planned)]
         if check_mode:
             return _would_do(planned, left_open, missing)
         work, unregistered = _carry_out(params, policy, database, accesses, planned, missing)
@@ -130,17 +131,24 @@ def _planned(entry: Mapping[str, Any], index: int) -> Transaction:
         raise LibrehaError("vms[%d] has no %s" % (index, error), remedy="pass the 'plan' that ha_decide returned, untouched") from None
 
 
-def _missing_fences(sources: set[str], storage: tuple[StorageObservation, ...], memory: Memory, policy: Policy) -> dict[str, str]:
-    """Source host -> what its fence lacks on any storage server; empty when it is confirmed on all of them.
+def _missing_fences(
+    transactions: Sequence[Transaction], storage: tuple[StorageObservation, ...], memory: Memory, policy: Policy
+) -> dict[str, str]:
+    """VM id -> what the fence of its source host lacks on any storage server that holds it; empty when nothing.
 
     The same rule as the brain's (``decide.fencing.fence_state``), applied to what was seen since it decided.
     """
     observation = Observation(taken_at=clock.now(), storage=storage)
-    found = {}
-    for source in sorted(sources):
+    fences = {}
+    for source in sorted({transaction.source for transaction in transactions}):
         evidence = gather(source, observation, memory, policy, observation.taken_at)
-        state = fence_state(source, observation, memory.host(source), evidence, policy)
-        found[source] = "" if state.confirmed and not state.admitted else (state.missing or "it is on no fence list")
+        fences[source] = fence_state(source, observation, memory.host(source), evidence, policy)
+    datastores = {record.uuid: record for record in memory.datastores}
+    found = {}
+    for transaction in transactions:
+        vm = memory.vm(transaction.vm_id)
+        servers = servers_of(vm, datastores, memory.storage) if vm is not None else frozenset()
+        found[transaction.vm_id] = fence_gap(fences[transaction.source], servers)
     return found
 
 
@@ -152,7 +160,7 @@ def _restarts(planned: Sequence[Transaction]) -> set[str]:
 def _would_do(planned: Sequence[Transaction], left_open: Sequence[Transaction], missing: Mapping[str, str]) -> dict[str, Any]:
     todo = {transaction.vm_id: transaction for transaction in (*left_open, *planned)}
     vms = [_shown(item, [], "would be started on %s" % item.destination) for item in todo.values()]
-    held = [item for item in todo.values() if item.source != item.destination and missing.get(item.source)]
+    held = [item for item in todo.values() if item.source != item.destination and missing.get(item.vm_id)]
     return {"changed": len(todo) > len(held), "vms": vms, "failed_vms": [], "unregistered": [], "diff": _diff(todo.values())}
 
 

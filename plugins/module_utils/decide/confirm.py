@@ -76,7 +76,7 @@ def needed_for(record: HostRecord, policy: Policy) -> float:
 
 def _flap(record: HostRecord, evidence: HostEvidence, judgement: Judgement, condemned: bool, policy: Policy) -> HostRecord:
     taken = evidence.taken_at
-    if record.condemned and judgement.verdict.works:
+    if record.condemned and judgement.verdict.works and not condemned:
         return replace(record, flaps=record.flaps + 1, last_flap=taken)
     if record.flaps and taken is not None and not condemned:
         quiet = taken.since(record.last_flap)

@@ -12,29 +12,32 @@ or that comes back with an old memory, cannot start a VM whose host can still wr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Optional
 
+from .admission import admission, admission_alarm
 from .alarms import raise_alarms
 from .brake import HostForBrake, apply_brake
-from .confirm import Confirmation, confirm
-from .decision import Action, Alarm, Decision, HostVerdict
-from .evidence import HostEvidence, gather, judge_host
-from .fencing import FenceState, fence_state, storage_servers
+from .decision import KINDS, Action, Alarm, Decision, FenceAction, HostVerdict
+from .gate import sort_out, still_approved
 from .instant import Instant
-from .inventory import update_vms
-from .memory import HostRecord, Memory, VmRecord
-from .observations import Evidence, Observation, Power
+from .memory import HostRecord, Memory, RejoinRecord, VmRecord
+from .moves import plan_moves
+from .observations import Observation, Power
+from .picture import take_picture
 from .policy import Mode, Policy
-from .precondition import unfenceable, unprotected
-from .recover import plan_recovery
+from .rejoin import plan_rejoins
 from .respond import choose_fences
+from .start_order import note_waiting
+from .starts import plan_starts
 from .state import Cluster, HostState, leads_to_fence
-from .told import Told, hear, rebooting, remember_datastores, remember_storage
-from .verdict import Judgement, Verdict, observer_isolated
+from .told import rebooting
+from .vm_monitoring import plan_resets
+from .vm_stop import plan_stops
 
 
-def decide(policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str) -> Decision:
+def decide(policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str, able: Collection[str] = KINDS) -> Decision:
     """Judge one look.
 
     Args:
@@ -43,147 +46,89 @@ def decide(policy: Policy, memory: Memory, observation: Observation, now: Instan
         observation: The look, with ``taken_at`` on the same machine's clock as *now*.
         now: The present, on the boot-time clock of the machine that decides.
         run_id: Names this run of the monitor; another one than in *memory* begins all confirmations again.
+        able: Kinds of action that the caller can carry out; others are only proposed.
     """
-    hosts, told, cut_off = _judge_all(policy, memory, observation, now, run_id)
-    verdicts = {name: host.verdict for name, host in hosts.items()}
-    vms, vm_alarms = update_vms(memory, observation, verdicts, told, now)
-    working = [name for name, host in hosts.items() if host.evidence.storage is Evidence.OK]
-    datastores, had = remember_datastores(memory, observation, working)
-    storage = remember_storage(memory, observation)
-    servers = storage_servers(policy, observation)
-    watching_since = _watching_since(memory, now, policy)
-    read = frozenset(observation.vms_read)
-    records = {name: _remember_host(host, had, read, now) for name, host in hosts.items()}
-    hosts = {
-        name: replace(
-            host,
-            confirmation=replace(host.confirmation, record=records[name]),
-            unfenceable=unfenceable(name, policy, records, storage, servers),
-        )
-        for name, host in hosts.items()
-    }
-    reasons = {vm.id: unprotected(vm, policy, datastores, storage) for vm in vms}
-    cluster = Cluster(
-        policy=policy,
-        observation=observation,
-        hosts=hosts,
-        vms=vms,
-        vms_on=_by_host(vms),
-        unprotected={identity: why for identity, why in reasons.items() if why is not None},
-        datastores=datastores,
-        storage=storage,
-        servers=servers,
-        observer_isolated=cut_off,
-        watched={name: _no_earlier(record.read_at, watching_since) for name, record in records.items()},
-    )
+    picture = take_picture(policy, memory, observation, now, run_id)
+    cluster = picture.cluster
+    hosts = cluster.hosts
     brake = apply_brake(memory.brake, {name: _for_brake(host, cluster) for name, host in hosts.items()}, policy, now)
     fences = choose_fences(cluster, brake)
-    recovery = plan_recovery(cluster)
-    actions: tuple[Action, ...] = (*fences.fences, *recovery.failovers, *recovery.restarts)
+    standing = admission(cluster)
+    starts = plan_starts(cluster)
+    moves = plan_moves(cluster, starts, memory.rebalance)
+    stops = plan_stops(cluster)
+    resets = plan_resets(picture.hung, policy, now)
+    rejoins = plan_rejoins(cluster, now)
+    everything: list[Action] = [
+        *fences.fences,
+        *rejoins.actions,
+        *starts.failovers,
+        *starts.restarts,
+        *starts.moves,
+        *stops,
+        *moves.actions,
+        *resets.actions,
+    ]
+    vms = note_waiting(_with(cluster.vms, {**moves.records, **resets.records}), starts.waiting, starts.down, now)
+    approved = replace(memory, approved=still_approved(memory, hosts, {vm.id: vm for vm in vms} if memory.approved else {}))
+    actions, proposed, gate_alarms = sort_out(everything, approved, policy.mode, hosts, able)
+    scopes = {action.host: action.storage for action in actions if isinstance(action, FenceAction)}
+    records = {name: _remember(host.record, rejoins.records, scopes) for name, host in hosts.items()}
     # One look dates no progress: what moved since an earlier run's look may have stopped before this one.
     first_look = memory.run_id != run_id
-    still_open = any(_open(host, policy) for host in hosts.values()) or (policy.mode is Mode.ACT and _acts(actions))
+    still_open = any(_open(host, policy) for host in hosts.values()) or (
+        policy.mode is not Mode.OBSERVE and (_acts(actions) or bool(starts.waiting) or ("rejoin" in able and any(rejoins.records.values())))
+    )
     settled = not first_look and not still_open
+    alarms = [*picture.alarms, *fences.alarms, *starts.alarms, *moves.alarms, *resets.alarms, *rejoins.alarms, *gate_alarms]
+    not_admitted = admission_alarm(standing)
     return Decision(
         taken_at=now,
         mode=policy.mode,
         hosts=tuple(_verdict(host) for host in hosts.values()),
-        alarms=_unique([*raise_alarms(cluster), *vm_alarms, *fences.alarms, *recovery.alarms]),
-        held=(*fences.held, *recovery.held),
+        alarms=_unique([*raise_alarms(cluster), *alarms, *([not_admitted] if not_admitted else [])]),
+        held=(*fences.held, *starts.held, *moves.held),
         actions=actions,
+        proposed=proposed,
+        admission=standing,
         memory=replace(
-            memory,
+            approved,
             run_id=run_id,
             looked_at=now,
-            watching_since=watching_since,
+            watching_since=picture.watching_since,
             hosts=tuple(records[name] for name in sorted(records)),
             vms=vms,
-            datastores=tuple(datastores[uuid] for uuid in sorted(datastores)),
-            storage=storage,
+            datastores=tuple(cluster.datastores[uuid] for uuid in sorted(cluster.datastores)),
+            storage=cluster.storage,
             brake=brake.record,
+            rebalance="" if moves.balanced else memory.rebalance,
         ),
         settled=settled,
         next_sample_in=_next_sample(policy, settled),
     )
 
 
-def _judge_all(
-    policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str
-) -> tuple[dict[str, HostState], dict[str, Told], bool]:
-    """Every host's evidence, fence, verdict and confirmation."""
-    names = sorted(set(policy.hosts) | {host.name for host in observation.hosts})
-    seen = {host.name: host for host in observation.hosts}
-    evidence = {name: gather(name, observation, memory, policy, now) for name in names}
-    fences = {name: fence_state(name, observation, memory.host(name), evidence[name], policy) for name in names}
-    unfenced = [name for name in names if not fences[name].listed and evidence[name].taken_at is not None]
-    cut_off = observer_isolated(tuple(probe.answers for probe in observation.isolation), tuple(evidence[name].answers for name in unfenced))
-    told = {name: hear(memory.host(name), seen.get(name), observation.events, policy) for name in names}
-    same_run = memory.run_id == run_id
-    hosts = {}
-    for name in names:
-        judgement, confirmation = _judge_one(told[name].record, evidence[name], fences[name], cut_off, same_run, policy)
-        hosts[name] = HostState(
-            policy=policy.host(name),
-            seen=seen.get(name),
-            evidence=evidence[name],
-            judgement=judgement,
-            confirmation=confirmation,
-            fence=fences[name],
-            has_bmc=policy.host(name).has_bmc or told[name].record.has_bmc,
-            restarted=told[name].restarted,
-        )
-    return hosts, told, cut_off
+def _with(vms: tuple[VmRecord, ...], changed: Mapping[str, VmRecord]) -> tuple[VmRecord, ...]:
+    return tuple(changed.get(vm.id, vm) for vm in vms) if changed else vms
 
 
-def _judge_one(
-    record: HostRecord, evidence: HostEvidence, fence: FenceState, cut_off: bool, same_run: bool, policy: Policy
-) -> tuple[Judgement, Confirmation]:
-    if fence.listed:
-        verdict = Verdict.FENCED if fence.confirmed else Verdict.FENCING
-        record = replace(record, verdict=verdict.value, since=None, samples=0, last_sample=None, condemned=False)
-        return Judgement(verdict, 0, fence.missing or "on the fence list"), Confirmation(record, True, 0.0, 0.0)
-    judgement = judge_host(evidence, cut_off)
-    condemned = leads_to_fence(judgement.verdict, policy)
-    return judgement, confirm(record, evidence, judgement, condemned, same_run, policy)
-
-
-def _remember_host(host: HostState, had: Mapping[str, tuple[str, ...]], read: frozenset[str], now: Instant) -> HostRecord:
-    record = host.record
-    return replace(
-        record,
-        has_bmc=host.has_bmc,
-        datastores=had.get(host.name, ()),
-        sessions=host.evidence.sessions,
-        read_at=now if host.name in read and not host.is_fenced and host.evidence.fresh else record.read_at,
-        fenced=host.fence.on_a_list,
-        confirmed_off="" if host.fence.let_in_again else record.confirmed_off,
-    )
-
-
-def _by_host(vms: tuple[VmRecord, ...]) -> dict[str, tuple[VmRecord, ...]]:
-    found: dict[str, list[VmRecord]] = {}
-    for vm in vms:
-        found.setdefault(vm.host, []).append(vm)
-    return {host: tuple(mine) for host, mine in found.items()}
-
-
-def _watching_since(memory: Memory, now: Instant, policy: Policy) -> Instant:
-    gap = now.since(memory.looked_at)
-    unbroken = gap is not None and 0 <= gap <= policy.confirm_after
-    return memory.watching_since if unbroken and memory.watching_since is not None else now
-
-
-def _no_earlier(instant: Instant | None, than: Instant) -> bool:
-    age = than.since(instant)
-    return age is not None and age <= 0
+def _remember(
+    record: HostRecord, rejoins: Mapping[str, Optional[RejoinRecord]], scopes: Mapping[str, tuple[str, ...]]
+) -> HostRecord:
+    """What is asked of the host and ordered about it."""
+    if record.name in rejoins:
+        record = replace(record, rejoin=rejoins[record.name])
+    if record.name in scopes:
+        record = replace(record, fence_scope=tuple(sorted({*record.fence_scope, *scopes[record.name]})))
+    return record
 
 
 def _for_brake(host: HostState, cluster: Cluster) -> HostForBrake:
     return HostForBrake(
         condemned=not host.is_fenced and leads_to_fence(host.verdict, cluster.policy),
-        answers=host.verdict.works,
+        answers=host.verdict.works and not leads_to_fence(host.verdict, cluster.policy),
         proved_off=host.judgement.certain or (host.is_fenced and host.evidence.power is Power.OFF),
-        fenced=host.is_fenced,
+        fenced=host.fence.listed,
         maintenance=host.record.maintenance and not cluster.protected_on(host.name),
     )
 
@@ -196,11 +141,11 @@ def _open(host: HostState, policy: Policy) -> bool:
         return True
     if rebooting(host.record, host.evidence.taken_at, policy) is not None:
         return True
-    return not host.verdict.works and not host.confirmation.confirmed
+    return (not host.verdict.works or leads_to_fence(host.verdict, policy)) and not host.confirmation.confirmed
 
 
 def _acts(actions: tuple[Action, ...]) -> bool:
-    return any(action.kind == "fence" or bool(getattr(action, "vms", ())) for action in actions)
+    return any(action.kind in ("fence", "rejoin") or bool(getattr(action, "vms", ())) for action in actions)
 
 
 def _next_sample(policy: Policy, settled: bool) -> float:

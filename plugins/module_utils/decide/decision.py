@@ -138,7 +138,114 @@ class RestartAction:
     kind: str = "restart"
 
 
-Action = Union[FenceAction, FailoverAction, RestartAction]
+class Cause(str, Enum):
+    """Why a VM is moved."""
+
+    OPERATOR = "operator"  # migrate
+    MAINTENANCE = "maintenance"  # its host is to be emptied
+    RETURN = "return"  # maintenance is over
+    PROACTIVE = "proactive"  # its host is degraded
+    RULE = "rule"  # where it is breaks a rule, or another place is preferred
+    RESTART = "restart"  # it does not start where it is
+    STORAGE = "storage"  # its host lost the storage that the VM lies on
+    REBALANCE = "rebalance"
+
+
+@dataclass(frozen=True)
+class PlannedMove:
+    """One VM from one working host to another. ``live``: it is not stopped; otherwise it is shut down first if it runs,
+    and started there if ``power_on``."""
+
+    id: str
+    name: str
+    path: str
+    datastore_uuid: str
+    datastore: str  # the destination's name for it
+    vmx: str
+    source: str
+    destination: str
+    running: bool
+    live: bool
+    power_on: bool
+    cause: Cause
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MoveAction:
+    """Move VMs off ``host``. Moves of one look may be made at the same time; together they keep all required rules."""
+
+    host: str
+    vms: tuple[PlannedMove, ...]
+    reasons: tuple[str, ...]
+    kind: str = "move"
+
+
+@dataclass(frozen=True)
+class VmTarget:
+    """A VM to stop or reset."""
+
+    id: str
+    name: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StopAction:
+    """Stop VMs in order, the guest first: an operator wants them stopped."""
+
+    host: str
+    vms: tuple[VmTarget, ...]
+    reasons: tuple[str, ...]
+    kind: str = "stop"
+
+
+@dataclass(frozen=True)
+class ResetAction:
+    """Reset VMs whose guest hangs."""
+
+    host: str
+    vms: tuple[VmTarget, ...]
+    reasons: tuple[str, ...]
+    kind: str = "reset"
+
+
+@dataclass(frozen=True)
+class RejoinAction:
+    """The next step of letting a fenced host in again: ``power_on``, ``power_cycle`` or ``unfence``."""
+
+    host: str
+    step: str
+    initiators: tuple[str, ...]
+    storage: tuple[str, ...]
+    reasons: tuple[str, ...]
+    kind: str = "rejoin"
+
+
+Action = Union[FenceAction, FailoverAction, RestartAction, MoveAction, StopAction, ResetAction, RejoinAction]
+KINDS = ("fence", "failover", "restart", "move", "stop", "reset", "rejoin")  # of actions
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """A VM that would stay down if ``lost`` were."""
+
+    id: str
+    name: str
+    lost: tuple[str, ...]  # hosts
+    reason: str
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Whether the cluster can still lose what the policy wants it to be able to lose."""
+
+    form: str
+    admitted: bool
+    text: str  # "2 of 3 hosts' slots are used; 1 host may fail"
+    tolerates: int = 0  # hosts that may fail, the largest first, with every protected VM placed; 0 unless each one may alone
+    shortfalls: tuple[Shortfall, ...] = ()
+    exact: bool = False  # tolerates and shortfalls come from placing every VM; otherwise tolerates is counted in slots
 
 
 @dataclass(frozen=True)
@@ -147,6 +254,9 @@ class Decision:
 
     ``settled``: another look would change nothing by itself - nothing is suspect without being confirmed, no evidence
     is still being judged, and (with ``mode: act``) no action is open.
+
+    ``actions`` are to be carried out now, in their order; ``proposed`` would be, if the mode were ``act`` (``observe``), or a
+    person said yes (``ask``), or the cluster were armed.
     """
 
     taken_at: Instant
@@ -158,6 +268,8 @@ class Decision:
     memory: Memory
     settled: bool
     next_sample_in: float
+    proposed: tuple[Action, ...] = ()
+    admission: Optional[Admission] = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form; the memory included."""

@@ -13,7 +13,7 @@ looks, because a counter says nothing by itself:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional
 
@@ -97,13 +97,14 @@ class HostEvidence:
 def gather(host: str, observation: Observation, memory: Memory, policy: Policy, now: Instant) -> HostEvidence:
     """The evidence about *host* in this look."""
     record = memory.host(host)
-    seen = next((item for item in observation.hosts if item.name == host), None)
+    seen = observation.host(host)
+    words = _words_about_targets(seen, record, memory)
     targets: list[TargetEvidence] = []
     sessions: list[SessionRecord] = []
     initiator = policy.host(host).initiator
     for server in observation.storage:
-        found, remembered = _at_server(server, initiator, record, memory, policy, now)
-        targets.extend(replace(item, accessible=_accessible(seen, item.target, record, memory)) for item in found)
+        found, remembered = _at_server(server, initiator, record, words, memory, policy, now)
+        targets.extend(found)
         sessions.extend(remembered)
     if seen is None:
         return HostEvidence(
@@ -146,8 +147,8 @@ def is_fresh(taken_at: Instant, now: Instant, policy: Policy, must_compare: bool
 def judge_host(evidence: HostEvidence, observer_is_isolated: bool) -> Judgement:
     """The verdict about one host from all its targets.
 
-    A host is dead or without storage only if *all* its targets say so. One that lost some of them is degraded: its
-    VMs on the others run, and taking it away would stop them.
+    A host is dead or without storage only if *all* its targets say so. Of one that lost some of them only the VMs on
+    those are lost: the others run, and taking the host away would stop them.
     """
     if evidence.taken_at is None and not observer_is_isolated:
         return Judgement(Verdict.UNKNOWN, 12, "it was not looked at")
@@ -162,7 +163,7 @@ def judge_host(evidence: HostEvidence, observer_is_isolated: bool) -> Judgement:
         return next(judgement for judgement in single if judgement.row == 7)
     if 6 in rows:
         lost = [target.target for target in evidence.targets if target.accessible is False and target.state is Evidence.FAILED]
-        return Judgement(Verdict.DEGRADED, 6, "it lost its storage at %s, but not everywhere" % ", ".join(lost))
+        return Judgement(Verdict.STORAGE_PARTLY_LOST, 6, "it lost its storage at %s, but not everywhere" % ", ".join(lost))
     worst = next((judgement for judgement in single if judgement.row == 5), single[0])
     if evidence.degraded:
         return replace(worst, verdict=Verdict.DEGRADED, reason=evidence.degraded)
@@ -175,17 +176,21 @@ def same_initiator(one: str, other: str) -> bool:
 
 
 def _at_server(
-    server: StorageObservation, initiator: str, record: HostRecord, memory: Memory, policy: Policy, now: Instant
+    server: StorageObservation,
+    initiator: str,
+    record: HostRecord,
+    words: Mapping[str, Optional[bool]],
+    memory: Memory,
+    policy: Policy,
+    now: Instant,
 ) -> tuple[list[TargetEvidence], list[SessionRecord]]:
     """What each target of one storage server says about an initiator, and its counters to remember."""
     kept = [session for session in record.sessions if session.server == server.name]
     problem = _cannot_tell(server, policy, now)
     if server.sessions is None or server.serving is None:
         return [TargetEvidence(server.name, "", Evidence.UNKNOWN, "storage unknown: %s" % problem)], kept
-    mine = [session for session in server.sessions if same_initiator(session.initiator, initiator)]
-    admitted = {
-        access.target for access in server.access if access.anybody or any(same_initiator(initiator, name) for name in access.initiators)
-    }
+    mine = server.sessions_of(initiator)
+    admitted = server.targets_for(initiator)
     previous = next((item.looked_at for item in memory.storage if item.name == server.name), None)
     records = [_remember(session, server, kept, previous, policy) for session in mine]
     grace = _starts_up(server, policy)
@@ -195,7 +200,7 @@ def _at_server(
         if problem:
             # A target's grace ends by itself: whoever looks on will hear more.
             state, reason, pending = Evidence.UNKNOWN, "storage unknown: %s" % problem, grace
-        found.append(TargetEvidence(server.name, target, state, reason, pending, grace=grace))
+        found.append(TargetEvidence(server.name, target, state, reason, pending, words.get(target), grace))
     return found, records
 
 
@@ -227,36 +232,36 @@ def _remember(
 ) -> SessionRecord:
     """The session's record after this look; the rules of the module's docstring."""
     at = server.taken_at
-    fresh_start = SessionRecord(server.name, session.target, session.sid, session.commands_done, session.bytes_done, at, at)
-    last = next((item for item in kept if (item.target, item.sid) == (session.target, session.sid)), None)
+    last = next((item for item in kept if item.sid == session.sid and item.target == session.target), None)
     if last is None:
         gap = at.since(previous)
         logged_in_now = gap is not None and 0 < gap <= policy.io_stale  # it was not there a moment ago
-        return replace(fresh_start, progress_at=at) if logged_in_now else fresh_start
+        return _counted(session, server, since=at, progress_at=at if logged_in_now else None)
     gap = at.since(last.seen_at)
-    if gap is None or _fewer(session, last):
-        return fresh_start
+    pairs = _counters(session, last)
+    # Counters that ran backwards, or that could not be compared at all, are no history.
+    if gap is None or not pairs or any(now < before for now, before in pairs):
+        return _counted(session, server, since=at)
     if gap <= 0:
         return last
-    if _more(session, last):
-        return replace(fresh_start, since=last.since, progress_at=at) if gap <= policy.io_stale else fresh_start
-    return replace(last, commands_done=session.commands_done, bytes_done=session.bytes_done, seen_at=at)
+    if any(now > before for now, before in pairs):
+        if gap > policy.io_stale:
+            return _counted(session, server, since=at)
+        return _counted(session, server, since=last.since, progress_at=at)
+    return _counted(session, server, since=last.since, progress_at=last.progress_at)
 
 
-def _counters(session: Session, last: SessionRecord) -> Iterable[tuple[int, int]]:
-    for now, before in ((session.commands_done, last.commands_done), (session.bytes_done, last.bytes_done)):
-        if now is not None and before is not None:
-            yield now, before
+def _counted(session: Session, server: StorageObservation, since: Instant, progress_at: Optional[Instant] = None) -> SessionRecord:
+    """The session as this look found it, with what is known of its progress."""
+    return SessionRecord(
+        server.name, session.target, session.sid, session.commands_done, session.bytes_done, server.taken_at, since, progress_at
+    )
 
 
-def _more(session: Session, last: SessionRecord) -> bool:
-    return any(now > before for now, before in _counters(session, last))
-
-
-def _fewer(session: Session, last: SessionRecord) -> bool:
-    """Counters that ran backwards, or that could not be compared at all, are no history."""
-    pairs = list(_counters(session, last))
-    return not pairs or any(now < before for now, before in pairs)
+def _counters(session: Session, last: SessionRecord) -> list[tuple[int, int]]:
+    """Each counter now and before, where both were read."""
+    pairs = ((session.commands_done, last.commands_done), (session.bytes_done, last.bytes_done))
+    return [(now, before) for now, before in pairs if now is not None and before is not None]
 
 
 def _progress(sessions: Sequence[SessionRecord], at: Instant, policy: Policy) -> tuple[Evidence, str, bool]:
@@ -275,15 +280,19 @@ def _progress(sessions: Sequence[SessionRecord], at: Instant, policy: Policy) ->
     return Evidence.UNKNOWN, "storage not judged yet", True
 
 
-def _accessible(seen: Optional[HostObservation], target: str, record: HostRecord, memory: Memory) -> Optional[bool]:
-    """What the host says about its datastores on *target*: all accessible, all not, or (None) nothing clear.
+def _words_about_targets(seen: Optional[HostObservation], record: HostRecord, memory: Memory) -> dict[str, Optional[bool]]:
+    """What the host says about its datastores on each target: all accessible, all not, or (None) nothing clear.
 
     A datastore that it had there and does not list any more counts as inaccessible.
     """
-    if seen is None or seen.api_answer is not ApiAnswer.ANSWERED or not target:
-        return None
+    if seen is None or seen.api_answer is not ApiAnswer.ANSWERED:
+        return {}
     now = {store.uuid: store.accessible for store in seen.datastores}
-    there = {store.uuid for store in seen.datastores if any(lun.target == target for lun in store.luns)}
-    there |= {store.uuid for store in memory.datastores if target in store.targets and store.uuid in record.datastores}
-    words = {now.get(uuid, False) for uuid in there}
-    return words.pop() if len(words) == 1 else None
+    words: dict[str, set[bool]] = {}
+    for store in seen.datastores:
+        for lun in store.luns:
+            words.setdefault(lun.target, set()).add(now[store.uuid])
+    for uuid in record.datastores:
+        for target in memory.targets_of(uuid):
+            words.setdefault(target, set()).add(now.get(uuid, False))
+    return {target: said.pop() if len(said) == 1 else None for target, said in words.items() if target}

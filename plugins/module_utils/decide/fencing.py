@@ -10,20 +10,23 @@ when it could last be asked is still treated as fenced.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from .evidence import HostEvidence, same_initiator
 from .memory import HostRecord
-from .observations import ApiAnswer, HostObservation, Observation, Power
+from .observations import ApiAnswer, Fence, HostObservation, Observation, Power, StorageObservation
 from .policy import Policy
 
 
 @dataclass(frozen=True)
 class FenceState:
     listed: bool = False  # on a fence list, or was when it could last be asked
-    confirmed: bool = False
+    whole: bool = False  # at every storage server, or meant to be; otherwise it works at the others
+    confirmed: bool = False  # at every server at which it is meant to be fenced
+    servers: tuple[str, ...] = ()  # that list it, or did when they could last be asked
+    confirmed_at: tuple[str, ...] = ()  # that confirm it in this look, or for which a person's word stands
     admitted: bool = False  # fenced and yet let in
     missing: str = ""  # what is missing for confirmed
     by_word: str = ""  # servers whose confirmation a person's word replaces
@@ -46,28 +49,42 @@ def fence_state(host: str, observation: Observation, record: HostRecord, evidenc
     initiator = policy.host(host).initiator
     asked = {server.name: server for server in observation.storage if server.serving is not None}
     servers = storage_servers(policy, observation)
-    listed = admitted = False
+    meant = _meant_for(host, initiator, asked, record, servers, bool(word))
+    admitted = False
     missing: list[str] = []
     by_word: list[str] = []
     initiators: set[str] = set()
+    listed_at: list[str] = []
+    confirmed_at: list[str] = []
     for name in servers:
         if name not in asked:
-            (by_word if word else missing).append("%s could not be asked" % name)
+            listed_at += [name] if name in record.fenced_at else []
+            if name in meant:
+                (by_word if word else missing).append("%s could not be asked" % name)
+                confirmed_at += [name] if word else []
             continue
-        lines = [line for line in asked[name].fences if line.host == host or same_initiator(line.initiator, initiator)]
-        listed = listed or bool(lines)
+        lines = _lines(host, initiator, asked[name])
+        gaps = ["%s: %s" % (name, line.why_not or "not confirmed") for line in lines if not line.confirmed]
+        gaps += ["%s admits it again" % name for line in lines if line.admitted]
         admitted = admitted or any(line.admitted for line in lines)
         initiators |= {line.initiator for line in lines}
+        listed_at += [name] if lines else []
         if not any(same_initiator(line.initiator, initiator) for line in lines):
-            missing.append("%s does not list it" % name)
-        missing += ["%s: %s" % (name, line.why_not or "not confirmed") for line in lines if not line.confirmed]
-        missing += ["%s admits it again" % name for line in lines if line.admitted]
+            if name in meant:
+                missing.append("%s does not list it" % name)
+        elif not gaps:
+            confirmed_at.append(name)
+        missing += gaps
+    listed = any(name in asked for name in listed_at)
     unsure = record.fenced and any(name not in asked for name in servers)
     let_in_again = record.fenced and not listed and not unsure
     pending = bool(record.confirmed_off) and not let_in_again
     return FenceState(
         listed=listed or unsure or pending,
-        confirmed=bool(servers) and bool(initiator) and not missing and (listed or bool(by_word)),
+        whole=(listed or unsure or pending) and meant == set(servers),
+        confirmed=bool(meant) and bool(initiator) and not missing and (listed or bool(by_word)),
+        servers=tuple(listed_at),
+        confirmed_at=tuple(confirmed_at) if initiator else (),
         let_in_again=let_in_again,
         on_a_list=listed or unsure,
         admitted=admitted,
@@ -75,6 +92,28 @@ def fence_state(host: str, observation: Observation, record: HostRecord, evidenc
         by_word="; ".join(by_word),
         initiators=tuple(sorted(initiators)),
     )
+
+
+def _meant_for(
+    host: str, initiator: str, asked: Mapping[str, StorageObservation], record: HostRecord, servers: Collection[str], word: bool
+) -> set[str]:
+    """The storage servers at which the host is, or is to be, fenced.
+
+    Those that list it, those that did when they could last be asked, and while any of them does, those at which a fence was
+    ordered. A server that is asked, does not list it, and was never meant is not drawn in: the host works there.
+    """
+    listing = {name for name in servers if name in asked and _lines(host, initiator, asked[name])}
+    listing |= {name for name in record.fenced_at if name in servers and name not in asked}
+    if record.confirmed_off or word:
+        return set(servers)
+    if not listing:
+        # Lists that cannot be asked now may hold it, as they did before.
+        return set(servers) if record.fenced and any(name not in asked for name in servers) else set()
+    return listing | {name for name in record.fence_scope if name in servers}
+
+
+def _lines(host: str, initiator: str, server: StorageObservation) -> list[Fence]:
+    return [line for line in server.fences if line.host == host or same_initiator(line.initiator, initiator)]
 
 
 class Execution(Enum):
@@ -93,7 +132,7 @@ def execution(
         return Execution.STOPPED, "power off"
     if word and not host.answers and host.power is not Power.ON:
         return Execution.STOPPED, "confirmed off by %s" % word
-    if seen is not None and seen.api_answer is ApiAnswer.ANSWERED and host.fresh and host.host in observation.vms_read:
+    if seen is not None and seen.api_answer is ApiAnswer.ANSWERED and host.fresh and observation.was_read(host.host):
         power = _listed_power(vm, host.host, observation)
         if power <= {Power.OFF, Power.SUSPENDED}:
             return Execution.STOPPED, "stopped through its API"
@@ -109,7 +148,7 @@ def _listed_power(vm: str, host: str, observation: Observation) -> set[Power]:
     """How the host lists the VM. Without its datastore a host may not know the VM's id, so the path counts as well;
     if even that fits none, one of the running VMs whose files it cannot read may be it."""
     path = vm.partition(":")[2]
-    listed = [item for item in observation.vms if item.host == host]
+    listed = observation.listed_on(host)
     exact = {item.power for item in listed if item.id == vm or (not item.accessible and item.path.endswith(path))}
     return exact or {item.power for item in listed if not item.accessible}
 

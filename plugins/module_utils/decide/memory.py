@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 from typing import Any, Optional
 
 from .instant import Instant
@@ -19,7 +20,8 @@ from .observations import Power, from_dict, to_dict
 
 class Desired(str, Enum):
     STARTED = "started"
-    STOPPED = "stopped"
+    STOPPED = "stopped"  # goes along when its host is lost, and stays down
+    DISABLED = "disabled"  # stays where it is, down, until an operator starts it
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,16 @@ class SessionRecord:
     seen_at: Instant
     since: Instant  # from when on progress is being judged
     progress_at: Optional[Instant] = None  # the last look that saw progress; None: none seen since ``since``
+
+
+@dataclass(frozen=True)
+class RejoinRecord:
+    """An operator's wish to let a fenced host in again; see ``rejoin``."""
+
+    asked_at: Instant  # the decider's clock
+    by: str = ""
+    force_reason: str = ""  # a named person's word for the fresh start
+    cycled_at: Optional[Instant] = None  # when its power was cycled or switched on for it
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,11 @@ class HostRecord:
     going_down_at: Optional[Instant] = None
     read_at: Optional[Instant] = None  # when its VMs were last read, on the decider's clock
     fenced: bool = False  # on a fence list when the storage servers were last asked
+    fenced_at: tuple[str, ...] = ()  # the storage servers that listed it when they were last asked
+    fence_scope: tuple[str, ...] = ()  # the storage servers at which a fence of it was ordered
     confirmed_off: str = ""  # a named person's word that it is off, with the reason
+    wanted_maintenance: bool = False  # an operator wants it empty
+    rejoin: Optional[RejoinRecord] = None  # an operator wants it back in
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,26 @@ class FileRecord:
     kind: str
     datastore: str
     datastore_uuid: str
+
+
+@dataclass(frozen=True)
+class Tries:
+    """Starts that failed, and crashes, since the VM last ran for ``stable_after``; see ``vm_restart``."""
+
+    failed: tuple[str, ...] = ()  # the host of each, in their order, since the round began
+    rounds: int = 0  # complete rounds in vain
+    not_before: Optional[Instant] = None  # no further start until then
+    last_key: str = ""  # ActResult that was counted last
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Hang:
+    """A guest that may hang; see ``vm_monitoring``."""
+
+    io: Optional[int] = None
+    since: Optional[Instant] = None  # the first look without heartbeat and I/O; None: it shows signs of life
+    resets: tuple[Instant, ...] = ()  # in the window
 
 
 @dataclass(frozen=True)
@@ -89,11 +125,21 @@ class VmRecord:
     memory_reserved: int = 0  # MiB
     files: tuple[FileRecord, ...] = ()
     networks: tuple[str, ...] = ()
-    seen_at: Optional[Instant] = None  # on the decider's clock
     on_since: Optional[Instant] = None  # the look that saw it come on at ``host``; None: it was on from the first look
     clean_off: bool = False  # a clean power-off event came while it was still listed as on
     restart: bool = False  # down because its host restarted
     registered: str = ""  # another unfenced host that has it registered, not running
+    ignored: bool = False  # an operator took it out of HA as it is
+    stopping: bool = False  # an operator wants it stopped, and it still runs
+    wanted_host: str = ""  # where an operator wants it; it is not moved away unasked
+    ordered: bool = False  # it is not there yet: the operator's migration is still to be done
+    home: str = ""  # where it came from when its host was emptied for maintenance
+    hardware_version: str = ""  # "vmx-13"
+    heartbeat: str = ""  # as last seen: green, yellow, red, gray
+    up_since: Optional[Instant] = None  # the look that first saw it up by its readiness condition; see ``start_order``
+    waiting_since: Optional[Instant] = None  # it waits for others in the start order
+    tries: Tries = Tries()
+    hang: Hang = Hang()
 
 
 @dataclass(frozen=True)
@@ -133,6 +179,14 @@ class BrakeRecord:
 
 
 @dataclass(frozen=True)
+class Approval:
+    """A person's yes (``mode: ask``) to all that is done about one host or VM until it is well again."""
+
+    subject: str
+    by: str
+
+
+@dataclass(frozen=True)
 class Memory:
     run_id: str = ""
     looked_at: Optional[Instant] = None
@@ -142,24 +196,39 @@ class Memory:
     datastores: tuple[DatastoreRecord, ...] = ()
     storage: tuple[StorageRecord, ...] = ()
     brake: BrakeRecord = BrakeRecord()
+    disarmed: str = ""  # who disarmed the cluster, and why; empty: it is armed
+    approved: tuple[Approval, ...] = ()  # with mode: ask
+    rebalance: str = ""  # who asked for it; empty: nobody
     version: int = 1
 
+    @cached_property
+    def _host_named(self) -> Mapping[str, HostRecord]:
+        return {record.name: record for record in reversed(self.hosts)}
+
+    @cached_property
+    def vms_by_id(self) -> Mapping[str, VmRecord]:
+        return {record.id: record for record in self.vms}
+
+    @cached_property
+    def _targets_of(self) -> Mapping[str, tuple[str, ...]]:
+        return {record.uuid: record.targets for record in reversed(self.datastores)}
+
     def host(self, name: str) -> HostRecord:
-        return next((record for record in self.hosts if record.name == name), HostRecord(name))
+        return self._host_named.get(name) or HostRecord(name)
 
     def vm(self, identity: str) -> Optional[VmRecord]:
-        return next((record for record in self.vms if record.id == identity), None)
+        return self.vms_by_id.get(identity)
 
-    def with_confirmed_off(self, host: str, by: str, reason: str) -> Memory:
-        """A named person's word that *host* is off; the caller journals it. Ends when the host is let in again."""
-        record = replace(self.host(host), confirmed_off="%s: %s" % (by, reason))
-        others = tuple(other for other in self.hosts if other.name != host)
+    def targets_of(self, datastore_uuid: str) -> tuple[str, ...]:
+        return self._targets_of.get(datastore_uuid, ())
+
+    def with_host(self, record: HostRecord) -> Memory:
+        others = [other for other in self.hosts if other.name != record.name]
         return replace(self, hosts=tuple(sorted((*others, record), key=lambda item: item.name)))
 
-    def with_brake_released(self, by: str, reason: str) -> Memory:
-        """A named person lets the hosts through that the brake holds now; the caller journals it."""
-        released = tuple(sorted({*self.brake.released, *(item.host for item in self.brake.counted)}))
-        return replace(self, brake=replace(self.brake, released=released, released_by="%s: %s" % (by, reason)))
+    def with_vm(self, record: VmRecord) -> Memory:
+        """*record* in place of the one with its id."""
+        return replace(self, vms=tuple(record if other.id == record.id else other for other in self.vms))
 
     def to_dict(self) -> dict[str, Any]:
         form: dict[str, Any] = to_dict(self)

@@ -9,14 +9,15 @@ Units: MiB for memory, MHz for CPU, seconds for durations, bytes for sizes.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
-from typing import Any, Optional, Union, get_args, get_origin, get_type_hints
+from functools import cached_property
+from typing import Any, Optional, TypeVar
 
 from .instant import Instant
+from .json_form import from_dict as from_dict
+from .json_form import to_dict as to_dict
 
 
 class Evidence(str, Enum):
@@ -123,6 +124,7 @@ class HostObservation:
     datastores: tuple[Datastore, ...] = ()
     networks: tuple[str, ...] = ()
     initiators: tuple[str, ...] = ()  # IQNs of its iSCSI adapters, as the host tells them
+    live_migration: bool = False  # it can hand a running VM to another such host without stopping it (vCenter's vMotion)
 
     @property
     def api(self) -> Evidence:
@@ -181,6 +183,7 @@ class VmObservation:
     memory_reserved: int = 0  # MiB
     hardware_version: str = ""  # "vmx-13"
     guest: str = ""
+    io: Optional[int] = None  # a counter of the VM's disk and network I/O; None: not read
     backings: tuple[Backing, ...] = ()
     networks: tuple[str, ...] = ()
 
@@ -256,6 +259,51 @@ class StorageObservation:
     fences: tuple[Fence, ...] = ()
     highest_token: int = 0
 
+    @cached_property
+    def _sessions_of(self) -> Mapping[str, list[Session]]:
+        return _grouped(self.sessions or (), lambda session: session.initiator.lower())
+
+    @cached_property
+    def _admits(self) -> Mapping[str, set[str]]:
+        """Initiator in lower case -> targets that name it."""
+        targets: dict[str, set[str]] = {}
+        for access in self.access:
+            for name in access.initiators:
+                targets.setdefault(name.lower(), set()).add(access.target)
+        return targets
+
+    def sessions_of(self, initiator: str) -> list[Session]:
+        """Its sessions; iSCSI names are compared without regard to case (RFC 3722), and no name is nobody."""
+        return self._sessions_of.get(initiator.lower(), []) if initiator else []
+
+    def targets_for(self, initiator: str) -> set[str]:
+        """The targets that admit it, or anybody."""
+        named = self._admits.get(initiator.lower(), set()) if initiator else set()
+        return named | {access.target for access in self.access if access.anybody}
+
+
+class Act(str, Enum):
+    """What was done to a VM."""
+
+    START = "start"
+    STOP = "stop"
+    RESET = "reset"
+    MOVE = "move"
+
+
+@dataclass(frozen=True)
+class ActResult:
+    """How an act on a VM ended, told at the looks that follow. ``key`` is its own and sorts after those of earlier acts on
+    the same VM, so that each is counted once."""
+
+    key: str
+    vm: str  # VM id
+    host: str  # where it was started, or was to go
+    act: Act
+    ok: bool
+    at: Instant  # the decider's clock
+    reason: str = ""
+
 
 @dataclass(frozen=True)
 class IsolationProbe:
@@ -276,12 +324,53 @@ class Observation:
     events: tuple[Event, ...] = ()
     storage: tuple[StorageObservation, ...] = ()
     isolation: tuple[IsolationProbe, ...] = ()
+    results: tuple[ActResult, ...] = ()  # of acts since the last look; repeating older ones does no harm
+
+    @cached_property
+    def _host_named(self) -> Mapping[str, HostObservation]:
+        return {host.name: host for host in reversed(self.hosts)}
+
+    @cached_property
+    def _events_of(self) -> Mapping[str, list[Event]]:
+        return _grouped(self.events, lambda event: event.host)
+
+    @cached_property
+    def _listed_on(self) -> Mapping[str, list[VmObservation]]:
+        return _grouped(self.vms, lambda vm: vm.host)
+
+    @cached_property
+    def _read(self) -> frozenset[str]:
+        return frozenset(self.vms_read)
+
+    def host(self, name: str) -> Optional[HostObservation]:
+        return self._host_named.get(name)
+
+    def events_of(self, host: str) -> Sequence[Event]:
+        return self._events_of.get(host, ())
+
+    def listed_on(self, host: str) -> Sequence[VmObservation]:
+        """The VMs as *host* has them registered."""
+        return self._listed_on.get(host, ())
+
+    def was_read(self, host: str) -> bool:
+        """Whether its VM list was read in this look."""
+        return host in self._read
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Observation:
         """Read what :func:`to_dict` wrote. Raises ValueError naming the place of a wrong or missing key."""
         observation: Observation = from_dict(cls, value, "observation")
         return observation
+
+
+_Item = TypeVar("_Item")
+
+
+def _grouped(items: Iterable[_Item], by: Callable[[_Item], str]) -> dict[str, list[_Item]]:
+    groups: dict[str, list[_Item]] = {}
+    for item in items:
+        groups.setdefault(by(item), []).append(item)
+    return groups
 
 
 def vm_id(datastore_uuid: str, path: str) -> str:
@@ -299,64 +388,3 @@ def split_path(path: str) -> tuple[str, str]:
         return "", path
     name, _bracket, rest = path[1:].partition("]")
     return name, rest.strip()
-
-
-def to_dict(value: Any) -> Any:
-    """The JSON form of a value of this module: enums as their value, tuples as lists, instants as dictionaries."""
-    if isinstance(value, Enum):
-        return value.value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_dict(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [to_dict(item) for item in value]
-    if isinstance(value, dict):
-        return {key: to_dict(item) for key, item in value.items()}
-    return value
-
-
-def from_dict(kind: Any, value: Any, place: str) -> Any:
-    """Read *value* as *kind* (a dataclass, enum, tuple, optional or plain type of this module).
-
-    Unknown keys are ignored, so that a module may return more than decide uses; missing ones take the field's default.
-    Raises ValueError that names the *place* of what is wrong.
-    """
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Union:
-        if value is None:
-            return None
-        (kind,) = [argument for argument in arguments if argument is not type(None)]
-        return from_dict(kind, value, place)
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ValueError("%s: expected a list, got %s" % (place, type(value).__name__))
-        return tuple(from_dict(arguments[0], item, "%s[%d]" % (place, index)) for index, item in enumerate(value))
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        try:
-            return kind(value)
-        except ValueError:
-            raise ValueError("%s: %r is none of %s" % (place, value, ", ".join(member.value for member in kind))) from None
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise ValueError("%s: expected a mapping, got %s" % (place, type(value).__name__))
-        arguments_of = {}
-        for name, (field_kind, required) in _fields(kind).items():
-            if name in value:
-                arguments_of[name] = from_dict(field_kind, value[name], "%s.%s" % (place, name))
-            elif required:
-                raise ValueError("%s: %s is missing" % (place, name))
-        return kind(**arguments_of)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind in (str, int, float, bool) and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-        raise ValueError("%s: expected %s, got %r" % (place, kind.__name__, value))
-    return value
-
-
-@cache
-def _fields(kind: type[Any]) -> dict[str, tuple[Any, bool]]:
-    """Field name -> (its type, whether it must be given)."""
-    hints = get_type_hints(kind)
-    return {
-        field.name: (hints[field.name], field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING)
-        for field in dataclasses.fields(kind)
-    }

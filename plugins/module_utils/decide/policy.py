@@ -12,7 +12,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from functools import cached_property
+from typing import Any, Optional, Union
+
+from .options import (
+    AdmissionControl,
+    AutomaticMoves,
+    DegradedResponse,
+    HostAffinity,
+    Rebalance,
+    StartOrder,
+    VmAffinity,
+    VmMonitoring,
+    given_only,
+    read_admission_control,
+    read_rule,
+    read_start_order,
+    read_vm_monitoring,
+)
 
 
 class Mode(str, Enum):
@@ -88,6 +105,10 @@ class VmPolicy:
 
     protection: Protection = Protection.PROTECTED
     priority: Priority = Priority.MEDIUM
+    start_after: tuple[str, ...] = ()  # VMs that must be up before this one starts
+    start_order: Optional[StartOrder] = None  # when others that start after it may; None: the cluster's
+    max_restart: Optional[int] = None  # None: the cluster's
+    max_relocate: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +145,17 @@ class Policy:
     storage: Mapping[str, TargetPolicy] = field(default_factory=dict)
     vms: Mapping[str, VmPolicy] = field(default_factory=dict)
     failover: FailoverPolicy = FailoverPolicy()
+    max_restart: int = 1  # starts of a VM on one host that may fail before another host is tried
+    max_relocate: int = 1  # other hosts tried in one round; rounds are repeated for ever, with growing pauses
+    retry_interval: float = 60.0  # s before the second round, doubled up to four times
+    stable_after: float = 600.0  # s of running after which earlier failed starts and crashes are forgotten
+    rules: tuple[Union[HostAffinity, VmAffinity], ...] = ()
+    start_order: StartOrder = StartOrder()
+    admission_control: AdmissionControl = AdmissionControl()
+    vm_monitoring: VmMonitoring = VmMonitoring()
+    degraded_response: DegradedResponse = DegradedResponse.ALARM
+    automatic_moves: AutomaticMoves = AutomaticMoves.LIVE
+    rebalance: Rebalance = Rebalance()
 
     def host(self, name: str) -> HostPolicy:
         """The host's policy; one that the policy does not name has no initiator and is therefore unfenceable."""
@@ -131,12 +163,16 @@ class Policy:
 
     def vm(self, identity: str, name: str) -> VmPolicy:
         """The VM's policy: by id, else by name, else the default."""
-        return self.vms.get(identity) or self.vms.get(name) or VmPolicy(self.default_protection)
+        return self.vms.get(identity) or self.vms.get(name) or self._unnamed_vm
+
+    @cached_property
+    def _unnamed_vm(self) -> VmPolicy:
+        return VmPolicy(self.default_protection)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Policy:
         """Read a structure that the schema has accepted. Absent keys take their defaults, null counts as absent."""
-        given = _given(value)
+        given = given_only(value)
         default_protection = Protection(given.get("default_protection", "protected"))
         plain = (
             "confirm_after",
@@ -147,30 +183,43 @@ class Policy:
             "recovery_bound",
             "reboot_grace",
             "lease",
+            "retry_interval",
+            "stable_after",
         )
         enums: Mapping[str, type[Enum]] = {
             "mode": Mode,
             "isolation_response": IsolationResponse,
             "isolation_mode": IsolationMode,
             "agent_hung_response": AgentHungResponse,
+            "degraded_response": DegradedResponse,
+            "automatic_moves": AutomaticMoves,
         }
         fields: dict[str, Any] = {key: float(given[key]) for key in plain if key in given}
         fields.update({key: kind(given[key]) for key, kind in enums.items() if key in given})
+        fields.update({key: int(given[key]) for key in ("max_restart", "max_relocate") if key in given})
         for key in ("isolation_addresses", "allow_unstopped_source"):
             fields[key] = tuple(given.get(key, ()))
         return cls(
             default_protection=default_protection,
-            hosts={name: HostPolicy(name, **_given(entry)) for name, entry in given.get("hosts", {}).items()},
-            storage={name: TargetPolicy(name, **_given(entry)) for name, entry in given.get("storage", {}).items()},
-            vms={name: _vm(_given(entry), default_protection) for name, entry in given.get("vms", {}).items()},
-            failover=FailoverPolicy(**_given(given.get("failover", {}))),
+            hosts={name: HostPolicy(name, **given_only(entry)) for name, entry in given.get("hosts", {}).items()},
+            storage={name: TargetPolicy(name, **given_only(entry)) for name, entry in given.get("storage", {}).items()},
+            vms={name: _vm(given_only(entry), default_protection) for name, entry in given.get("vms", {}).items()},
+            failover=FailoverPolicy(**given_only(given.get("failover", {}))),
+            rules=tuple(read_rule(given_only(rule)) for rule in given.get("rules", ())),
+            start_order=read_start_order(given.get("start_order")),
+            admission_control=read_admission_control(given_only(given.get("admission_control"))),
+            vm_monitoring=read_vm_monitoring(given_only(given.get("vm_monitoring"))),
+            rebalance=Rebalance(**given_only(given.get("rebalance"))),
             **fields,
         )
 
 
-def _given(value: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {key: item for key, item in (value or {}).items() if item is not None}
-
-
 def _vm(value: Mapping[str, Any], default: Protection) -> VmPolicy:
-    return VmPolicy(Protection(value.get("protection", default)), Priority(value.get("priority", "medium")))
+    return VmPolicy(
+        Protection(value.get("protection", default)),
+        Priority(value.get("priority", "medium")),
+        start_after=tuple(value.get("start_after", ())),
+        start_order=read_start_order(value["start_order"]) if "start_order" in value else None,
+        max_restart=value.get("max_restart"),
+        max_relocate=value.get("max_relocate"),
+    )

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from .brake import Brake
+from .capacity import rooms_for, running_on, wish_for
 from .decision import Alarm, FenceAction, Held, Severity
 from .evidence import HostEvidence
 from .fencing import Execution, execution, initiators_to_fence
 from .memory import Desired, VmRecord
-from .observations import ApiAnswer, Power
+from .observations import ApiAnswer, Evidence, Power
 from .placement import place
 from .policy import IsolationMode
-from .recover import rooms_for, wish_for
 from .state import Cluster, HostState, leads_to_fence
 from .told import rebooting
 from .verdict import Verdict
@@ -40,9 +40,9 @@ def choose_fences(cluster: Cluster, brake: Brake) -> Responses:
     """The fences to apply or repeat now, and those held with their reasons."""
     out = Responses()
     for host in cluster.hosts.values():
-        if host.is_fenced:
+        if host.fence.listed:
             _repeat(host, cluster, out)
-        elif leads_to_fence(host.verdict, cluster.policy):
+        if not host.is_fenced and leads_to_fence(host.verdict, cluster.policy):
             _begin(host, cluster, brake, out)
     if brake.held:
         out.alarms.append(Alarm("brake", Severity.CRITICAL, "cluster", brake.text))
@@ -63,7 +63,9 @@ def _begin(host: HostState, cluster: Cluster, brake: Brake, out: Responses) -> N
         return
     # A host that lost only its storage and still listens is asked to stop those VMs; it is switched off if that fails.
     listens = host.verdict is Verdict.STORAGE_LOST and _answers_api(host)
-    out.fences.append(_fence(host, cluster, power=host.has_bmc and not listens, reasons=(host.text, host.judgement.reason)))
+    servers = lost_servers(host) if host.verdict is Verdict.STORAGE_PARTLY_LOST else cluster.servers
+    power = host.has_bmc and not listens and host.verdict is not Verdict.STORAGE_PARTLY_LOST
+    out.fences.append(_fence(host, cluster, servers, power=power, reasons=(host.text, host.judgement.reason)))
 
 
 def _why_not(host: HostState, cluster: Cluster, brake: Brake) -> str:
@@ -78,9 +80,29 @@ def _why_not(host: HostState, cluster: Cluster, brake: Brake) -> str:
         return "it reboots in order and is given %.0f s more to come back" % grace
     if host.unfenceable:
         return "it is unfenceable: %s" % host.unfenceable
+    if host.verdict is Verdict.STORAGE_PARTLY_LOST:
+        return _why_not_partly(host, cluster)
     if host.verdict in (Verdict.ISOLATED, Verdict.AGENT_HUNG):
         return _why_leave_running(host, cluster, protected)
     return ""
+
+
+def _why_not_partly(host: HostState, cluster: Cluster) -> str:
+    """A fence takes a whole storage server from a host: it must take nothing that works, and must help a VM."""
+    servers = lost_servers(host)
+    if not servers:
+        return "its other targets on the same storage server still work, and a fence would take those too; move its VMs away"
+    if not cluster.lost_on(host.name, servers):
+        return "no protected VM on it lies wholly on %s" % ", ".join(servers)
+    return ""
+
+
+def lost_servers(host: HostState) -> tuple[str, ...]:
+    """The storage servers of which a working host has lost every target."""
+    by_server: dict[str, list[bool]] = {}
+    for target in host.evidence.targets:
+        by_server.setdefault(target.server, []).append(target.state is Evidence.FAILED and target.accessible is False)
+    return tuple(sorted(name for name, lost in by_server.items() if all(lost)))
 
 
 def _why_leave_running(host: HostState, cluster: Cluster, protected: list[VmRecord]) -> str:
@@ -89,7 +111,7 @@ def _why_leave_running(host: HostState, cluster: Cluster, protected: list[VmReco
         return "its VMs still run, it has no BMC to stop them, and allow_unstopped_source does not name it"
     if cluster.policy.isolation_mode is IsolationMode.CONSERVATIVE:
         wishes = [wish_for(vm, cluster.policy) for vm in protected if vm.desired is Desired.STARTED]
-        if not any(item.host for item in place(wishes, rooms_for(cluster))):
+        if not any(item.host for item in place(wishes, rooms_for(cluster), cluster.rules, running_on(cluster))):
             return "none of its running protected VMs can be placed elsewhere (isolation_mode: conservative)"
     return ""
 
@@ -120,14 +142,17 @@ def _repeat(host: HostState, cluster: Cluster, out: Responses) -> None:
             Alarm("not_stopped:%s" % host.name, Severity.CRITICAL, host.name, text + "; they are not started elsewhere until it is stopped")
         )
     if reasons:
-        power = host.has_bmc and bool(executing) and host.evidence.power is not Power.OFF
-        out.fences.append(_fence(host, cluster, power=power, reasons=tuple(reasons)))
+        # A host that is being let in again had its power cut for that already.
+        rejoins = host.record.rejoin is not None and host.record.rejoin.cycled_at is not None
+        power = host.has_bmc and host.is_fenced and bool(executing) and host.evidence.power is not Power.OFF and not rejoins
+        out.fences.append(_fence(host, cluster, cluster.servers if host.is_fenced else host.fence.servers, power, tuple(reasons)))
 
 
 def unstopped(host: HostState, cluster: Cluster) -> list[tuple[VmRecord, str]]:
     """VMs recorded on a fenced host that should run elsewhere but may still execute there, with the reason."""
     found = []
-    for vm in cluster.protected_on(host.name):
+    mine = cluster.protected_on(host.name) if host.is_fenced else cluster.lost_on(host.name, host.fence.servers)
+    for vm in mine:
         if vm.desired is Desired.STARTED:
             state, why = executes(vm, host, cluster)
             if state is Execution.HOLD:
@@ -140,12 +165,13 @@ def executes(vm: VmRecord, host: HostState, cluster: Cluster) -> tuple[Execution
     return execution(vm.id, evidence, host.seen, host.has_bmc, host.record.confirmed_off, cluster.observation)
 
 
-def _fence(host: HostState, cluster: Cluster, power: bool, reasons: tuple[str, ...]) -> FenceAction:
-    recorded = [vm.id for vm in cluster.protected_on(host.name) if vm.desired is Desired.STARTED]
+def _fence(host: HostState, cluster: Cluster, servers: tuple[str, ...], power: bool, reasons: tuple[str, ...]) -> FenceAction:
+    lost = cluster.protected_on(host.name) if servers == cluster.servers else cluster.lost_on(host.name, servers)
+    recorded = [vm.id for vm in lost if vm.desired is Desired.STARTED]
     return FenceAction(
         host=host.name,
         initiators=initiators_to_fence(host.name, cluster.policy, host.fence),
-        storage=cluster.servers,
+        storage=servers,
         power=power,
         stop=bool(recorded) and host.evidence.answers,
         vms=tuple(recorded),

@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
 from .confirm import Confirmation
 from .evidence import HostEvidence
 from .fencing import FenceState
+from .instant import Instant
+from .lies_on import servers_of
 from .memory import DatastoreRecord, HostRecord, StorageRecord, VmRecord
 from .observations import HostObservation, Observation
 from .policy import AgentHungResponse, HostPolicy, IsolationResponse, Policy
 from .precondition import Unprotected
+from .rules import Rules
 from .verdict import Judgement, Verdict
 
 
@@ -72,6 +75,17 @@ class Cluster:
     servers: tuple[str, ...]  # names of all storage servers
     observer_isolated: bool
     watched: Mapping[str, bool]  # host -> its VMs were read in the present unbroken watch
+    now: Instant
+    rules: Rules
+
+    def servers_of(self, vm: VmRecord) -> frozenset[str]:
+        """The storage servers that hold its files; empty when that is not known of all of them."""
+        return servers_of(vm, self.datastores, self.storage)
+
+    def lost_on(self, host: str, servers: Collection[str]) -> list[VmRecord]:
+        """The protected VMs recorded on *host* that lie on *servers* and nowhere else."""
+        found = [(vm, self.servers_of(vm)) for vm in self.protected_on(host)]
+        return [vm for vm, on in found if on and on <= set(servers)]
 
     def protected_on(self, host: str) -> list[VmRecord]:
         return [vm for vm in self.vms_on.get(host, ()) if vm.id not in self.unprotected]
@@ -83,7 +97,7 @@ def leads_to_fence(verdict: Verdict, policy: Policy) -> bool:
         return policy.isolation_response is IsolationResponse.FAILOVER
     if verdict is Verdict.AGENT_HUNG:
         return policy.agent_hung_response is AgentHungResponse.FAILOVER
-    return verdict in (Verdict.DEAD, Verdict.STORAGE_LOST)
+    return verdict in (Verdict.DEAD, Verdict.STORAGE_LOST, Verdict.STORAGE_PARTLY_LOST)
 
 
 def clock_time(wall: str) -> str:

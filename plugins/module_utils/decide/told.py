@@ -93,7 +93,8 @@ def remember_datastores(
         for store in host.datastores:
             targets = tuple(sorted({lun.target for lun in store.luns}))
             known = stores.get(store.uuid)
-            if store.uuid and (targets or known is None or (store.accessible and store.local)):
+            as_known = known is not None and (known.name, known.local, known.targets) == (store.name, store.local, targets)
+            if store.uuid and not as_known and (targets or known is None or (store.accessible and store.local)):
                 stores[store.uuid] = DatastoreRecord(store.uuid, store.name, store.local, targets)
         listed = {store.uuid for store in host.datastores if store.luns}
         before = set() if host.name in working else set(had.get(host.name, ()))

@@ -26,6 +26,7 @@ class Verdict(str, Enum):
     HEALTHY = "healthy"
     DEGRADED = "degraded"  # lives and works, but its hardware or one of its targets does not
     STORAGE_LOST = "storage_lost"
+    STORAGE_PARTLY_LOST = "storage_partly_lost"  # works, but has lost some of its targets: row 6 for those alone
     AGENT_HUNG = "agent_hung"
     ISOLATED = "isolated"
     FENCING = "fencing"  # on the fence list, the fence not confirmed everywhere yet
@@ -34,7 +35,7 @@ class Verdict(str, Enum):
     @property
     def works(self) -> bool:
         """Its VMs run and its word about them counts."""
-        return self in (Verdict.HEALTHY, Verdict.DEGRADED)
+        return self in (Verdict.HEALTHY, Verdict.DEGRADED, Verdict.STORAGE_PARTLY_LOST)
 
 
 @dataclass(frozen=True)

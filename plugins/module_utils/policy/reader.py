@@ -17,6 +17,7 @@ except ImportError:
     HAS_JSONSCHEMA = False
 
 from ..decide.policy import Policy
+from ..decide.rule_check import contradictions
 from ..errors import LibrehaError
 from .schema import POLICY_SCHEMA
 
@@ -63,7 +64,11 @@ def read_policy(
         errors += _contradictions(policy)
     if errors:
         raise _refused(errors)
-    return Policy.from_dict(policy)
+    read = Policy.from_dict(policy)
+    errors += ["%s.rules: %s" % (ROOT, text) for text in contradictions(read)]
+    if errors:
+        raise _refused(errors)
+    return read
 
 
 def _refused(errors: Sequence[str]) -> LibrehaError:

@@ -18,6 +18,49 @@ def _seconds(description: str, default: float, minimum: float = 0) -> dict[str, 
     return {"description": description, "type": "number", "x-unit": "seconds", "default": default, "examples": [default], **bound}
 
 
+def _fraction(description: str, default: float) -> dict[str, Any]:
+    return {
+        "description": description,
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": 1,
+        "x-unit": "a fraction between 0 and 1",
+        "default": default,
+        "examples": [default],
+    }
+
+
+def _count(description: str, default: int, minimum: int = 0) -> dict[str, Any]:
+    return {
+        "description": description,
+        "type": "integer",
+        "minimum": minimum,
+        "x-unit": "a whole number",
+        "default": default,
+        "examples": [default or 1],
+    }
+
+
+def _without_default(option: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in option.items() if key != "default"}
+
+
+def _percent(description: str, default: float) -> dict[str, Any]:
+    return {
+        "description": description,
+        "type": "number",
+        "minimum": 0,
+        "exclusiveMaximum": 100,
+        "x-unit": "percent",
+        "default": default,
+        "examples": [default],
+    }
+
+
+def _flag(description: str, default: bool) -> dict[str, Any]:
+    return {"description": description, "type": "boolean", "default": default}
+
+
 def _choice(description: str, *values: str, default: str) -> dict[str, Any]:
     return {"description": description, "type": "string", "enum": list(values), "default": default}
 
@@ -64,6 +107,103 @@ TARGET = _object(
     {"driver": {"description": "The target service that runs on it.", "type": "string", "enum": ["tgt"], "default": "tgt"}},
 )
 
+START_ORDER = _object(
+    "When the next restart priority, or a VM that starts after this one, may start.",
+    {
+        "condition": _choice(
+            "What the VMs that are waited for must have reached.",
+            "resources_allocated",
+            "powered_on",
+            "guest_heartbeat",
+            default="resources_allocated",
+        ),
+        "delay": {**_seconds("Time after the condition is met.", 0.0), "minimum": 0},
+        "timeout": _seconds("After this time the others start all the same.", 600.0),
+    },
+)
+START_ORDER["properties"]["delay"].pop("exclusiveMinimum")
+
+VM_NAMES = {
+    "description": "VMs by name, or by id (datastore UUID and vmx path).",
+    "type": "array",
+    "items": {"type": "string", "minLength": 1},
+    "uniqueItems": True,
+    "minItems": 1,
+    "examples": [["web1", "web2"]],
+}
+
+RULE = {
+    "description": "Where VMs may run: on which hosts (host_affinity), or together or apart (vm_affinity).",
+    "type": "object",
+    "properties": {
+        "type": {"description": "The kind of the rule.", "type": "string", "enum": ["host_affinity", "vm_affinity"]},
+        "name": {"description": "For people: the rule's name in reports.", "type": "string"},
+        "vms": VM_NAMES,
+        "hosts": {
+            "description": "With host_affinity: hosts and their preference, higher is preferred.",
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {"type": "integer", "minimum": 0, "x-unit": "a whole number"},
+            "examples": [{"esx1": 2, "esx2": 1}],
+        },
+        "together": {"description": "With vm_affinity: on one host, or each on another one.", "type": "boolean"},
+        "required": {"description": "Never broken by a start or a move; otherwise a preference.", "type": "boolean", "default": True},
+    },
+    "required": ["type", "vms"],
+    "allOf": [
+        {
+            "if": {"properties": {"type": {"const": "host_affinity"}}, "required": ["type"]},
+            "then": {"required": ["hosts"], "properties": {"together": False}},
+        },
+        {
+            "if": {"properties": {"type": {"const": "vm_affinity"}}, "required": ["type"]},
+            "then": {"required": ["together"], "properties": {"hosts": False}},
+        },
+    ],
+    "additionalProperties": False,
+}
+
+ADMISSION_CONTROL = _object(
+    "What the cluster must be able to lose. Failovers are never refused by it.",
+    {
+        "form": _choice(
+            "How it is counted, as in vSphere HA.",
+            "disabled",
+            "host_failures",
+            "resource_percentage",
+            "failover_hosts",
+            default="host_failures",
+        ),
+        "host_failures": _count("With form host_failures: how many hosts, the largest first.", 1, minimum=1),
+        "slot_memory": {**_count("With form host_failures: memory of a slot in MiB; 0 is the largest protected VM.", 0), "x-unit": "MiB"},
+        "slot_cpu": {**_count("With form host_failures: CPU of a slot in MHz; 0 is the largest reservation.", 0), "x-unit": "MHz"},
+        "memory_percent": _percent("With form resource_percentage: part of the cluster's memory that stays free.", 25.0),
+        "cpu_percent": _percent("With form resource_percentage: part of the cluster's CPU that stays free.", 25.0),
+        "failover_hosts": _names("With form failover_hosts: hosts that are kept empty for failovers.", "esx3"),
+        "enforce": _flag("Refuse an operator's start that it does not admit; otherwise it is only an alarm.", False),
+    },
+)
+
+VM_MONITORING = _object(
+    "Guests that hang.",
+    {
+        "response": _choice("What to do when a guest's heartbeat is lost and it does no I/O.", "alarm", "reset", default="alarm"),
+        "failure_interval": _seconds("Time without heartbeat and without I/O.", 30.0),
+        "min_uptime": _seconds("Time after its start in which a VM is left alone.", 120.0),
+        "max_resets": _count("Resets of one VM within reset_window.", 3, minimum=1),
+        "reset_window": _seconds("The window in which resets are counted.", 3600.0),
+    },
+)
+
+REBALANCE = _object(
+    "Moves that bring the hosts' load closer together.",
+    {
+        "after_failover": _flag("Rebalance when a failover is complete; otherwise only when asked.", False),
+        "band": _fraction("How far the most loaded host may be above the least loaded one.", 0.2),
+        "max_moves": _count("Moves in one plan.", 8, minimum=1),
+    },
+)
+
 VM = _object(
     "One VM.",
     {
@@ -78,6 +218,10 @@ VM = _object(
             "disabled",
             default="medium",
         ),
+        "start_after": _names("VMs that must be up before this one starts.", "db1"),
+        "start_order": START_ORDER,
+        "max_restart": _without_default(_count("As the cluster's max_restart, for this VM.", 1)),
+        "max_relocate": _without_default(_count("As the cluster's max_relocate, for this VM.", 1)),
     },
 )
 
@@ -146,6 +290,25 @@ POLICY_SCHEMA: dict[str, Any] = {
             "agent_hung_response": _choice(
                 "What to do with a host whose management agent hangs while its storage works.", "alarm", "failover", default="alarm"
             ),
+            "degraded_response": _choice(
+                "What to do with a host whose hardware sensors are red while it works.", "alarm", "quarantine", "evacuate", default="alarm"
+            ),
+            "automatic_moves": _choice(
+                "Which moves of running VMs are made unasked, to keep rules, to return after maintenance, to balance.",
+                "none",
+                "live",
+                "all",
+                default="live",
+            ),
+            "max_restart": _count("Starts of a VM on one host that may fail before another host is tried.", 1),
+            "max_relocate": _count("Other hosts tried in one round; rounds are repeated for ever, with growing pauses.", 1),
+            "retry_interval": _seconds("Pause before the second round, doubled up to four times.", 60.0),
+            "stable_after": _seconds("Time of running after which earlier failed starts and crashes of a VM are forgotten.", 600.0),
+            "rules": {"description": "Where VMs may run.", "type": "array", "items": RULE, "default": []},
+            "start_order": {**START_ORDER, "default": {}},
+            "admission_control": {**ADMISSION_CONTROL, "default": {}},
+            "vm_monitoring": {**VM_MONITORING, "default": {}},
+            "rebalance": {**REBALANCE, "default": {}},
             "allow_unstopped_source": _names(
                 "Hosts without a BMC whose VMs may be moved although they may still execute there, without a disk.", "esx1"
             ),

@@ -13,10 +13,13 @@ from dataclasses import replace
 from typing import Any
 
 from .. import clock
+from ..decide.commands import Command, CommandKind, CommandRefused, apply_command
 from ..decide.decide import decide
 from ..decide.decision import Action, Alarm, Decision, HostVerdict, Severity
 from ..decide.memory import Memory
-from ..decide.observations import ApiAnswer, Observation, to_dict
+from ..decide.failover import Step
+from ..decide.instant import Instant
+from ..decide.observations import Act, ActResult, ApiAnswer, Observation, to_dict
 from ..decide.policy import Mode, Policy
 from ..decide.verdict import Verdict
 from ..errors import LibrehaError
@@ -26,6 +29,7 @@ from .database import StateDatabase
 from .journal import JournalEntry
 
 Result = dict[str, Any]
+RESULTS = 1000  # closed failover transactions that are looked at for starts that failed
 
 
 def run(params: Mapping[str, Any], check_mode: bool) -> Result:
@@ -48,13 +52,15 @@ def _read(raw: Mapping[str, Any]) -> Observation:
 
 
 def _look(database: StateDatabase, policy: Policy, observation: Observation, params: Mapping[str, Any], check_mode: bool) -> Result:
-    command = params["command"] or {}
-    memory, said = _hear_person(_remembered(database), command)
-    decision = decide(policy, memory, observation, clock.now(), params["holder"] or "check mode")
-    if command.get("host"):
-        decision = replace(decision, actions=tuple(action for action in decision.actions if action.host == command["host"]))
+    memory, said = _hear_persons(policy, _remembered(database), params["commands"])
+    results = start_results(database.transactions(closed=True, limit=RESULTS))
+    decision = decide(
+        policy, memory, replace(observation, results=results), clock.now(), params["holder"] or "check mode", params["carries_out"]
+    )
+    if params["host"]:
+        decision = replace(decision, actions=tuple(action for action in decision.actions if action.host == params["host"]))
     before = {row["name"]: row for row in database.hosts()}
-    news = said + list(_verdict_entries(decision, before)) + [_action_entry(action, policy) for action in decision.actions]
+    news = said + list(_verdict_entries(decision, before)) + [_action_entry(action, policy) for action in (*decision.actions, *decision.proposed)]
     fresh_alarms: Sequence[str] = [alarm.text for alarm in decision.alarms]
     if not check_mode:
         with database.change(params["token"]) as change:
@@ -78,19 +84,30 @@ def _remembered(database: StateDatabase) -> Memory:
         ) from None
 
 
-def _hear_person(memory: Memory, command: Mapping[str, Any]) -> tuple[Memory, list[JournalEntry]]:
-    """A named person's word, put into the memory and journaled once."""
+def _hear_persons(policy: Policy, memory: Memory, commands: Iterable[Mapping[str, Any]]) -> tuple[Memory, list[JournalEntry]]:
+    """Named persons' words, put into the memory and journaled once."""
     entries = []
-    host, by, reason = command.get("host") or "", command.get("by") or "", command.get("reason") or ""
-    if command.get("confirmed_off"):
-        told = memory.with_confirmed_off(host, by, reason)
-        if told != memory:
-            entries.append(JournalEntry("person", "%s confirms that %s is off: %s" % (by, host, reason), subject=host, data={"by": by}))
-        memory = told
-    if command.get("release_brake") and memory.brake.held:
-        memory = memory.with_brake_released(by, reason)
-        entries.append(JournalEntry("person", "%s releases the brake: %s" % (by, reason), subject="cluster", data={"by": by}))
+    for given in commands or ():
+        command = Command(CommandKind(given["kind"]), *(given.get(key) or "" for key in ("subject", "to", "by", "reason")))
+        try:
+            memory, text = apply_command(policy, memory, command, clock.now())
+        except CommandRefused as refused:
+            raise LibrehaError("%s: %s" % (command.kind.value, refused), remedy="nothing was changed; correct the command") from None
+        if text:
+            entries.append(JournalEntry("person", text, subject=command.subject or "cluster", data={"by": command.by}))
     return memory, entries
+
+
+def start_results(transactions: Iterable[Mapping[str, Any]]) -> tuple[ActResult, ...]:
+    """How the starts of earlier failovers ended. The token grows from run to run, and the clock within a run."""
+    found = []
+    for row in transactions:
+        at = Instant.from_dict(row["updated_at"])
+        if row["power_on"]:
+            ok = row["outcome"] in (Step.VERIFIED.value, Step.POWERED_ON.value)
+            key = "%012d/%017.3f/%s" % (row["token"], at.seconds, row["id"])
+            found.append(ActResult(key, row["vm_id"], row["destination"], Act.START, ok, at, "; ".join(row["reasons"])))
+    return tuple(found)
 
 
 def _verdict_entries(decision: Decision, before: Mapping[str, Mapping[str, Any]]) -> Iterable[JournalEntry]:
@@ -150,14 +167,14 @@ def _result(
     alarms: Sequence[str],
     open_transactions: int,
 ) -> Result:
-    plan = [vm for action in decision.actions if action.kind != "fence" for vm in to_dict(action)["vms"]]
+    plan = [vm for action in decision.actions if action.kind in ("failover", "restart") for vm in to_dict(action)["vms"]]
     fenced = {host.host for host in decision.hosts if host.verdict in (Verdict.FENCED, Verdict.FENCING)}
     answered = [host.name for host in observation.hosts if host.api_answer is ApiAnswer.ANSWERED and host.name not in fenced]
     form = decision.to_dict()
     return {
         "changed": False,
         "mode": policy.mode.value,
-        **{name: form[name] for name in ("hosts", "alarms", "held", "actions", "settled", "taken_at")},
+        **{name: form[name] for name in ("hosts", "alarms", "held", "actions", "proposed", "settled", "taken_at")},
         "next_sample_in": _wait(decision, observation),
         "plan": plan,
         "live_hosts": answered,
@@ -185,15 +202,13 @@ def _summary(decision: Decision) -> list[str]:
 
 
 def _undone(decision: Decision, policy: Policy) -> list[str]:
-    """What ``mode: act`` has still to do: open fences, VMs not yet started, VMs without a place."""
-    if policy.mode is not Mode.ACT:
-        return []
+    """What has still to be done: open fences, VMs not yet started, VMs without a place."""
     found = []
     for action in decision.actions:
         if action.kind == "fence":
             found.append("%s is to be fenced: %s" % (action.host, "; ".join(action.reasons)))
             continue
-        found += ["%s is not yet started on %s" % (vm.name, vm.destination) for vm in getattr(action, "vms", ())]
+        found += ["%s is not yet started on %s" % (vm.name, vm.destination) for vm in getattr(action, "vms", ()) if hasattr(vm, "destination")]
         for vm in getattr(action, "unplaced", ()):
             found.append("%s finds no host: %s" % (vm.name, "; ".join("%s: %s" % (refusal.host, refusal.reason) for refusal in vm.reasons)))
     return found

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations as seen
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind, apply_command
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import (
     Alarm,
     Decision,
     FailoverAction,
     FenceAction,
+    MoveAction,
     RestartAction,
 )
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
@@ -42,6 +44,8 @@ class Vm:
     cpu: int = 1
     datastores: tuple[str, ...] = (SHARED,)  # the first holds the .vmx
     networks: tuple[str, ...] = ("VM Network",)
+    heartbeat: str = ""
+    io: int | None = None
 
     @property
     def id(self) -> str:
@@ -66,6 +70,7 @@ class Host:
     sensors: tuple[seen.Sensor, ...] = ()
     looked_at: bool = True
     networks: tuple[str, ...] = ("VM Network",)
+    live_migration: bool = False
 
 
 @dataclass
@@ -82,12 +87,14 @@ class World:
     readable: bool = True
     anybody: str = ""
     fenced: dict[str, bool] = field(default_factory=dict)  # host -> confirmed
+    fenced_at: dict[str, float] = field(default_factory=dict)
     admitted_again: set[str] = field(default_factory=set)
     isolation: dict[str, bool] = field(default_factory=dict)
     events: list[seen.Event] = field(default_factory=list)
     servers: tuple[str, ...] = ("san",)
     unasked: set[str] = field(default_factory=set)  # storage servers that cannot be asked
     decisions: list[Decision] = field(default_factory=list)
+    results: list[seen.ActResult] = field(default_factory=list)
     change: Callable[[seen.Observation], seen.Observation] = lambda look: look
 
     # what happens
@@ -122,6 +129,7 @@ class World:
             vm.power = Power.OFF
 
     def fence(self, name: str, confirmed: bool = True) -> None:
+        self.fenced_at.setdefault(name, self.now)
         self.fenced[name] = confirmed
         if confirmed:
             self.hosts[name].session = None
@@ -129,6 +137,20 @@ class World:
 
     def start(self, vm: str, host: str) -> None:
         self.vms[vm].host, self.vms[vm].power = host, Power.ON
+
+    def command(self, kind: str, subject: str = "", host: str = "", by: str = "", reason: str = "") -> str:
+        """What an operator asks for; the next step acts on it."""
+        asked = Command(CommandKind(kind), subject, host, by, reason)
+        self.memory, text = apply_command(Policy.from_dict(self.full_policy()), self.memory, asked, self.at())
+        return text
+
+    def crash(self, vm: str) -> None:
+        self.vms[vm].power = Power.OFF
+
+    def fails(self, vm: str, host: str, reason: str = "no such luck") -> None:
+        """A start that was tried there and failed."""
+        key = "%06d" % len(self.results)
+        self.results.append(seen.ActResult(key, self.vms[vm].id, host, seen.Act.START, False, self.at(), reason))
 
     def event(self, host: str, kind: str, vm: str = "") -> None:
         identity = self.vms[vm].id if vm else ""
@@ -155,6 +177,7 @@ class World:
                 event for event in self.events if event.host in {host.name for host in read} and event.key > self._seen(event.host)
             ),
             storage=tuple(self._see_storage(name) for name in self.servers),
+            results=tuple(self.results),
             isolation=tuple(seen.IsolationProbe(address, answers) for address, answers in self.isolation.items()),
         )
         return self.change(look)
@@ -214,6 +237,7 @@ class World:
             sensors=host.sensors,
             datastores=(shared, local),
             networks=host.networks,
+            live_migration=host.live_migration,
             initiators=(initiator(host.name),) if host.told is None else host.told,
         )
 
@@ -233,6 +257,8 @@ class World:
             cpu=vm.cpu,
             backings=backings,
             networks=vm.networks,
+            heartbeat=vm.heartbeat,
+            io=vm.io,
         )
 
     def _see_storage(self, name: str) -> seen.StorageObservation:
@@ -257,7 +283,7 @@ class World:
                     host,
                     initiator(host),
                     7,
-                    self.at(),
+                    Instant(self.boot, self.fenced_at.get(host, self.now)),
                     confirmed=confirmed and host not in self.admitted_again,
                     admitted=host in self.admitted_again,
                     why_not="" if confirmed else "a session is still there",
@@ -290,6 +316,19 @@ class World:
 
     def restarts(self) -> dict[str, RestartAction]:
         return {action.host: action for action in self.last.actions if isinstance(action, RestartAction)}
+
+    def moves(self) -> dict[str, tuple[str, str]]:
+        """VM name -> (destination, cause)."""
+        actions = [action for action in self.last.actions if isinstance(action, MoveAction)]
+        return {vm.name: (vm.destination, vm.cause.value) for action in actions for vm in action.vms}
+
+    def move(self) -> None:
+        """Carry the moves out."""
+        for name, (destination, _cause) in self.moves().items():
+            self.vms[name].host = destination
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [action for action in self.last.actions if isinstance(action, kind)]
 
     def plan(self) -> dict[str, str]:
         return {vm.name: vm.destination for action in self.failovers().values() for vm in action.vms}

@@ -128,7 +128,7 @@ def test_a_person_releases_the_brake_for_the_hosts_it_holds() -> None:
     lose(world, "esx1", "esx2", "esx3")
     world.run(60)
     assert world.fences() == {}
-    world.memory = world.memory.with_brake_released("alice", "rack 3 burnt down")
+    world.command("release_brake", by="alice", reason="rack 3 burnt down")
     world.step(3)
     assert set(world.fences()) == {"esx1", "esx2", "esx3"}
     assert world.memory.brake.released_by == "alice: rack 3 burnt down"

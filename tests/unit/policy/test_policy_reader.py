@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import AdmissionControl, Rebalance, StartOrder, VmMonitoring
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import (
     FailoverPolicy,
     HostPolicy,
@@ -22,7 +23,17 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy impor
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.policy import reader
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
-from ansible_collections.libreha.vmware.plugins.module_utils.policy.schema import FAILOVER, HOST, POLICY_SCHEMA, TARGET, VM
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.schema import (
+    ADMISSION_CONTROL,
+    FAILOVER,
+    HOST,
+    POLICY_SCHEMA,
+    REBALANCE,
+    START_ORDER,
+    TARGET,
+    VM,
+    VM_MONITORING,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 IQN = "iqn.1998-01.com.vmware:%s"
@@ -147,8 +158,12 @@ def test_the_schema_is_itself_valid() -> None:
     reader.jsonschema.Draft202012Validator.check_schema(POLICY_SCHEMA)
 
 
+BLOCKS = [(StartOrder, START_ORDER), (AdmissionControl, ADMISSION_CONTROL), (VmMonitoring, VM_MONITORING), (Rebalance, REBALANCE)]
+
+
 @pytest.mark.parametrize(
-    ("kind", "schema"), [(Policy, POLICY_SCHEMA), (FailoverPolicy, FAILOVER), (HostPolicy, HOST), (TargetPolicy, TARGET), (VmPolicy, VM)]
+    ("kind", "schema"),
+    [(Policy, POLICY_SCHEMA), (FailoverPolicy, FAILOVER), (HostPolicy, HOST), (TargetPolicy, TARGET), (VmPolicy, VM), *BLOCKS],
 )
 def test_schema_and_values_have_the_same_options_and_defaults(kind: Any, schema: dict[str, Any]) -> None:
     fields = {field.name: field for field in dataclasses.fields(kind) if field.name != "name"}
@@ -157,6 +172,7 @@ def test_schema_and_values_have_the_same_options_and_defaults(kind: Any, schema:
         default = field.default_factory() if field.default is dataclasses.MISSING else field.default  # type: ignore[misc]
         if dataclasses.is_dataclass(default):
             default = {}
+        default = "" if default is None else default
         default = list(default) if isinstance(default, tuple) else getattr(default, "value", default)
         assert schema["properties"][name].get("default", "") == default, name
 

@@ -46,7 +46,7 @@ def test_the_memory_is_read_back_exactly_and_each_save_has_a_version(state, toke
 
 
 def test_decides_memory_survives_the_database(state, token, clock):
-    vm = decide_memory.VmRecord(id=VM["vm_id"], name="vm1", path=VM["path"], host="esx1", power=Power.ON, seen_at=clock())
+    vm = decide_memory.VmRecord(id=VM["vm_id"], name="vm1", path=VM["path"], host="esx1", power=Power.ON)
     memory = decide_memory.Memory(hosts=(decide_memory.HostRecord("esx1", verdict="healthy", since=clock()),), vms=(vm,))
     with state.change(token) as change:
         change.memory(memory.to_dict())

@@ -1,0 +1,217 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a person asks for, put into the memory: the next look acts on it, in the same machine as everything else.
+
+Invariant: a command changes only what is *wanted*. It starts, stops, moves and fences nothing by itself, so no command
+passes a guard that the brain's own wishes do not pass. A command that cannot be understood is refused and changes nothing;
+one that turns out to be impossible when the cluster is looked at is dropped there, with an alarm that says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Callable
+
+from .instant import Instant
+from .memory import Approval, Desired, Memory, RejoinRecord, Tries, VmRecord
+from .observations import Power
+from .policy import Policy
+
+
+class CommandKind(str, Enum):
+    MIGRATE = "migrate"
+    START = "start"
+    STOP = "stop"
+    IGNORE = "ignore"
+    MANAGE = "manage"
+    MAINTENANCE_ON = "maintenance_on"
+    MAINTENANCE_OFF = "maintenance_off"
+    REJOIN = "rejoin"
+    CONFIRMED_OFF = "confirmed_off"
+    RELEASE_BRAKE = "release_brake"
+    APPROVE = "approve"
+    DISARM = "disarm"
+    ARM = "arm"
+    REBALANCE = "rebalance"
+
+
+@dataclass(frozen=True)
+class Command:
+    """``subject`` is the VM (name or id) or the host that it is about, empty for the cluster; ``host`` where to migrate."""
+
+    kind: CommandKind
+    subject: str = ""
+    host: str = ""
+    by: str = ""
+    reason: str = ""
+
+
+class CommandRefused(ValueError):
+    """The command cannot be understood; the message says what to write instead."""
+
+
+def apply_command(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    """The memory with the command in it, and what changed in words; empty when nothing did.
+
+    Raises CommandRefused, with nothing changed.
+    """
+    return _COMMANDS[command.kind](policy, memory, command, now)
+
+
+_Command = Callable[[Policy, Memory, Command, Instant], "tuple[Memory, str]"]
+
+
+def _migrate(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    vm = _vm(memory, command)
+    _host(policy, memory, command.host)
+    if vm.ignored:
+        raise CommandRefused("%s is ignored; put it back with manage first" % vm.name)
+    if vm.host == command.host:
+        return _changed(
+            memory, memory.with_vm(replace(vm, wanted_host=command.host, ordered=False)), "%s stays on %s", vm.name, command.host
+        )
+    after = memory.with_vm(replace(vm, wanted_host=command.host, ordered=True, home=""))
+    return _changed(memory, after, "%s is to move to %s%s", vm.name, command.host, _said(command))
+
+
+def _start(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    vm = _vm(memory, command)
+    if vm.ignored:
+        raise CommandRefused("%s is ignored; put it back with manage first" % vm.name)
+    if vm.desired is Desired.STARTED and vm.power is Power.ON:
+        return memory, ""
+    started = replace(vm, desired=Desired.STARTED, stopping=False, clean_off=False, restart=True, tries=Tries(last_key=vm.tries.last_key))
+    return _changed(memory, memory.with_vm(started), "%s is to be started%s", vm.name, _said(command))
+
+
+def _stop(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    vm = _vm(memory, command)
+    if vm.ignored:
+        raise CommandRefused("%s is ignored; put it back with manage first" % vm.name)
+    if vm.desired is not Desired.STARTED:
+        return memory, ""
+    stopped = replace(vm, desired=Desired.STOPPED, stopping=vm.power is Power.ON, restart=False)
+    return _changed(memory, memory.with_vm(stopped), "%s is to be stopped%s", vm.name, _said(command))
+
+
+def _ignore(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    vm = _vm(memory, command)
+    after = memory.with_vm(replace(vm, ignored=True, stopping=False, ordered=False))
+    return _changed(memory, after, "%s is taken out of HA as it is%s", vm.name, _said(command))
+
+
+def _manage(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    vm = _vm(memory, command)
+    return _changed(memory, memory.with_vm(replace(vm, ignored=False)), "%s is back in HA%s", vm.name, _said(command))
+
+
+def _maintenance(wanted: bool) -> _Command:
+    def command_of(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+        name = _host(policy, memory, command.subject)
+        after = memory.with_host(replace(memory.host(name), wanted_maintenance=wanted))
+        text = "%s is to be emptied for maintenance%s" if wanted else "maintenance of %s is over%s"
+        return _changed(memory, after, text, name, _said(command))
+
+    return command_of
+
+
+def _rejoin(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    name = _host(policy, memory, command.subject)
+    record = memory.host(name)
+    if not record.fenced and not record.confirmed_off:
+        return memory, ""
+    asked = RejoinRecord(now, command.by, command.reason)
+    return _changed(memory, memory.with_host(replace(record, rejoin=asked)), "%s is to be let in again%s", name, _said(command))
+
+
+def _confirmed_off(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    """A named person's word that the host is off. Ends when the host is let in again."""
+    name = _host(policy, memory, command.subject)
+    after = memory.with_host(replace(memory.host(name), confirmed_off=_who(command)))
+    return _changed(memory, after, "%s confirms that %s is off: %s", command.by, name, command.reason)
+
+
+def _release_brake(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    """The hosts that the brake holds now are let through."""
+    if not memory.brake.held:
+        return memory, ""
+    released = tuple(sorted({*memory.brake.released, *(item.host for item in memory.brake.counted)}))
+    after = replace(memory, brake=replace(memory.brake, released=released, released_by=_who(command)))
+    return _changed(memory, after, "%s releases the brake: %s", command.by, command.reason)
+
+
+def _approve(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    known = {vm.id: vm.id for vm in memory.vms}
+    known.update({vm.name: vm.id for vm in memory.vms})
+    subject = known.get(command.subject) or _host(policy, memory, command.subject)
+    others = tuple(item for item in memory.approved if item.subject != subject)
+    after = replace(memory, approved=(*others, Approval(subject, command.by)))
+    return _changed(memory, after, "what is proposed for %s is approved%s", command.subject, _said(command))
+
+
+def _disarm(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    after = replace(memory, disarmed=_who(command) or "an operator")
+    return _changed(memory, after, "the cluster is disarmed%s", _said(command))
+
+
+def _arm(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    return _changed(memory, replace(memory, disarmed=""), "the cluster is armed%s", _said(command))
+
+
+def _rebalance(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    after = replace(memory, rebalance=_who(command) or "an operator")
+    return _changed(memory, after, "the load is to be balanced%s", _said(command))
+
+
+_COMMANDS: dict[CommandKind, _Command] = {
+    CommandKind.MIGRATE: _migrate,
+    CommandKind.START: _start,
+    CommandKind.STOP: _stop,
+    CommandKind.IGNORE: _ignore,
+    CommandKind.MANAGE: _manage,
+    CommandKind.MAINTENANCE_ON: _maintenance(True),
+    CommandKind.MAINTENANCE_OFF: _maintenance(False),
+    CommandKind.REJOIN: _rejoin,
+    CommandKind.CONFIRMED_OFF: _confirmed_off,
+    CommandKind.RELEASE_BRAKE: _release_brake,
+    CommandKind.APPROVE: _approve,
+    CommandKind.DISARM: _disarm,
+    CommandKind.ARM: _arm,
+    CommandKind.REBALANCE: _rebalance,
+}
+
+
+def _vm(memory: Memory, command: Command) -> VmRecord:
+    found = [vm for vm in memory.vms if command.subject in (vm.id, vm.name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise CommandRefused(
+            "%s VMs are called %s; name the one by its id: %s" % (len(found), command.subject, ", ".join(vm.id for vm in found))
+        )
+    raise CommandRefused("no VM %s is known; the known ones: %s" % (command.subject, _some(sorted(vm.name for vm in memory.vms))))
+
+
+def _host(policy: Policy, memory: Memory, name: str) -> str:
+    known = {*policy.hosts, *(record.name for record in memory.hosts)}
+    if name not in known:
+        raise CommandRefused("no host %s is known; the known ones: %s" % (name or "without a name", _some(sorted(known))))
+    return name
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:20]) + (" and %d more" % (len(names) - 20) if len(names) > 20 else "") or "none yet"
+
+
+def _who(command: Command) -> str:
+    return ": ".join(part for part in (command.by, command.reason) if part)
+
+
+def _said(command: Command) -> str:
+    who = _who(command)
+    return " (%s)" % who if who else ""
+
+
+def _changed(before: Memory, after: Memory, text: str, *words: str) -> tuple[Memory, str]:
+    return (after, text % words) if after != before else (before, "")

@@ -1,0 +1,179 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The picture of one look: every host judged, every VM recorded, before anything is answered.
+
+Memory fills in what a lost host cannot tell any more; whatever can be asked now is taken from this look alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from .confirm import Confirmation, confirm
+from .decision import Alarm
+from .evidence import HostEvidence, gather, judge_host
+from .fencing import FenceState, fence_state, storage_servers
+from .instant import Instant
+from .inventory import update_vms
+from .lies_on import servers_of
+from .memory import HostRecord, Memory, VmRecord
+from .notes import keep_notes
+from .observations import Evidence, Observation
+from .policy import Policy
+from .precondition import Datastores, Unprotected, index_initiators, sort_datastores, unfenceable, unprotected
+from .rules import compile_rules
+from .state import Cluster, HostState, leads_to_fence
+from .told import Told, hear, remember_datastores, remember_storage
+from .verdict import Judgement, Verdict, observer_isolated
+
+
+@dataclass(frozen=True)
+class Picture:
+    cluster: Cluster
+    alarms: tuple[Alarm, ...]  # about single VMs
+    hung: Mapping[str, list[VmRecord]]  # running VMs without signs of life, by host
+    watching_since: Instant
+
+
+def take_picture(policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str) -> Picture:
+    """Judge one look; the arguments are those of :func:`decide.decide`."""
+    hosts, told, cut_off = _judge_all(policy, memory, observation, now, run_id)
+    verdicts = {name: host.verdict for name, host in hosts.items()}
+    seen_vms, vm_alarms = update_vms(memory, observation, verdicts, told, now)
+    seen_vms, vm_alarms = _without_the_fenced(memory, seen_vms, vm_alarms, hosts)
+    vms, hung = keep_notes(memory, observation, seen_vms, verdicts, told, policy, now)
+    working = [name for name, host in hosts.items() if host.evidence.storage is Evidence.OK]
+    datastores, had = remember_datastores(memory, observation, working)
+    storage = remember_storage(memory, observation)
+    servers = storage_servers(policy, observation)
+    watching_since = _watching_since(memory, now, policy)
+    read = frozenset(observation.vms_read)
+    records = {name: _remember_host(host, had, read, now) for name, host in hosts.items()}
+    initiators = index_initiators(policy, records, storage)
+    hosts = {
+        name: replace(
+            host,
+            confirmation=replace(host.confirmation, record=records[name]),
+            unfenceable=unfenceable(name, policy, records, storage, servers, initiators),
+        )
+        for name, host in hosts.items()
+    }
+    cluster = Cluster(
+        policy=policy,
+        observation=observation,
+        hosts=hosts,
+        vms=vms,
+        vms_on=_by_host(vms),
+        unprotected=_unprotected(vms, policy, sort_datastores(datastores, storage)),
+        datastores=datastores,
+        storage=storage,
+        servers=servers,
+        observer_isolated=cut_off,
+        watched={name: _no_earlier(record.read_at, watching_since) for name, record in records.items()},
+        now=now,
+        rules=compile_rules(policy, vms),
+    )
+    return Picture(cluster, tuple(vm_alarms), hung, watching_since)
+
+
+def _without_the_fenced(
+    memory: Memory, vms: tuple[VmRecord, ...], alarms: list[Alarm], hosts: Mapping[str, HostState]
+) -> tuple[tuple[VmRecord, ...], list[Alarm]]:
+    """A host that works, but is fenced at a storage server, has no say about the VMs that lie there: they stay as they were."""
+    partly = {name: host.fence for name, host in hosts.items() if host.fence.listed and not host.is_fenced}
+    if not partly:
+        return vms, alarms
+    stores = {record.uuid: record for record in memory.datastores}
+    kept = {}
+    for vm in memory.vms:
+        fence = partly.get(vm.host)
+        if fence is not None and servers_of(vm, stores, memory.storage) & set(fence.servers):
+            kept[vm.id] = vm
+    after = tuple(kept[vm.id] if vm.id in kept and vm.host == kept[vm.id].host else vm for vm in vms)
+    lost = [vm for identity, vm in kept.items() if identity not in {vm.id for vm in after}]
+    return tuple(sorted((*after, *lost), key=lambda vm: vm.id)), [alarm for alarm in alarms if alarm.key.partition(":")[2] not in kept]
+
+
+def _judge_all(
+    policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str
+) -> tuple[dict[str, HostState], dict[str, Told], bool]:
+    """Every host's evidence, fence, verdict and confirmation."""
+    names = sorted(set(policy.hosts) | {host.name for host in observation.hosts})
+    seen = {host.name: host for host in observation.hosts}
+    evidence = {name: gather(name, observation, memory, policy, now) for name in names}
+    fences = {name: fence_state(name, observation, memory.host(name), evidence[name], policy) for name in names}
+    unfenced = [name for name in names if not fences[name].listed and evidence[name].taken_at is not None]
+    cut_off = observer_isolated(tuple(probe.answers for probe in observation.isolation), tuple(evidence[name].answers for name in unfenced))
+    told = {name: hear(memory.host(name), seen.get(name), observation.events_of(name), policy) for name in names}
+    same_run = memory.run_id == run_id
+    hosts = {}
+    for name in names:
+        judgement, confirmation = _judge_one(told[name].record, evidence[name], fences[name], cut_off, same_run, policy)
+        hosts[name] = HostState(
+            policy=policy.host(name),
+            seen=seen.get(name),
+            evidence=evidence[name],
+            judgement=judgement,
+            confirmation=confirmation,
+            fence=fences[name],
+            has_bmc=policy.host(name).has_bmc or told[name].record.has_bmc,
+            restarted=told[name].restarted,
+        )
+    return hosts, told, cut_off
+
+
+def _judge_one(
+    record: HostRecord, evidence: HostEvidence, fence: FenceState, cut_off: bool, same_run: bool, policy: Policy
+) -> tuple[Judgement, Confirmation]:
+    if fence.whole:
+        verdict = Verdict.FENCED if fence.confirmed else Verdict.FENCING
+        record = replace(record, verdict=verdict.value, since=None, samples=0, last_sample=None, condemned=False)
+        return Judgement(verdict, 0, fence.missing or "on the fence list"), Confirmation(record, True, 0.0, 0.0)
+    judgement = judge_host(evidence, cut_off)
+    if fence.listed and judgement.verdict is Verdict.HEALTHY:
+        judgement = Judgement(Verdict.DEGRADED, judgement.row, "it is fenced at %s, where it lost its storage" % ", ".join(fence.servers))
+    condemned = leads_to_fence(judgement.verdict, policy)
+    return judgement, confirm(record, evidence, judgement, condemned, same_run, policy)
+
+
+def _remember_host(host: HostState, had: Mapping[str, tuple[str, ...]], read: frozenset[str], now: Instant) -> HostRecord:
+    record = host.record
+    return replace(
+        record,
+        has_bmc=host.has_bmc,
+        datastores=had.get(host.name, ()),
+        sessions=host.evidence.sessions,
+        read_at=now if host.name in read and not host.is_fenced and host.evidence.fresh else record.read_at,
+        fenced=host.fence.on_a_list,
+        fenced_at=host.fence.servers,
+        fence_scope=record.fence_scope if host.fence.listed else (),
+        confirmed_off="" if host.fence.let_in_again else record.confirmed_off,
+    )
+
+
+def _by_host(vms: tuple[VmRecord, ...]) -> dict[str, tuple[VmRecord, ...]]:
+    found: dict[str, list[VmRecord]] = {}
+    for vm in vms:
+        found.setdefault(vm.host, []).append(vm)
+    return {host: tuple(mine) for host, mine in found.items()}
+
+
+def _watching_since(memory: Memory, now: Instant, policy: Policy) -> Instant:
+    gap = now.since(memory.looked_at)
+    unbroken = gap is not None and 0 <= gap <= policy.confirm_after
+    return memory.watching_since if unbroken and memory.watching_since is not None else now
+
+
+def _no_earlier(instant: Instant | None, than: Instant) -> bool:
+    age = than.since(instant)
+    return age is not None and age <= 0
+
+
+def _unprotected(vms: Iterable[VmRecord], policy: Policy, datastores: Datastores) -> dict[str, Unprotected]:
+    found = {}
+    for vm in vms:
+        why = Unprotected("an operator took it out of HA (ignore)", True) if vm.ignored else unprotected(vm, policy, datastores)
+        if why is not None:
+            found[vm.id] = why
+    return found

@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which hosts come into question for a VM whatever else is planned, and why the others do not.
+
+VMs with the same needs share one answer, so that the work grows with the kinds of VMs and not with their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Optional
+
+from .hardware import hardware_number
+from .memory import VmRecord
+from .placement_problem import PlanGroup, Problem
+from .room import Room, Wish
+from .rules import Group, Rules
+
+AVOIDED = 10**12  # a host where it failed to start is worse than any broken preference
+REGISTERED_ELSEWHERE = 10**9  # where an earlier attempt has registered it comes first: it must not be registered twice
+LOWEST_RANK = 5
+WEIGHT = 8  # a preference of one restart priority outweighs a few of the next
+
+
+class Candidates:
+    """The hosts of one plan; ``where`` maps VMs that are not to be placed, but run or are planned already, to hosts."""
+
+    def __init__(self, rooms: Sequence[Room], rules: Rules, where: Mapping[str, str]) -> None:
+        self.rooms, self.rules, self.where = rooms, rules, where
+        self._by_needs: dict[object, tuple[str, ...]] = {}
+        self._allowed: dict[tuple[str, ...], tuple[int, ...]] = {}
+
+    def reasons(self, wish: Wish) -> tuple[str, ...]:
+        """Why each host does not come into question, in the order of ``rooms``; empty: it does."""
+        vm = wish.vm
+        files = tuple([(item.datastore, item.datastore_uuid) for item in vm.files])
+        own = "" if wish.may_stay else vm.host
+        needs = (own, wish.only, home_datastore(vm), files, vm.networks, vm.hardware_version, vm.cpu if wish.power_on else 0)
+        found = self._by_needs.get(needs)
+        if found is None:
+            found = self._by_needs[needs] = tuple([_refusal(wish, room) for room in self.rooms])
+        if not self.rules.concerns(vm.id):
+            return found
+        if not wish.power_on:  # which VMs may be together is a matter of running ones
+            return tuple([text or self.rules.host_violation(vm.id, room.host) for text, room in zip(found, self.rooms)])
+        return tuple([text or self.rules.violation(vm.id, room.host, self.where) for text, room in zip(found, self.rooms)])
+
+    def allowed(self, reasons: tuple[str, ...]) -> tuple[int, ...]:
+        found = self._allowed.get(reasons)
+        if found is None:
+            found = self._allowed[reasons] = tuple([index for index, text in enumerate(reasons) if not text])
+        return found
+
+    def cost(self, wish: Wish, hosts: Sequence[int]) -> Optional[dict[int, int]]:
+        """Cost of each of *hosts*, as far as it does not depend on the plan; None: all the same."""
+        vm = wish.vm
+        concerned = self.rules.concerns(vm.id)
+        if not (concerned or wish.avoid or vm.registered):
+            return None
+        weight = weight_of(wish)
+        found = {}
+        for index in hosts:
+            host = self.rooms[index].host
+            cost = AVOIDED if host in wish.avoid else 0
+            if vm.registered and host != vm.registered:
+                cost += REGISTERED_ELSEWHERE
+            if concerned and wish.power_on:
+                cost += weight * self.rules.preference(vm.id, host, self.where)
+            elif concerned:
+                cost += weight * self.rules.host_preference(vm.id, host)
+            found[index] = cost
+        least = min(found.values(), default=0)
+        found = {index: cost - least for index, cost in found.items()}
+        return found if any(found.values()) else None
+
+    def problem(self, starting: Sequence[Wish], count: Sequence[int]) -> Problem:
+        """*starting* in numbers; *count* is how many VMs run on each host."""
+        problem = Problem(count=list(count))
+        for room in self.rooms:
+            problem.free_memory.append(room.memory)
+            problem.free_cpu.append(room.cpu)
+            problem.total_memory.append(room.memory_total)
+            problem.total_cpu.append(room.cpu_total)
+        groups: dict[Group, list[int]] = {}
+        for index, wish in enumerate(starting):
+            allowed = self.allowed(self.reasons(wish))
+            problem.memory.append(wish.vm.memory)
+            problem.cpu.append(wish.vm.cpu_reserved)
+            problem.rank.append(wish.priority.rank)
+            problem.allowed.append(allowed)
+            problem.cost.append(self.cost(wish, allowed))
+            for group in self.rules.groups.get(wish.vm.id, ()):
+                groups.setdefault(group, []).append(index)
+        for group, members in groups.items():
+            if len(members) > 1:
+                weight = max(weight_of(starting[index]) for index in members)
+                problem.groups.append(PlanGroup(tuple(members), group.together, group.required, weight))
+        return problem
+
+
+def weight_of(wish: Wish) -> int:
+    exponent: int = max(LOWEST_RANK - wish.priority.rank, 0)
+    return int(WEIGHT**exponent)
+
+
+def home_datastore(vm: VmRecord) -> str:
+    """UUID of the datastore that holds the .vmx: the first part of the VM's id."""
+    return vm.id.partition(":")[0]
+
+
+def _refusal(wish: Wish, room: Room) -> str:
+    vm = wish.vm
+    if room.host == vm.host and not wish.may_stay:
+        return "it is where the VM was"
+    if room.refuses:
+        return room.refuses
+    if wish.only is not None and room.host not in wish.only:
+        return "an operator wants it on %s" % " or ".join(sorted(wish.only))
+    for item in vm.files:
+        if item.datastore_uuid not in room.datastores:
+            return "datastore %s is not accessible there" % item.datastore
+    if home_datastore(vm) not in room.datastores:
+        return "the datastore of its .vmx is not accessible there"
+    missing = sorted(set(vm.networks) - room.networks)
+    if missing:
+        return "network %s is missing there" % ", ".join(missing)
+    if room.hardware and hardware_number(vm.hardware_version) > room.hardware:
+        return "it runs VM hardware up to vmx-%02d, not %s" % (room.hardware, vm.hardware_version)
+    if wish.power_on and room.cores and vm.cpu > room.cores:
+        return "%d virtual CPUs on %d cores" % (vm.cpu, room.cores)
+    return ""

@@ -1,0 +1,164 @@
+"""Requests to hosts, as the vSphere driver makes them: sent, carried out by the host, and answered - or not.
+
+A request that was sent is carried out whatever becomes of the sender; one whose answer is lost leaves the sender not
+knowing. Directly before it is sent the sender's permit is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.failover import Outcome
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer
+
+from ..engine import Engine, Task, Wait
+from ..observe import QUICK, TIMEOUT, Observer
+from ..truth.hosts import Host
+from ..truth.vms import Vm
+from ..truth.world import World
+
+TRAVELS = 0.1  # s
+REGISTER = 0.4
+LOCK_CHECK = 1.0  # s after which a power-on fails for a lock
+POWER_ON = 3.0
+GUEST_SHUTDOWN = 3.0
+POWER_OFF = 1.0
+POLL = 10.0  # s without an answer after which the connection is given up
+
+Answer = tuple[Outcome, str]
+Asking = Generator[Wait, None, Answer]
+Guard = Callable[[], None]
+
+
+class Hypervisors:
+    def __init__(self, engine: Engine, world: World, observer: Observer) -> None:
+        self._engine = engine
+        self._world = world
+        self._observer = observer
+
+    def answers(self, host: str) -> bool:
+        return self._observer.api(self._world.hosts[host]) is ApiAnswer.ANSWERED
+
+    def ask(self, host: str, work: Callable[[Task], None], guard: Guard, bound: float = POLL) -> Asking:
+        """Send one request and wait for its answer, at most *bound* seconds."""
+        yield TRAVELS
+        answer = self._observer.api(self._world.hosts[host])
+        if answer is not ApiAnswer.ANSWERED:
+            yield TIMEOUT if answer is ApiAnswer.TIMED_OUT else QUICK
+            return Outcome.LOST, "%s does not answer (%s)" % (host, answer.value)
+        guard()
+        task = Task()
+        work(task)
+        ends = self._engine.now + bound
+        while not task.done:
+            yield task, min(POLL, max(0.0, ends - self._engine.now))
+            if task.done:
+                break
+            if not self.answers(host):
+                return Outcome.LOST, "%s does not answer any more" % host
+            if self._engine.now >= ends:
+                return Outcome.TIMED_OUT, "%s did not do it within %.0f s" % (host, bound)
+        if not self.answers(host):
+            yield TIMEOUT
+            return Outcome.LOST, "the answer of %s was lost" % host
+        answered: Answer = task.value
+        return answered
+
+    # What a host does when it is asked; it stands still while the host is frozen and ends with its power
+
+    def register(self, vm: Vm, host: Host) -> Callable[[Task], None]:
+        def effect(task: Task) -> None:
+            if vm.name in host.registered:
+                task.end((Outcome.ALREADY, ""))
+            elif not host.accessible:
+                task.end((Outcome.NOT_FOUND, "its datastore is not accessible on %s" % host.name))
+            else:
+                self._world.register(vm, host)
+                task.end((Outcome.DONE, ""))
+
+        return self._at_host(host, REGISTER, effect)
+
+    def unregister(self, vm: Vm, host: Host) -> Callable[[Task], None]:
+        def effect(task: Task) -> None:
+            if host.name in vm.executing or vm.starting == host.name:
+                task.end((Outcome.OTHER, "%s is powered on" % vm.name))
+                return
+            if vm.name in host.registered:
+                self._world.unregister(vm, host)
+            task.end((Outcome.DONE, ""))
+
+        return self._at_host(host, REGISTER, effect)
+
+    def power_on(self, vm: Vm, host: Host) -> Callable[[Task], None]:
+        def opens_files(task: Task) -> None:
+            if host.name in vm.executing or vm.starting == host.name:
+                task.end((Outcome.ALREADY, ""))
+            elif vm.name not in host.registered:
+                task.end((Outcome.NOT_FOUND, "%s is not registered there" % vm.name))
+            elif not self._world.can_write(host):
+                task.end((Outcome.INACCESSIBLE, "its files are not accessible on %s" % host.name))
+            elif vm.starting or vm.locked_for(host.name, self._engine.now):
+                task.end((Outcome.FILE_LOCKED, "its files are locked by %s" % (vm.lock or vm.starting)))
+            else:
+                vm.starting, vm.lock, vm.lock_ends = host.name, host.name, None
+                self._at_host(host, POWER_ON - LOCK_CHECK, runs)(task)
+
+        def runs(task: Task) -> None:
+            vm.starting = ""
+            if not self._world.can_write(host):
+                vm.lock_ends = self._engine.now
+                task.end((Outcome.INACCESSIBLE, "its files are not accessible on %s" % host.name))
+            elif vm.start_fails.get(host.name, 0) > 0:
+                vm.start_fails[host.name] -= 1
+                vm.lock, vm.lock_ends = "", None
+                host.tell("vm_failed", vm.name)
+                self._world.start_failed(vm, host)
+                task.end((Outcome.OTHER, "%s does not start on %s" % (vm.name, host.name)))
+            else:
+                self._world.start(vm, host)
+                task.end((Outcome.DONE, ""))
+
+        return self._at_host(host, LOCK_CHECK, opens_files)
+
+    def stop(self, vm: Vm, host: Host, in_order: bool) -> Callable[[Task], None]:
+        def effect(task: Task) -> None:
+            (self._world.stop if in_order else self._world.switch_off)(vm, host)
+            task.end((Outcome.DONE, ""))
+
+        return self._at_host(host, GUEST_SHUTDOWN if in_order else POWER_OFF, effect)
+
+    def reset(self, vm: Vm, host: Host) -> Callable[[Task], None]:
+        def effect(task: Task) -> None:
+            if host.name in vm.executing:
+                vm.hangs_since = None
+            task.end((Outcome.DONE, ""))
+
+        return self._at_host(host, POWER_OFF, effect)
+
+    def migrate(self, vm: Vm, source: Host, destination: Host) -> Callable[[Task], None]:
+        def effect(task: Task) -> None:
+            if source.name not in vm.executing or vm.moving_to or not destination.answers:
+                task.end((Outcome.OTHER, "%s cannot be moved from %s to %s now" % (vm.name, source.name, destination.name)))
+                return
+            moved = self._world.migrate(vm, source, destination)
+            moved.when_done(lambda: task.end((Outcome.OTHER, moved.value) if moved.value else (Outcome.DONE, "")))
+
+        return self._at_host(source, QUICK, effect)
+
+    def _at_host(self, host: Host, after: float, effect: Callable[[Task], None]) -> Callable[[Task], None]:
+        boot = host.boot
+
+        def later(task: Task) -> None:
+            if host.boot != boot or host.state != "up":
+                return
+            if host.hung:
+                self._engine.after(1.0, later, task)
+                return
+            effect(task)
+
+        return lambda task: self._engine.after(after, later, task)
+
+
+def ends_well(answer: Any) -> bool:
+    return answer[0] in (Outcome.DONE, Outcome.ALREADY)

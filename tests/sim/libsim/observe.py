@@ -1,0 +1,204 @@
+"""What the observe modules would return: the truth as it can be seen from the arbiter, and nothing more.
+
+Each function reads what is true at its moment; the time that a look takes passes between their calls. An API that does
+not answer is ``timed_out`` (off, booting, frozen, network cut) or ``refused`` (only the agent is dead), as
+``hypervisor/transport.py`` tells them apart; a look that was cut off carries no field of the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import (
+    ApiAnswer,
+    Backing,
+    Datastore,
+    Event,
+    Evidence,
+    Fence,
+    HostObservation,
+    IsolationProbe,
+    Lun,
+    Power,
+    Sensor,
+    Session,
+    StorageObservation,
+    TargetAccess,
+    VmObservation,
+)
+
+from .names import CORE, SERVER, STORE, STORE_NAME, TARGET, UNLIMITED_CORES, UNLIMITED_MEMORY, initiator, instant, vm_id, vmx_path
+from .truth.hosts import Host
+from .truth.vms import Vm
+from .truth.world import World
+
+MOUNTED = Datastore(STORE_NAME, STORE, luns=(Lun(TARGET, 1),))
+LOST = Datastore(STORE_NAME, STORE, accessible=False, luns=(Lun(TARGET, 1),))
+RED = (Sensor("Power Supply 1", "red"),)
+GREEN = (Sensor("Power Supply 1", "green"),)
+TIMEOUT = 2.0  # s until an address that does not answer is given up
+QUICK = 0.2  # s for an answer
+
+
+class Observer:
+    """Looks at *world*; ``cut_off`` says whether the arbiter reaches anything."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.cut_off = False
+        self.wall_offset = 0.0
+        self._backings = {name: _backings(name) for name in world.vms}
+
+    def instant(self) -> Instant:
+        return instant(self.world.now, self.wall_offset)
+
+    def api(self, host: Host) -> ApiAnswer:
+        if self.cut_off or not host.on_network:
+            return ApiAnswer.TIMED_OUT
+        return ApiAnswer.ANSWERED if host.api else ApiAnswer.REFUSED
+
+    def reaches_bmc(self, host: Host) -> bool:
+        return host.has_bmc and host.bmc and not self.cut_off
+
+    def takes(self) -> float:
+        """Seconds that asking all hosts takes now: they are asked at the same time."""
+        silent = any(self.api(host) is ApiAnswer.TIMED_OUT for host in self.world.hosts.values())
+        return TIMEOUT if silent else QUICK
+
+    def hosts(self) -> tuple[HostObservation, ...]:
+        at = self.instant()
+        return tuple(self._host(host, at) for host in self.world.hosts.values())
+
+    def isolation(self, addresses: tuple[str, ...]) -> tuple[IsolationProbe, ...]:
+        return tuple(IsolationProbe(address, not self.cut_off) for address in addresses)
+
+    def vms(
+        self, answered: tuple[str, ...], after: Mapping[str, int]
+    ) -> tuple[tuple[VmObservation, ...], tuple[str, ...], tuple[Event, ...]]:
+        """VMs, the hosts that were read, and their events newer than *after*; of the hosts that *answered* a moment ago."""
+        at = self.instant()
+        vms: list[VmObservation] = []
+        events: list[Event] = []
+        read = []
+        for name in answered:
+            host = self.world.hosts[name]
+            if self.api(host) is not ApiAnswer.ANSWERED:
+                continue
+            read.append(name)
+            vms.extend(self._vm(self.world.vms[vm], host, at) for vm in sorted(host.registered))
+            seen = after.get(name, 0)
+            if host.events and host.events[-1].key < seen:
+                seen = 0
+            events.extend(
+                Event(name, event.key, event.kind, "", vm_id(event.vm) if event.vm else "") for event in host.events if event.key > seen
+            )
+        return tuple(vms), tuple(read), tuple(events)
+
+    def storage(self) -> StorageObservation:
+        at, target = self.instant(), self.world.target
+        if self.cut_off:
+            return StorageObservation(SERVER, at, reason="ssh: connect timed out")
+        fences = []
+        for name in sorted(target.fences):
+            line, missing = target.fences[name], target.fence_missing(name)
+            if not missing:
+                self.world.note_confirmed(self.world.hosts[name])
+            fences.append(
+                Fence(
+                    name,
+                    initiator(name),
+                    line.token,
+                    instant(line.at, self.wall_offset),
+                    line.reason,
+                    confirmed=not missing,
+                    why_not=missing,
+                )
+            )
+        common: dict[str, Any] = {"driver": "tgt", "fences": tuple(fences), "highest_token": target.highest_token}
+        if not target.serving:
+            return StorageObservation(SERVER, at, serving=False, reason="tgtd does not run", **common)
+        now = self.world.now
+        sessions = []
+        for name in sorted(target.sessions):
+            session = target.sessions[name]
+            count = session.counter(now)
+            sessions.append(Session(initiator(name), TARGET, session.sid, commands_done=count, bytes_done=count * 4096, in_flight=0))
+        admitted = tuple(initiator(name) for name in sorted(self.world.hosts) if target.admits(name))
+        return StorageObservation(
+            SERVER,
+            at,
+            serving=True,
+            up_for=now - target.started_at,
+            sessions=tuple(sessions),
+            access=(TargetAccess(TARGET, admitted, luns=(1,)),),
+            **common,
+        )
+
+    def _host(self, host: Host, at: Instant) -> HostObservation:
+        answer = self.api(host)
+        power, power_reason = Power.UNKNOWN, "no BMC is configured"
+        if self.reaches_bmc(host):
+            power, power_reason = (Power.OFF if host.state == "off" else Power.ON), "the BMC says so twice"
+        elif host.has_bmc:
+            power_reason = "the BMC did not answer"
+        ping = Evidence.FAILED if answer is ApiAnswer.TIMED_OUT else Evidence.OK
+        if answer is not ApiAnswer.ANSWERED:
+            return HostObservation(
+                host.name, at, answer, ping=ping, power=power, power_reason=power_reason, has_bmc=host.has_bmc, api_reason=answer.value
+            )
+        memory = UNLIMITED_MEMORY if host.memory is None else host.memory
+        cores = UNLIMITED_CORES if host.cores is None else host.cores
+        used_memory, used_cores = self.world.used(host.name)
+        return HostObservation(
+            host.name,
+            at,
+            answer,
+            ping=ping,
+            power=power,
+            power_reason=power_reason,
+            has_bmc=host.has_bmc,
+            product="VMware ESXi",
+            version="8.0.3",
+            uptime=self.world.now - host.booted_at,
+            maintenance=False,
+            cpu_cores=cores,
+            cpu_total=cores * CORE,
+            cpu_free=max(0, (cores - used_cores) * CORE),
+            memory_total=memory,
+            memory_free=max(0, memory - used_memory),
+            sensors=RED if host.red else GREEN,
+            datastores=(MOUNTED,) if host.accessible else (LOST,) if host.mounted == host.boot else (),
+            networks=host.networks,
+            initiators=(initiator(host.name),),
+            live_migration=host.live_migration,
+        )
+
+    def _vm(self, vm: Vm, host: Host, at: Instant) -> VmObservation:
+        on = host.name in vm.executing
+        awake = on and vm.hangs_since is None
+        return VmObservation(
+            vm_id(vm.name),
+            host.name,
+            vm.name,
+            vmx_path(vm.name),
+            at,
+            power=Power.ON if on else Power.OFF,
+            moid=vm.name,
+            accessible=host.accessible,
+            heartbeat="green" if awake else "red" if on else "gray",
+            tools="guestToolsRunning" if awake else "guestToolsNotRunning",
+            memory=vm.memory,
+            cpu=max(1, vm.cores),
+            cpu_reserved=vm.cores * CORE,
+            hardware_version="vmx-13",
+            io=int((self.world.now if vm.hangs_since is None else vm.hangs_since) * 10) if on else None,
+            backings=self._backings[vm.name] if host.accessible else (),
+            networks=vm.networks,
+        )
+
+
+def _backings(vm: str) -> tuple[Backing, ...]:
+    files = (("vmx", "vmx"), ("disk", "vmdk"), ("swap", "vswp"))
+    return tuple(Backing("[%s] %s/%s.%s" % (STORE_NAME, vm, vm, ending), kind, STORE_NAME, STORE) for kind, ending in files)

@@ -1,0 +1,160 @@
+"""One scenario, from its beginning to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Optional
+
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Mode
+
+from .engine import Engine
+from .legality import Legality
+from .monitor.database import Database
+from .monitor.hypervisors import Hypervisors
+from .monitor.parts import Parts
+from .monitor.service import Service
+from .observe import Observer
+from .recovery import Recovery
+from .referee import Referee
+from .report import Report
+from .scenario import Happening, Scenario
+from .seed import seed_memory
+from .truth.world import World
+
+CABLES = {"network": "network", "storage": "path", "api": "api", "bmc": "bmc"}
+Brain = Callable[..., Any]
+
+
+class Simulation:
+    """*brain* is ``decide``; a test of the referee gives a wrong one."""
+
+    def __init__(self, scenario: Scenario, brain: Optional[Brain] = None) -> None:
+        self.scenario = scenario
+        self.engine = Engine()
+        self.report = Report(self.engine, scenario.hosts, scenario.vms)
+        self.world = World(self.engine, scenario, self.report.emit)
+        self.observer = Observer(self.world)
+        self.database = Database(self.observer, seed_memory(scenario, self.world))
+        for happening in scenario.timeline:
+            self.engine.at(happening.at, self._happens, happening)
+        hypervisors = Hypervisors(self.engine, self.world, self.observer)
+        parts = Parts(self.engine, self.world, self.observer, hypervisors, self.database, scenario.policy, self.report, brain or decide)
+        self.service = Service(parts)
+        legality = Legality(self.world, scenario.policy)
+        unstopped = frozenset(scenario.policy.allow_unstopped_source)
+        self.referee = Referee(self.engine, self.world, legality, self.report, unstopped, self._can_act)
+        desired = {name: spec.desired == "started" for name, spec in scenario.vms.items()}
+        self.recovery = Recovery(self.engine, self.world, legality, self.report, scenario.policy, self.service, desired)
+        self.recovery.ignored |= {name for name, spec in scenario.vms.items() if spec.desired == "ignored"}
+        self.world.watchers += [self.referee, self.recovery]
+        self.referee.watch()
+
+    def run(self) -> dict[str, Any]:
+        self.engine.run(self.scenario.until)
+        self.referee.check()
+        return {
+            "name": self.scenario.name,
+            "timeline": self.report.timeline,
+            "final": {
+                "vms": {name: vm.executing[-1] if vm.executing else None for name, vm in self.world.vms.items()},
+                "hosts": {name: self.report.states.get(name, "unknown") for name in self.world.hosts},
+            },
+            "violations": self.report.violations,
+        }
+
+    def _can_act(self) -> bool:
+        return self.service.works and self.scenario.policy.mode is Mode.ACT and not self.database.memory.disarmed
+
+    # The timeline of the scenario
+
+    def _happens(self, entry: Happening) -> None:
+        getattr(self, "_do_" + entry.do)(entry)
+
+    def _do_power(self, entry: Happening) -> None:
+        host = self.world.hosts[entry.host]
+        (self.world.power_on if entry.to == "on" else self.world.power_off)(host)
+
+    def _cable(self, entry: Happening) -> None:
+        self.world.set(self.world.hosts[entry.host], CABLES[entry.do], entry.to == "on")
+
+    _do_network = _do_storage = _do_api = _do_bmc = _cable
+
+    def _do_hang(self, entry: Happening) -> None:
+        self.world.hang(self.world.hosts[entry.host], entry.to == "on")
+
+    def _do_shutdown(self, entry: Happening) -> None:
+        self.world.shut_down(self.world.hosts[entry.host], and_boot=False)
+
+    def _do_reboot(self, entry: Happening) -> None:
+        self.world.shut_down(self.world.hosts[entry.host], and_boot=True)
+
+    def _do_sensor(self, entry: Happening) -> None:
+        self.world.set(self.world.hosts[entry.host], "red", entry.to == "red")
+
+    def _do_maintenance(self, entry: Happening) -> None:
+        on = entry.to == "on"
+        (self.recovery.maintenance.add if on else self.recovery.maintenance.discard)(entry.host)
+        self._command(CommandKind.MAINTENANCE_ON if on else CommandKind.MAINTENANCE_OFF, entry.host)
+
+    def _do_rejoin(self, entry: Happening) -> None:
+        self._command(CommandKind.REJOIN, entry.host)
+
+    def _do_vm(self, entry: Happening) -> None:
+        recovery = self.recovery
+        if entry.command == "ignore":
+            recovery.ignored.add(entry.vm)
+        elif entry.command == "manage":
+            recovery.ignored.discard(entry.vm)
+        elif entry.command in ("start", "stop") and entry.vm not in recovery.ignored:
+            recovery.desired[entry.vm] = entry.command == "start"
+        self._command(CommandKind(entry.command), entry.vm, entry.host)
+
+    def _do_vm_fault(self, entry: Happening) -> None:
+        vm = self.world.vms[entry.vm]
+        if entry.fault == "crash":
+            self.world.crash(vm)
+        elif entry.fault == "guest_hangs":
+            if vm.runs and vm.hangs_since is None:
+                vm.hangs_since = self.engine.now
+        else:
+            vm.start_fails[entry.host] = entry.times
+
+    def _do_target(self, entry: Happening) -> None:
+        {"restart": self.world.restart_target, "off": self.world.stop_target, "on": self.world.start_target}[entry.to]()
+
+    def _do_fence(self, entry: Happening) -> None:
+        failing = self.world.target.failing
+        (failing.add if entry.to == "fails" else failing.discard)(entry.host)
+
+    def _do_monitor(self, entry: Happening) -> None:
+        service = self.service
+        self.recovery.monitor_restarted()
+        {
+            "killed": service.kill,
+            "isolated": service.isolate,
+            "restarted": service.restart,
+            "frozen": service.freeze,
+            "thawed": service.thaw,
+        }[entry.to]()
+
+    def _do_clock(self, entry: Happening) -> None:
+        self.observer.wall_offset += entry.by
+
+    def _do_operator(self, entry: Happening) -> None:
+        self._command(CommandKind(entry.command), entry.subject, by=entry.who or "operator", reason=entry.reason or "scenario")
+
+    def _do_stale(self, entry: Happening) -> None:
+        self.service.stale(entry.by)
+
+    def _do_old_memory(self, entry: Happening) -> None:
+        self.recovery.suspended = True
+        self.database.put_back(entry.by)
+
+    def _command(self, kind: CommandKind, subject: str, host: str = "", by: str = "operator", reason: str = "") -> None:
+        self.service.command(Command(kind, subject, host, by, reason))
+
+
+def simulate(scenario: Scenario, brain: Optional[Brain] = None) -> dict[str, Any]:
+    return Simulation(scenario, brain).run()

@@ -1,0 +1,1 @@
+"""What is true, whoever believes otherwise: hosts, the storage target, VMs."""

@@ -1,0 +1,424 @@
+"""The cluster as it is. Everything that changes it goes through here, and the referee sees each change.
+
+Invariant: nothing in here knows what anybody observed or decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Optional
+
+from ..engine import Engine, Task
+from ..names import NETWORK
+from ..scenario import Scenario
+from .hosts import BOOT, NOTICES_LOST_STORAGE, SHUTDOWN, VM_SHUTDOWN, Host
+from .target import LOGIN, SESSION_LINGERS, FenceLine, Session, Target
+from .vms import LOCK_LEASE, Vm
+
+LOST_LOCK_KILLS = 1.0  # s from seeing the storage again until a VM without its lock is killed
+MIGRATION = 10.0  # s
+TARGET_RESTART = 3.0  # s
+
+Emit = Callable[..., None]
+
+
+class World:
+    """``emit`` takes an event of the timeline; ``watchers`` are called with what has just happened."""
+
+    def __init__(self, engine: Engine, scenario: Scenario, emit: Emit) -> None:
+        self.engine = engine
+        self.emit = emit
+        self.watchers: list[Any] = []
+        self.target = Target()
+        self.hosts = {
+            name: Host(
+                name,
+                spec.memory,
+                spec.cpu,
+                spec.bmc,
+                spec.live_migration,
+                (NETWORK,) if spec.networks is None else spec.networks,
+                state="up" if spec.up else "off",
+                booted_at=-10000.0,
+                boot=1 if spec.up else 0,
+                accessible=spec.up,
+            )
+            for name, spec in scenario.hosts.items()
+        }
+        self.vms = {
+            name: Vm(name, spec.host, spec.memory, spec.cpu, (NETWORK,) if spec.networks is None else spec.networks)
+            for name, spec in scenario.vms.items()
+        }
+        for host in self.hosts.values():
+            if host.state == "up":
+                self._log_in(host)
+                self.target.sessions[host.name].works_since = -10000.0
+                host.wrote = True
+        for vm in self.vms.values():
+            self.hosts[vm.host].registered.add(vm.name)
+            if scenario.vms[vm.name].desired == "started" and scenario.hosts[vm.host].up:
+                vm.executing.append(vm.host)
+                vm.lock = vm.host
+
+    # What can be asked of the truth
+
+    @property
+    def now(self) -> float:
+        return self.engine.now
+
+    def can_write(self, host: Host) -> bool:
+        session = self.target.sessions.get(host.name)
+        return host.runs and host.path and self.target.serving and session is not None and session.boot == host.boot
+
+    def vms_on(self, host: str) -> list[Vm]:
+        return [vm for vm in self.vms.values() if host in vm.executing]
+
+    def used(self, host: str) -> tuple[int, int]:
+        """MiB and cores of the VMs that execute, start, or arrive there."""
+        there = [vm for vm in self.vms.values() if host in vm.executing or host in (vm.starting, vm.moving_to)]
+        return sum(vm.memory for vm in there), sum(vm.cores for vm in there)
+
+    # Hosts
+
+    def power_on(self, host: Host) -> None:
+        if host.state != "off":
+            return
+        host.state, host.booted_at = "booting", self.now
+        host.boot += 1
+        boot = host.boot
+        self._settle()
+        self.engine.after(BOOT, self._booted, host, boot)
+
+    def _booted(self, host: Host, boot: int) -> None:
+        if host.state != "booting" or host.boot != boot:
+            return
+        host.state, host.api, host.accessible = "up", True, False
+        host.events = []
+        self._settle()
+
+    def power_off(self, host: Host) -> None:
+        """Without warning: the plug, or its BMC."""
+        if host.state == "off":
+            return
+        host.state, host.hung, host.leaving, host.accessible = "off", False, 0, False
+        for vm in self.vms_on(host.name):
+            self._expire_lock(vm, host)
+            self._lose(vm, host)
+        for vm in self.vms.values():
+            if vm.starting == host.name:
+                self._expire_lock(vm, host)
+                vm.starting = ""
+        self._settle()
+
+    def hang(self, host: Host, hangs: bool) -> None:
+        if host.state != "up" or host.hung is hangs:
+            return
+        host.hung = hangs
+        self._settle()
+
+    def set(self, host: Host, what: str, value: bool) -> None:
+        """A cable, the agent, the BMC, a sensor."""
+        if getattr(host, what) is value:
+            return
+        if what == "api" and host.state != "up":
+            return
+        setattr(host, what, value)
+        self._settle()
+
+    def shut_down(self, host: Host, and_boot: bool) -> None:
+        """In order: it tells so, stops its VMs, logs out, and is off."""
+        if not host.runs or host.leaving:
+            return
+        host.leaving = host.boot
+        host.tell("host_reboot" if and_boot else "host_shutdown")
+        leaving = host.leaving
+        running = self.vms_on(host.name)
+        for index, vm in enumerate(running):
+            self.engine.after(VM_SHUTDOWN * (index + 1) / (len(running) + 1), self._stop_while_leaving, vm, host, leaving)
+        self.engine.after(SHUTDOWN, self._gone, host, leaving, and_boot)
+        self._settle()
+
+    def _stop_while_leaving(self, vm: Vm, host: Host, leaving: int) -> None:
+        if host.hung:
+            self.engine.after(1.0, self._stop_while_leaving, vm, host, leaving)
+        elif host.leaving == leaving:
+            self.stop(vm, host)
+
+    def _gone(self, host: Host, leaving: int, and_boot: bool) -> None:
+        if host.leaving != leaving:
+            return
+        if host.hung:
+            self.engine.after(1.0, self._gone, host, leaving, and_boot)
+            return
+        for vm in self.vms_on(host.name):
+            self.stop(vm, host)
+        self.target.sessions.pop(host.name, None)
+        self.power_off(host)
+        if and_boot:
+            self.power_on(host)
+
+    # VMs
+
+    def start(self, vm: Vm, host: Host) -> None:
+        """Its process begins on *host*, which has its lock."""
+        if host.name in vm.executing:
+            return
+        came_from = vm.host
+        vm.executing.append(host.name)
+        vm.starting = ""
+        vm.lock, vm.lock_ends, vm.host, vm.hangs_since = host.name, None, host.name, None
+        host.registered.add(vm.name)
+        host.tell("vm_powered_on", vm.name)
+        if vm.cold_to != host.name:  # a move tells of itself
+            vm.cold_to = ""
+            self.emit("vm_started", vm=vm.name, host=host.name)
+        self._tell("started", vm, host, came_from)
+        self._settle()
+
+    def start_failed(self, vm: Vm, host: Host) -> None:
+        self._tell("start_failed", vm, host)
+        self._settle()
+
+    def stop(self, vm: Vm, host: Host) -> None:
+        """In order, by somebody."""
+        if host.name not in vm.executing:
+            return
+        self._end(vm, host)
+        host.tell("vm_powered_off", vm.name)
+        if not vm.cold_to:
+            self.emit("vm_stopped", vm=vm.name, host=host.name)
+        self._settle()
+
+    def switch_off(self, vm: Vm, host: Host) -> None:
+        """Its process is ended through the host's API without asking the guest."""
+        if host.name not in vm.executing:
+            return
+        host.tell("vm_powered_off", vm.name)
+        self._lose(vm, host)
+        self._settle()
+
+    def crash(self, vm: Vm) -> None:
+        """Every second time the host says so; the other times nothing tells."""
+        for name in list(vm.executing):
+            host = self.hosts[name]
+            if not host.runs:
+                continue
+            vm.crashes += 1
+            if vm.crashes % 2 == 0:
+                host.tell("vm_failed", vm.name)
+                host.tell("vm_powered_off", vm.name)
+            self._lose(vm, host)
+            self._tell("crashed", vm, host)
+        self._settle()
+
+    def migrate(self, vm: Vm, source: Host, destination: Host) -> Task:
+        """A live migration; the task ends with why it failed, or with an empty text."""
+        task = Task()
+        vm.moving_to = destination.name
+        self.emit("migration_started", vm=vm.name, host=destination.name)
+        self._tell("migrating", vm, destination)
+        self.engine.after(MIGRATION, self._migrated, vm, source, destination, source.boot, destination.boot, task)
+        self._settle()
+        return task
+
+    def _migrated(self, vm: Vm, source: Host, destination: Host, *rest: Any) -> None:
+        source_boot, destination_boot, task = rest
+        vm.moving_to = ""
+        ready = source.on_network and destination.on_network and self.can_write(source) and self.can_write(destination)
+        same = source.boot == source_boot and destination.boot == destination_boot
+        if not ready or not same or source.name not in vm.executing:
+            self._settle()
+            task.end("%s could not hand it over to %s" % (source.name, destination.name))
+            return
+        vm.executing[vm.executing.index(source.name)] = destination.name
+        vm.host, vm.lock, vm.lock_ends = destination.name, destination.name, None
+        source.registered.discard(vm.name)
+        destination.registered.add(vm.name)
+        source.tell("vm_removed", vm.name)
+        destination.tell("vm_registered", vm.name)
+        self.emit("migration_done", vm=vm.name, host=destination.name)
+        self._tell("migrated", vm, destination)
+        self._settle()
+        task.end("")
+
+    def begin_cold_move(self, vm: Vm, destination: Host) -> None:
+        """A running VM is to be stopped, moved and started."""
+        vm.cold_to = destination.name
+        self.emit("migration_started", vm=vm.name, host=destination.name)
+        self._tell("migrating", vm, destination)
+
+    def brought(self, vm: Vm, destination: Host) -> None:
+        """A stopped VM has been registered on *destination* and is unknown to its old host."""
+        vm.host = destination.name
+
+    def end_cold_move(self, vm: Vm, source: Host, destination: Host, done: bool) -> None:
+        was_running, vm.cold_to = bool(vm.cold_to), ""
+        if done:
+            self.emit("migration_done", vm=vm.name, host=destination.name)
+        elif was_running and not vm.runs:
+            self.emit("vm_stopped", vm=vm.name, host=source.name)
+
+    def register(self, vm: Vm, host: Host) -> None:
+        host.registered.add(vm.name)
+        host.tell("vm_registered", vm.name)
+        self._settle()
+
+    def unregister(self, vm: Vm, host: Host) -> None:
+        host.registered.discard(vm.name)
+        host.tell("vm_removed", vm.name)
+        self._settle()
+
+    def _lose(self, vm: Vm, host: Host) -> None:
+        self._end(vm, host)
+        self.emit("vm_lost", vm=vm.name, host=host.name)
+
+    def _end(self, vm: Vm, host: Host) -> None:
+        vm.executing.remove(host.name)
+        if vm.lock == host.name:
+            if self.can_write(host):
+                vm.lock, vm.lock_ends = "", None
+            else:
+                self._expire_lock(vm, host)
+
+    def _expire_lock(self, vm: Vm, host: Host) -> None:
+        """Nobody renews its lock any more."""
+        if vm.lock == host.name and vm.lock_ends is None:
+            vm.lock_ends = self.now + LOCK_LEASE
+
+    # The target
+
+    def restart_target(self) -> None:
+        self.stop_target()
+        self.engine.after(TARGET_RESTART, self.start_target)
+
+    def stop_target(self) -> None:
+        if self.target.serving:
+            self.target.serving = False
+            self.target.sessions.clear()
+            self._settle()
+
+    def start_target(self) -> None:
+        if not self.target.serving:
+            self.target.serving, self.target.started_at = True, self.now
+            self._settle()
+
+    def fence(self, host: Host, token: int, reason: str) -> None:
+        """The list is durable first, then the right is gone and the session is ended - unless that is made to fail."""
+        self.target.take(token)
+        before = self.target.fences.get(host.name)
+        if before is None or host.name in self.target.sessions:
+            self.target.fences[host.name] = FenceLine(token, self.now, reason)
+        if host.name not in self.target.failing:
+            self.target.sessions.pop(host.name, None)
+        self._settle()
+
+    def note_confirmed(self, host: Host) -> bool:
+        """Two looks at the target find the fence complete."""
+        if self.target.fence_missing(host.name):
+            return False
+        line = self.target.fences[host.name]
+        if not line.seen_confirmed:
+            line.seen_confirmed = True
+            self.emit("fence_confirmed", host=host.name)
+        return True
+
+    def unfence(self, host: Host, token: int) -> None:
+        self.target.take(token)
+        if host.name in self.target.fences:
+            self._tell("unfencing", None, host)
+            del self.target.fences[host.name]
+            self.emit("unfenced", host=host.name)
+            self._settle()
+
+    # What follows from a change
+
+    def _settle(self) -> None:
+        """Sessions, locks and datastores after whatever has just changed; then the watchers look."""
+        for host in self.hosts.values():
+            self._settle_session(host)
+            writes = self.can_write(host)
+            if writes is not host.wrote:
+                host.wrote = writes
+                self._gains_storage(host) if writes else self._loses_storage(host)
+        self._tell("changed", None, None)
+
+    def _settle_session(self, host: Host) -> None:
+        session = self.target.sessions.get(host.name)
+        connected = host.path and self.target.serving
+        if (
+            host.runs
+            and connected
+            and self.target.admits(host.name)
+            and not host.leaving
+            and (session is None or session.boot != host.boot)
+        ):
+            self.engine.after(LOGIN, self._try_login, host, host.boot)
+        if session is None:
+            return
+        same = connected and session.boot == host.boot
+        if host.runs and same:
+            session.silent_since = None
+            return
+        self._stand_still(session)
+        # A target drops a peer that is silent for long; a frozen machine's connection stays as it is.
+        if host.hung and same:
+            session.silent_since = None
+        elif session.silent_since is None:
+            session.silent_since = self.now
+            self.engine.after(SESSION_LINGERS, self._drop_if_silent, host, session, self.now)
+
+    def _try_login(self, host: Host, boot: int) -> None:
+        session = self.target.sessions.get(host.name)
+        if host.boot != boot or not host.runs or not host.path or not self.target.serving or host.leaving:
+            return
+        if self.target.admits(host.name) and (session is None or session.boot != host.boot):
+            self._log_in(host)
+            self._settle()
+
+    def _log_in(self, host: Host) -> None:
+        self.target.logins += 1
+        self.target.sessions[host.name] = Session("%s-%d" % (host.name, self.target.logins), host.boot)
+
+    def _drop_if_silent(self, host: Host, session: Session, since: float) -> None:
+        if self.target.sessions.get(host.name) is session and session.silent_since == since:
+            del self.target.sessions[host.name]
+            self._settle()
+
+    def _stand_still(self, session: Session) -> None:
+        if session.works_since is not None:
+            session.written_for += self.now - session.works_since
+            session.works_since = None
+
+    def _loses_storage(self, host: Host) -> None:
+        session = self.target.sessions.get(host.name)
+        if session is not None:
+            self._stand_still(session)
+        for vm in self.vms_on(host.name):
+            self._expire_lock(vm, host)
+        self.engine.after(NOTICES_LOST_STORAGE, self._notice_lost_storage, host, host.boot)
+
+    def _notice_lost_storage(self, host: Host, boot: int) -> None:
+        if host.boot == boot and host.state == "up" and not self.can_write(host) and not host.hung:
+            host.accessible = False
+
+    def _gains_storage(self, host: Host) -> None:
+        session = self.target.sessions[host.name]
+        session.works_since = self.now
+        host.accessible, host.mounted = True, host.boot
+        for vm in self.vms_on(host.name):
+            if vm.lock == host.name:
+                vm.lock_ends = None
+            elif not vm.lock:
+                vm.lock, vm.lock_ends = host.name, None
+            else:
+                self.engine.after(LOST_LOCK_KILLS, self._kill_without_lock, vm, host)
+
+    def _kill_without_lock(self, vm: Vm, host: Host) -> None:
+        if host.name in vm.executing and vm.lock != host.name and host.runs:
+            host.tell("vm_failed", vm.name)
+            self._lose(vm, host)
+            self._settle()
+
+    def _tell(self, what: str, vm: Optional[Vm], host: Optional[Host], came_from: str = "") -> None:
+        for watcher in self.watchers:
+            watcher.hears(what, vm, host, came_from)

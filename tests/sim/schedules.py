@@ -1,0 +1,163 @@
+"""Random clusters with random faults, as scenario dictionaries: what fails is itself a scenario that can be kept and run again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
+from hypothesis import strategies as st
+
+Raw = dict[str, Any]
+FAULTS_UNTIL = 360.0
+CALM = 620.0  # s after the repairs: the longest confirmation, a boot, and recovery_bound
+
+#: ``do`` -> its share
+HOST_SWITCHES = ("power", "network", "storage", "api", "hang", "bmc")
+DOINGS = (
+    *("power",) * 5,
+    *("network",) * 4,
+    *("storage",) * 4,
+    *("hang",) * 4,
+    *("api",) * 2,
+    *("bmc",) * 2,
+    *("monitor",) * 5,
+    *("vm",) * 4,
+    *("vm_fault",) * 3,
+    *("rejoin",) * 3,
+    "shutdown",
+    "reboot",
+    *("maintenance",) * 2,
+    *("target",) * 2,
+    *("fence",) * 2,
+    "clock",
+    *("stale",) * 2,
+    "old_memory",
+    "sensor",
+    "operator",
+)
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> Raw:
+    hosts = ["node%d" % number for number in range(1, draw(st.integers(2, 5)) + 1)]
+    vms = ["vm%d" % number for number in range(1, draw(st.integers(1, 7)) + 1)]
+    entries = [_happening(draw, hosts, vms) for _index in range(draw(st.integers(1, 12)))]
+    repaired = draw(st.booleans())
+    if repaired:
+        entries += _repairs(hosts)
+    return {
+        "name": "random schedule",
+        "policy": _policy(draw, hosts),
+        "hosts": {name: _host(draw) for name in hosts},
+        "vms": {name: _vm(draw, hosts) for name in vms},
+        "rules": _consistent([_rule(draw, hosts, vms) for _index in range(draw(st.sampled_from((0, 0, 1, 1, 2))))]),
+        "timeline": entries,
+        "until": FAULTS_UNTIL + CALM if repaired else FAULTS_UNTIL + 200.0,
+    }
+
+
+def _policy(draw: st.DrawFn, hosts: list[str]) -> Raw:
+    policy: Raw = {
+        "isolation_response": draw(st.sampled_from(("leave_running", "failover"))),
+        "isolation_mode": draw(st.sampled_from(("conservative", "aggressive"))),
+        "agent_hung_response": draw(st.sampled_from(("alarm", "alarm", "failover"))),
+        "storage_grace": draw(st.sampled_from((20, 180))),
+        "max_dead_fraction": draw(st.sampled_from((0.5, 0.5, 1.0))),
+        "automatic_moves": draw(st.sampled_from(("live", "live", "all", "none"))),
+        "degraded_response": draw(st.sampled_from(("alarm", "quarantine", "evacuate"))),
+    }
+    if draw(st.integers(0, 4)):  # it only reports, and asks "what if" at every look: half of the time that a run takes
+        policy["admission_control"] = {"form": "disabled"}
+    if draw(st.booleans()):
+        policy["isolation_addresses"] = ["192.0.2.1"]
+    if draw(st.integers(0, 4)) == 0:
+        policy["allow_unstopped_source"] = [draw(st.sampled_from(hosts))]
+    if draw(st.integers(0, 4)) == 0:
+        policy["rebalance"] = {"after_failover": True}
+    return policy
+
+
+def _host(draw: st.DrawFn) -> Raw:
+    host: Raw = {"bmc": draw(st.sampled_from((True, True, False)))}
+    memory = draw(st.sampled_from((None, None, 4096, 6144)))
+    if memory:
+        host["memory"] = memory
+    if draw(st.integers(0, 9)) == 0:
+        host["up"] = False
+    if draw(st.integers(0, 5)) == 0:
+        host["live_migration"] = False
+    return host
+
+
+def _vm(draw: st.DrawFn, hosts: list[str]) -> Raw:
+    return {
+        "host": draw(st.sampled_from(hosts)),
+        "desired": draw(st.sampled_from(("started", "started", "started", "started", "stopped", "ignored", "disabled"))),
+        "memory": draw(st.sampled_from((0, 512, 1024, 2048))),
+        "cpu": draw(st.sampled_from((0, 1, 2))),
+        "priority": draw(st.sampled_from(("highest", "medium", "lowest"))),
+    }
+
+
+def _rule(draw: st.DrawFn, hosts: list[str], vms: list[str]) -> Raw:
+    members = draw(st.lists(st.sampled_from(vms), min_size=1, max_size=3, unique=True))
+    rule: Raw = {"vms": members, "required": draw(st.sampled_from((True, True, False)))}
+    if draw(st.booleans()):
+        allowed = draw(st.lists(st.sampled_from(hosts), min_size=1, max_size=3, unique=True))
+        return {"type": "host_affinity", "hosts": {name: draw(st.integers(0, 2)) for name in allowed}, **rule}
+    return {"type": "vm_affinity", "together": draw(st.booleans()), **rule}
+
+
+def _consistent(rules: list[Raw]) -> list[Raw]:
+    """Rules that contradict each other never reach the brain: the policy's reader refuses them."""
+    try:
+        read_policy({"rules": rules})
+    except LibrehaError:
+        return rules[:1]
+    return rules
+
+
+def _happening(draw: st.DrawFn, hosts: list[str], vms: list[str]) -> Raw:
+    do = draw(st.sampled_from(DOINGS))
+    at = draw(st.integers(0, int(FAULTS_UNTIL) * 4)) / 4
+    host, vm = draw(st.sampled_from(hosts)), draw(st.sampled_from(vms))
+    entry: Raw = {"at": at, "do": do}
+    if do in HOST_SWITCHES:
+        return {**entry, "host": host, "to": draw(st.sampled_from(("off", "off", "on") if do != "hang" else ("on", "on", "off")))}
+    if do in ("shutdown", "reboot", "rejoin"):
+        return {**entry, "host": host}
+    if do == "maintenance":
+        return {**entry, "host": host, "to": draw(st.sampled_from(("on", "off")))}
+    if do == "sensor":
+        return {**entry, "host": host, "to": draw(st.sampled_from(("red", "green")))}
+    if do == "fence":
+        return {**entry, "host": host, "to": draw(st.sampled_from(("fails", "works")))}
+    if do == "target":
+        return {**entry, "to": draw(st.sampled_from(("restart", "restart", "off", "on")))}
+    if do == "monitor":
+        return {**entry, "to": draw(st.sampled_from(("killed", "isolated", "restarted", "restarted", "frozen", "thawed")))}
+    if do == "clock":
+        return {**entry, "by": draw(st.sampled_from((-86400, -30, 3600)))}
+    if do in ("stale", "old_memory"):
+        return {**entry, "by": draw(st.sampled_from((5, 30, 120)))}
+    if do == "operator":
+        return {**entry, "command": draw(st.sampled_from(("release_brake", "rebalance", "arm", "disarm")))}
+    if do == "vm_fault":
+        if draw(st.booleans()):
+            return {**entry, "vm": vm, "fault": "crash"}
+        return {**entry, "vm": vm, "fault": "start_fails", "host": host, "times": draw(st.integers(1, 4))}
+    command = draw(st.sampled_from(("migrate", "migrate", "start", "stop", "ignore", "manage")))
+    return {**entry, "vm": vm, "command": command, **({"host": host} if command == "migrate" else {})}
+
+
+def _repairs(hosts: list[str]) -> list[Raw]:
+    """Faults stop; then the operator lets everybody in again."""
+    at = FAULTS_UNTIL + 1.0
+    found: list[Raw] = [{"at": at, "do": "target", "to": "on"}, {"at": at, "do": "monitor", "to": "restarted"}]
+    for host in hosts:
+        found += [{"at": at, "do": do, "host": host, "to": "on"} for do in ("network", "storage", "api", "bmc")]
+        found += [{"at": at, "do": "hang", "host": host, "to": "off"}, {"at": at, "do": "fence", "host": host, "to": "works"}]
+        found += [{"at": at, "do": "maintenance", "host": host, "to": "off"}, {"at": at, "do": "sensor", "host": host, "to": "green"}]
+        found += [{"at": at + 1.0, "do": "power", "host": host, "to": "on"}, {"at": at + 120.0, "do": "rejoin", "host": host}]
+    return [*found, {"at": at, "do": "operator", "command": "arm"}]

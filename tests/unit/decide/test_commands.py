@@ -1,0 +1,216 @@
+"""What an operator asks for: understood or refused, and acted upon by the looks that follow."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import CommandRefused
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import MoveAction, StopAction
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired
+from decide_world import Power, World, three_hosts
+
+
+def live(**options: object) -> World:
+    world = three_hosts(**options)
+    for host in world.hosts.values():
+        host.live_migration = True
+    return world
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("migrate", "nobody", "esx2"), "no VM nobody is known; the known ones: vm1, vm2"),
+        (("migrate", "vm1", "esx9"), "no host esx9 is known; the known ones: esx1, esx2, esx3"),
+        (("maintenance_on", "esx9"), "no host esx9"),
+        (("stop", "vm9"), "no VM vm9"),
+    ],
+)
+def test_a_command_about_something_unknown_names_what_is_known(words: tuple[str, ...], told: str) -> None:
+    world = three_hosts()
+    before = world.memory
+    with pytest.raises(CommandRefused, match=told):
+        world.command(*words)
+    assert world.memory == before
+
+
+def test_a_vm_moves_where_the_operator_wants_it_and_stays_there() -> None:
+    world = live()
+    assert world.command("migrate", "vm1", "esx3", by="alice") == "vm1 is to move to esx3 (alice)"
+    world.step(3)
+    assert world.moves() == {"vm1": ("esx3", "operator")}
+    world.move()
+    world.run(30)
+    assert world.moves() == {}
+    assert (world.record("vm1").wanted_host, world.record("vm1").ordered) == ("esx3", False)
+
+
+def test_an_asked_for_move_stops_the_vm_where_the_hosts_cannot_hand_it_over() -> None:
+    world = three_hosts()
+    world.command("migrate", "vm1", "esx3")
+    world.step(3)
+    (action,) = world.of(MoveAction)
+    assert (action.vms[0].live, action.vms[0].running, action.vms[0].power_on) == (False, True, True)
+
+
+@pytest.mark.parametrize("trouble", ["dead", "full", "rule"])
+def test_a_move_that_cannot_be_is_dropped_with_its_reason(trouble: str) -> None:
+    rules = [{"type": "host_affinity", "vms": ["vm1"], "hosts": {"esx1": 1, "esx2": 1}}]
+    world = live(rules=rules if trouble == "rule" else [])
+    if trouble == "dead":
+        world.kill("esx3")
+    elif trouble == "full":
+        world.hosts["esx3"].memory = 1024
+    world.command("migrate", "vm1", "esx3")
+    world.step(3)
+    assert world.moves() == {}
+    assert world.alarm("refused:") is not None
+    expected = {"dead": "esx3", "full": "memory too little", "rule": "allows only esx1, esx2"}[trouble]
+    assert expected in world.held("vm1")
+    world.step(3)
+    assert world.held("vm1") == ""
+    assert not world.record("vm1").ordered
+
+
+def test_vms_that_belong_together_move_together_or_not_at_all() -> None:
+    world = live(rules=[{"type": "vm_affinity", "vms": ["vm1", "vm2"], "together": True}])
+    world.command("migrate", "vm1", "esx3")
+    world.step(3)
+    assert world.moves() == {"vm1": ("esx3", "operator"), "vm2": ("esx3", "operator")}
+    world.hosts["esx2"].memory = 1024 + 1024 + 512
+    world.command("migrate", "vm1", "esx2")
+    world.step(3)
+    assert world.moves() == {}
+    assert "memory too little" in world.held("vm1")
+
+
+def test_a_vm_is_stopped_when_asked_and_not_started_again() -> None:
+    world = three_hosts()
+    world.command("stop", "vm1")
+    world.step(3)
+    (action,) = world.of(StopAction)
+    assert [vm.name for vm in action.vms] == ["vm1"]
+    world.crash("vm1")
+    world.run(30)
+    assert world.all_actions()[-1].kind == "stop"
+    assert world.record("vm1").desired is Desired.STOPPED
+    assert world.of(StopAction) == []
+
+
+def test_a_stopped_vm_starts_when_asked() -> None:
+    world = three_hosts()
+    world.command("stop", "vm1")
+    world.crash("vm1")
+    world.run(6)
+    world.command("start", "vm1")
+    world.step(3)
+    assert [vm.name for vm in world.restarts()["esx1"].vms] == ["vm1"]
+
+
+def test_an_ignored_vm_is_left_alone_until_it_is_managed_again() -> None:
+    world = three_hosts()
+    world.command("ignore", "vm1")
+    world.crash("vm1")
+    world.run(30)
+    assert world.restarts() == {}
+    world.command("manage", "vm1")
+    world.step(3)
+    assert [vm.name for vm in world.restarts()["esx1"].vms] == ["vm1"]
+
+
+def test_an_ignored_vm_is_not_failed_over() -> None:
+    world = three_hosts()
+    world.command("ignore", "vm1")
+    world.kill("esx1")
+    world.run(30)
+    world.fence("esx1")
+    world.step(3)
+    assert set(world.plan()) == {"vm2"}
+    with pytest.raises(CommandRefused, match="manage first"):
+        world.command("migrate", "vm1", "esx2")
+
+
+def test_a_disarmed_cluster_does_nothing_but_say_so() -> None:
+    world = three_hosts()
+    world.command("disarm", by="alice", reason="switch is replaced")
+    world.kill("esx1")
+    world.run(30)
+    assert world.all_actions() == []
+    assert [action.kind for action in world.last.proposed] == ["fence"]
+    alarm = world.alarm("disarmed")
+    assert alarm is not None
+    assert "alice: switch is replaced" in alarm.text
+    world.command("arm")
+    world.step(3)
+    assert list(world.fences()) == ["esx1"]
+
+
+def test_a_disarmed_cluster_still_completes_a_fence_that_stands() -> None:
+    world = three_hosts()
+    world.kill("esx1")
+    world.run(30)
+    world.fence("esx1", confirmed=False)
+    world.command("disarm", by="alice")
+    world.step(3)
+    assert list(world.fences()) == ["esx1"]
+
+
+def test_in_mode_ask_a_yes_lets_one_host_through() -> None:
+    world = three_hosts(mode="ask")
+    world.kill("esx1")
+    world.run(30)
+    assert world.all_actions() == []
+    assert "fence esx1" in str(world.alarm("ask"))
+    world.command("approve", "esx1", by="alice")
+    world.step(3)
+    assert list(world.fences()) == ["esx1"]
+    world.fence("esx1")
+    world.step(3)
+    assert world.plan() == {"vm1": "esx2", "vm2": "esx3"}
+
+
+def test_a_yes_ends_when_the_host_works_again() -> None:
+    world = three_hosts(mode="ask")
+    world.command("approve", "esx1")
+    world.step(3)
+    assert world.memory.approved == ()
+
+
+def test_maintenance_empties_a_host_and_its_end_brings_the_vms_back() -> None:
+    world = live()
+    world.command("maintenance_on", "esx1")
+    world.step(3)
+    assert {name: cause for name, (_host, cause) in world.moves().items()} == {"vm1": "maintenance", "vm2": "maintenance"}
+    assert "esx1" not in {host for host, _cause in world.moves().values()}
+    world.move()
+    world.run(30)
+    assert world.moves() == {}
+    world.command("maintenance_off", "esx1")
+    world.step(3)
+    assert world.moves() == {"vm1": ("esx1", "return"), "vm2": ("esx1", "return")}
+    world.move()
+    world.run(9)
+    assert world.record("vm1").home == ""
+
+
+def test_nothing_returns_by_being_stopped() -> None:
+    world = three_hosts()
+    world.command("maintenance_on", "esx1")
+    world.step(3)
+    world.move()
+    world.step(3)
+    world.command("maintenance_off", "esx1")
+    world.step(3)
+    assert world.moves() == {}
+    assert "automatic_moves: live leaves that to you" in world.held("vm1")
+
+
+def test_a_vm_that_nobody_takes_stays_on_a_host_in_maintenance_with_an_alarm() -> None:
+    world = live()
+    world.hosts["esx2"].memory = world.hosts["esx3"].memory = 1024 + 1500
+    world.vms["vm1"].memory = 8192
+    world.run(3)
+    world.command("maintenance_on", "esx1")
+    world.step(3)
+    assert set(world.moves()) == {"vm2"}
+    assert "no host takes it" in world.held("vm1")
+    assert world.vms["vm1"].power is Power.ON

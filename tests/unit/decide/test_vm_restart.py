@@ -1,0 +1,199 @@
+"""VMs that are down on a host that works: where they start again, how often, and in which order."""
+
+from __future__ import annotations
+
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import ResetAction
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired
+from decide_world import World, three_hosts
+
+
+def here(world: World, host: str = "esx1") -> list[str]:
+    action = world.restarts().get(host)
+    return [vm.name for vm in action.vms] if action else []
+
+
+def test_a_vm_that_stopped_by_itself_starts_where_it_was() -> None:
+    world = three_hosts()
+    world.crash("vm1")
+    world.step(3)
+    assert here(world) == ["vm1"]
+    assert "stopped by itself" in world.restarts()["esx1"].vms[0].reasons[0]
+
+
+def test_one_that_was_switched_off_in_order_stays_off() -> None:
+    world = three_hosts()
+    world.crash("vm1")
+    world.event("esx1", "vm_powered_off", "vm1")
+    world.step(3)
+    assert world.record("vm1").desired is Desired.STOPPED
+    assert here(world) == []
+
+
+def test_after_its_tries_a_vm_starts_elsewhere_then_pauses_and_begins_again() -> None:
+    world = three_hosts()
+    world.crash("vm1")
+    world.step(3)
+    assert here(world) == ["vm1"]
+    world.fails("vm1", "esx1")
+    world.step(3)
+    assert here(world) == []
+    destination, cause = world.moves()["vm1"]
+    assert (destination != "esx1", cause) == (True, "restart")
+    for _again in range(2):
+        world.fails("vm1", destination)
+    world.step(3)
+    assert here(world) == []
+    assert world.moves() == {}
+    assert "tried again in 60 s" in world.held("vm1")
+    world.run(61)
+    assert here(world) == ["vm1"], "a new round begins where it is registered"
+
+
+def test_pauses_between_rounds_grow_and_running_long_enough_forgets_them() -> None:
+    world = three_hosts(max_relocate=0, max_restart=0)
+    for expected in (60, 120, 240):
+        world.crash("vm1")
+        world.step(1)
+        assert "tried again in %d s" % expected in world.held("vm1")
+        world.run(expected + 3)
+        world.start("vm1", "esx1")
+        world.step(3)
+    world.run(700, every=10)
+    assert world.record("vm1").tries.rounds == 0
+
+
+def test_a_failed_start_after_a_failover_goes_to_the_next_host() -> None:
+    world = three_hosts(max_restart=0)
+    world.kill("esx1")
+    world.run(30)
+    world.fence("esx1")
+    world.step(3)
+    first = world.plan()["vm1"]
+    world.fails("vm1", first)
+    world.step(3)
+    assert world.plan()["vm1"] not in (first, "esx1")
+
+
+def test_a_result_is_counted_once() -> None:
+    world = three_hosts()
+    world.crash("vm1")
+    world.step(3)
+    world.fails("vm1", "esx1")
+    world.run(9)
+    assert world.record("vm1").tries.failed.count("esx1") == 2  # the crash and the start
+
+
+def test_a_vm_that_a_rule_forbids_on_its_own_host_starts_where_it_may() -> None:
+    world = three_hosts(rules=[{"type": "host_affinity", "vms": ["vm1"], "hosts": {"esx3": 1}}])
+    world.crash("vm1")
+    world.step(3)
+    assert here(world) == []
+    assert world.moves()["vm1"] == ("esx3", "restart")
+
+
+def test_a_vm_without_room_on_its_own_host_starts_elsewhere() -> None:
+    world = three_hosts()
+    world.crash("vm1")
+    world.hosts["esx1"].memory = 1024 + 512
+    world.step(3)
+    assert here(world) == []
+    assert world.moves()["vm1"][1] == "restart"
+
+
+def test_a_guest_that_hangs_is_reset_a_bounded_number_of_times() -> None:
+    world = three_hosts(vm_monitoring={"response": "reset", "max_resets": 2, "min_uptime": 10})
+    vm = world.vms["vm1"]
+    vm.heartbeat, vm.io = "green", 100
+    world.run(9)
+    resets = 0
+    for _time in range(3):
+        vm.heartbeat = "red"
+        for _look in range(14):
+            world.step(3)
+            resets += sum(len(action.vms) for action in world.of(ResetAction))
+        vm.heartbeat, vm.io = "green", (vm.io or 0) + 1
+        world.run(6)
+    assert resets == 2
+    vm.heartbeat = "red"
+    world.run(40)
+    assert "it has been reset 2 times" in str(world.alarm("vm_hangs"))
+
+
+def test_a_guest_that_does_io_or_whose_io_is_unknown_is_not_reset() -> None:
+    world = three_hosts(vm_monitoring={"response": "reset", "min_uptime": 1})
+    busy, silent = world.vms["vm1"], world.vms["vm2"]
+    busy.heartbeat, busy.io, silent.heartbeat = "green", 1, "green"
+    world.run(9)
+    busy.heartbeat = silent.heartbeat = "red"
+    for _look in range(30):
+        busy.io += 1
+        world.step(3)
+    assert not [action for action in world.all_actions() if action.kind == "reset"]
+
+
+def test_a_hanging_guest_is_only_an_alarm_by_default() -> None:
+    world = three_hosts()
+    vm = world.vms["vm1"]
+    vm.heartbeat, vm.io = "green", 100
+    world.run(9)
+    vm.heartbeat = "gray"
+    world.run(60)
+    assert world.all_actions() == []
+    assert "no heartbeat and no I/O" in str(world.alarm("vm_hangs"))
+
+
+def lost(world: World) -> World:
+    world.kill("esx1")
+    world.run(30)
+    world.fence("esx1")
+    world.step(3)
+    return world
+
+
+def test_a_vm_starts_after_the_one_it_needs() -> None:
+    world = lost(three_hosts(vms={"vm1": {"start_after": ["vm2"]}}))
+    order = [vm.name for vm in world.failovers()["esx1"].vms]
+    assert order == ["vm2", "vm1"]
+
+
+def test_a_vm_waits_until_the_one_it_needs_has_a_heartbeat() -> None:
+    needs = {"start_after": ["vm2"]}
+    world = lost(three_hosts(vms={"vm1": needs, "vm2": {"start_order": {"condition": "guest_heartbeat", "delay": 6}}}))
+    assert set(world.plan()) == {"vm2"}
+    assert "waits for vm2 (guest heartbeat)" in world.held("vm1")
+    assert not world.last.settled
+    world.start("vm2", "esx2")
+    world.run(6)
+    assert world.plan() == {}
+    world.vms["vm2"].heartbeat = "green"
+    world.step(3)
+    assert world.plan() == {}
+    world.run(6)
+    assert set(world.plan()) == {"vm1"}
+
+
+def test_waiting_ends_after_the_timeout() -> None:
+    needs = {"start_after": ["vm2"]}
+    order = {"condition": "guest_heartbeat", "timeout": 60}
+    world = lost(three_hosts(vms={"vm1": needs, "vm2": {"start_order": order}}))
+    world.start("vm2", "esx2")
+    world.run(45)
+    assert world.plan() == {}
+    world.run(30)
+    assert set(world.plan()) == {"vm1"}
+
+
+def test_the_next_priority_waits_until_the_higher_one_runs() -> None:
+    world = lost(three_hosts(vms={"vm1": {"priority": "high"}}, start_order={"condition": "powered_on"}))
+    assert set(world.plan()) == {"vm1"}
+    world.start("vm1", "esx2")
+    world.step(3)
+    assert set(world.plan()) == {"vm2"}
+
+
+def test_nobody_waits_for_a_vm_that_should_not_run() -> None:
+    world = three_hosts(vms={"vm1": {"start_after": ["vm2"]}}, start_order={"condition": "powered_on"})
+    world.command("stop", "vm2")
+    world.crash("vm2")
+    world.run(3)
+    assert set(lost(world).plan()) >= {"vm1"}
