@@ -7,9 +7,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 # How often each repeated lab test runs: a few times in CI, `make prove` sets more.
 REPEAT ?= 3
+# Random fault schedules of the simulator, and the seed that they come from.
+LIBREHA_SCHEDULES ?= 500
+LIBREHA_SEED ?= 1
 PACKAGE := ansible_collections.libreha.vmware
 
-.PHONY: help setup demo test sanity lint types unit lab-tests prove bench simulate simulate-run sim clean
+.PHONY: help setup demo test sanity lint types unit lab-tests prove bench simulate simulate-run sim mutants clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,7 +23,7 @@ setup: ## Debian packages, .venv, Go build; only what is missing
 demo: setup ## 3 hosts, 12 VMs, one host is killed, its VMs come back
 	@$(PYTHON) tests/lab/demo.py
 
-test: setup sanity lint types unit lab-tests ## Everything that CI runs
+test: setup sanity lint types unit sim lab-tests ## Everything that CI runs
 
 sanity: setup ## ansible-test sanity
 	@tests/tools/sanity
@@ -43,6 +46,8 @@ lab-tests: setup ## The whole chain with real faults, REPEAT times where it is a
 
 prove: setup ## The long repetitions: new random examples, and 20 of each lab test of chance
 	@LIBREHA_REPEAT=20 HYPOTHESIS_PROFILE=prove $(PYTHON) -m pytest -q tests/unit/decide
+	@$(MAKE) sim LIBREHA_SCHEDULES=10000
+	@$(MAKE) mutants
 	@$(MAKE) lab-tests REPEAT=20
 
 bench: setup ## What one decide() call costs at 1,000, 8,000 and 64,000 VMs
@@ -64,7 +69,10 @@ simulate-run:
 	  [ $$code = 0 ] || rm -f "$(SIMULATED)"; exit $$code
 
 sim: setup ## All scenarios, random faults (LIBREHA_SCHEDULES=500, LIBREHA_SEED=1), and the referee's own tests
-	@$(PYTHON) -m pytest -q tests/sim
+	@LIBREHA_SCHEDULES=$(LIBREHA_SCHEDULES) LIBREHA_SEED=$(LIBREHA_SEED) $(PYTHON) -m pytest -q -s tests/sim
+
+mutants: setup ## Put deliberate bugs into decide, one at a time: a test must fail for each
+	@$(PYTHON) tests/mutants/run.py
 
 clean: ## Take the lab down and remove what was built
 	-@tests/lab/lab down

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import FileRecord, VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import HostAffinity, VmAffinity
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.placement import Room, Wish
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.placement.place import Room, Wish
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy, Priority
 
 PRIORITIES = list(Priority)[:5]

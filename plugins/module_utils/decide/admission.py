@@ -29,7 +29,7 @@ from .decision import Admission, Alarm, Severity, Shortfall
 from .memory import Desired, VmRecord
 from .observations import Power
 from .options import AdmissionControl, AdmissionForm
-from .placement import Room, place
+from .placement.place import Room, place
 from .policy import Policy
 from .state import Cluster
 

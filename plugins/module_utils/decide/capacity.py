@@ -14,7 +14,7 @@ from .instant import Instant
 from .memory import Desired, VmRecord
 from .observations import Power
 from .options import DegradedResponse
-from .placement import Place, Room, Wish, room_on
+from .placement.place import Place, Room, Wish, room_on
 from .policy import Policy
 from .state import Cluster, HostState
 from .tries import avoided
@@ -31,7 +31,7 @@ def rooms_for(cluster: Cluster) -> dict[str, Room]:
         if host.seen is None:
             rooms[name] = Room(name, refuses or "it was not looked at")
             continue
-        starting = [vm for vm in cluster.vms_on.get(name, ()) if vm.on_since is not None and _just_started(vm, host.record.read_at)]
+        starting = [vm for vm in cluster.vms_on.get(name, ()) if vm.on_since is not None and just_started(vm, host.record.read_at)]
         rooms[name] = room_on(host.seen, refuses, starting)
     return rooms
 
@@ -66,7 +66,7 @@ def _refuses(host: HostState, policy: Policy) -> str:
     return ""
 
 
-def _just_started(vm: VmRecord, read_at: Instant | None) -> bool:
+def just_started(vm: VmRecord, read_at: Instant | None) -> bool:
     if vm.power is not Power.ON or vm.on_since is None or read_at is None:
         return False
     age = read_at.since(vm.on_since)

@@ -101,7 +101,7 @@ def decide(policy: Policy, memory: Memory, observation: Observation, now: Instan
             datastores=tuple(cluster.datastores[uuid] for uuid in sorted(cluster.datastores)),
             storage=cluster.storage,
             brake=brake.record,
-            rebalance="" if moves.balanced else memory.rebalance,
+            rebalance=moves.rebalance,
         ),
         settled=settled,
         next_sample_in=_next_sample(policy, settled),
@@ -112,9 +112,7 @@ def _with(vms: tuple[VmRecord, ...], changed: Mapping[str, VmRecord]) -> tuple[V
     return tuple(changed.get(vm.id, vm) for vm in vms) if changed else vms
 
 
-def _remember(
-    record: HostRecord, rejoins: Mapping[str, Optional[RejoinRecord]], scopes: Mapping[str, tuple[str, ...]]
-) -> HostRecord:
+def _remember(record: HostRecord, rejoins: Mapping[str, Optional[RejoinRecord]], scopes: Mapping[str, tuple[str, ...]]) -> HostRecord:
     """What is asked of the host and ordered about it."""
     if record.name in rejoins:
         record = replace(record, rejoin=rejoins[record.name])
@@ -129,7 +127,7 @@ def _for_brake(host: HostState, cluster: Cluster) -> HostForBrake:
         answers=host.verdict.works and not leads_to_fence(host.verdict, cluster.policy),
         proved_off=host.judgement.certain or (host.is_fenced and host.evidence.power is Power.OFF),
         fenced=host.fence.listed,
-        maintenance=host.record.maintenance and not cluster.protected_on(host.name),
+        maintenance=cluster.out_of_service(host.name),
     )
 
 

@@ -76,12 +76,15 @@ def fence_state(host: str, observation: Observation, record: HostRecord, evidenc
             confirmed_at.append(name)
         missing += gaps
     listed = any(name in asked for name in listed_at)
-    unsure = record.fenced and any(name not in asked for name in servers)
+    unasked = {name for name in servers if name not in asked}
+    unsure = record.fenced and bool(unasked)
+    # A fence that was ordered, and that nobody could look for since, may have been applied.
+    ordered = bool(unasked & set(record.fence_scope))
     let_in_again = record.fenced and not listed and not unsure
     pending = bool(record.confirmed_off) and not let_in_again
     return FenceState(
-        listed=listed or unsure or pending,
-        whole=(listed or unsure or pending) and meant == set(servers),
+        listed=listed or unsure or ordered or pending,
+        whole=(listed or unsure or ordered or pending) and meant == set(servers),
         confirmed=bool(meant) and bool(initiator) and not missing and (listed or bool(by_word)),
         servers=tuple(listed_at),
         confirmed_at=tuple(confirmed_at) if initiator else (),
@@ -103,7 +106,7 @@ def _meant_for(
     ordered. A server that is asked, does not list it, and was never meant is not drawn in: the host works there.
     """
     listing = {name for name in servers if name in asked and _lines(host, initiator, asked[name])}
-    listing |= {name for name in record.fenced_at if name in servers and name not in asked}
+    listing |= {name for name in (*record.fenced_at, *record.fence_scope) if name in servers and name not in asked}
     if record.confirmed_off or word:
         return set(servers)
     if not listing:

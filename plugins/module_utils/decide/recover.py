@@ -21,7 +21,7 @@ from .fencing import Execution, execution
 from .lies_on import fence_gap
 from .memory import Desired, VmRecord
 from .observations import Power, split_path
-from .placement import Place, Wish
+from .placement.place import Place, Wish
 from .state import Cluster, HostState
 from .tries import waits
 

@@ -65,7 +65,11 @@ def _next_step(host: HostState, asked: RejoinRecord, cluster: Cluster, now: Inst
         out.alarms.append(Alarm("rejoin:%s" % host.name, Severity.INFO, host.name, text))
         return
     reasons = ("an operator asked for it%s" % (": " + asked.by if asked.by else ""), missing or "it started afresh since the fence")
-    out.actions.append(RejoinAction(host.name, step, initiators_to_fence(host.name, cluster.policy, host.fence), host.fence.servers or cluster.servers, reasons))
+    out.actions.append(
+        RejoinAction(
+            host.name, step, initiators_to_fence(host.name, cluster.policy, host.fence), host.fence.servers or cluster.servers, reasons
+        )
+    )
 
 
 def _power_step(host: HostState, asked: RejoinRecord, now: Instant) -> str:

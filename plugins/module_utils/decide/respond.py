@@ -21,8 +21,8 @@ from .decision import Alarm, FenceAction, Held, Severity
 from .evidence import HostEvidence
 from .fencing import Execution, execution, initiators_to_fence
 from .memory import Desired, VmRecord
-from .observations import ApiAnswer, Evidence, Power
-from .placement import place
+from .observations import ApiAnswer, Evidence, Power, split_path
+from .placement.place import place
 from .policy import IsolationMode
 from .state import Cluster, HostState, leads_to_fence
 from .told import rebooting
@@ -53,7 +53,7 @@ def _begin(host: HostState, cluster: Cluster, brake: Brake, out: Responses) -> N
     if not host.confirmation.confirmed:
         out.held.append(Held("fence", host.name, "%s; waiting for confirmation: %s" % (host.text, host.confirmation.waiting)))
         return
-    if host.record.maintenance and not cluster.protected_on(host.name):  # somebody works on it: no cause for an alarm
+    if cluster.out_of_service(host.name):  # somebody works on it: no cause for an alarm
         out.held.append(Held("fence", host.name, "%s; not fenced: it is in maintenance and no protected VM is recorded there" % host.text))
         return
     reason = _why_not(host, cluster, brake)
@@ -139,7 +139,12 @@ def _repeat(host: HostState, cluster: Cluster, out: Responses) -> None:
         )
         reasons.append(text)
         out.alarms.append(
-            Alarm("not_stopped:%s" % host.name, Severity.CRITICAL, host.name, text + "; they are not started elsewhere until it is stopped")
+            Alarm(
+                "not_stopped:%s" % host.name,
+                Severity.CRITICAL,
+                host.name,
+                text + "; nothing of it is started elsewhere until it is stopped",
+            )
         )
     if reasons:
         # A host that is being let in again had its power cut for that already.
@@ -149,7 +154,7 @@ def _repeat(host: HostState, cluster: Cluster, out: Responses) -> None:
 
 
 def unstopped(host: HostState, cluster: Cluster) -> list[tuple[VmRecord, str]]:
-    """VMs recorded on a fenced host that should run elsewhere but may still execute there, with the reason."""
+    """VMs that should run elsewhere, or do, but may still execute on their fenced host, with the reason."""
     found = []
     mine = cluster.protected_on(host.name) if host.is_fenced else cluster.lost_on(host.name, host.fence.servers)
     for vm in mine:
@@ -157,7 +162,26 @@ def unstopped(host: HostState, cluster: Cluster) -> list[tuple[VmRecord, str]]:
             state, why = executes(vm, host, cluster)
             if state is Execution.HOLD:
                 found.append((vm, why))
-    return found
+    return found + _left_over(host, cluster)
+
+
+def _left_over(host: HostState, cluster: Cluster) -> list[tuple[VmRecord, str]]:
+    """VMs that run elsewhere by now and that a fenced host, found again, lists as running: it froze, and does not know."""
+    if not cluster.observation.was_read(host.name) or not _answers_api(host):
+        return []
+    listed = [item for item in cluster.observation.listed_on(host.name) if item.power is Power.ON]
+    if not listed:
+        return []
+    names = {item.id for item in listed}
+    paths = {split_path(item.path)[1] for item in listed if not item.accessible}
+    return [
+        (vm, "its own API says that %s runs, which was started on %s since" % (vm.name, vm.host))
+        for vm in cluster.vms
+        if vm.host != host.name
+        and vm.id not in cluster.unprotected
+        and (vm.id in names or vm.id.partition(":")[2] in paths)
+        and cluster.servers_of(vm) & set(host.fence.servers)
+    ]
 
 
 def executes(vm: VmRecord, host: HostState, cluster: Cluster) -> tuple[Execution, str]:
@@ -168,6 +192,7 @@ def executes(vm: VmRecord, host: HostState, cluster: Cluster) -> tuple[Execution
 def _fence(host: HostState, cluster: Cluster, servers: tuple[str, ...], power: bool, reasons: tuple[str, ...]) -> FenceAction:
     lost = cluster.protected_on(host.name) if servers == cluster.servers else cluster.lost_on(host.name, servers)
     recorded = [vm.id for vm in lost if vm.desired is Desired.STARTED]
+    recorded += [vm.id for vm, _why in _left_over(host, cluster)] if host.fence.listed else []
     return FenceAction(
         host=host.name,
         initiators=initiators_to_fence(host.name, cluster.policy, host.fence),

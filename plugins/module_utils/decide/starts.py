@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from .capacity import less, rooms_for, running_on
 from .decision import FailoverAction, Held, MoveAction, RestartAction
-from .placement import Place, Room, place
+from .placement.place import Place, Room, place
 from .recover import Findings, Source, failover, sources, unplaced
 from .start_order import StartOrderPlan
 from .state import Cluster

@@ -87,6 +87,11 @@ class Cluster:
         found = [(vm, self.servers_of(vm)) for vm in self.protected_on(host)]
         return [vm for vm, on in found if on and on <= set(servers)]
 
+    def out_of_service(self, host: str) -> bool:
+        """In maintenance, told by the host or asked for by an operator, and without protected VMs: losing it harms nobody."""
+        record = self.hosts[host].record
+        return (record.maintenance or record.wanted_maintenance) and not self.protected_on(host)
+
     def protected_on(self, host: str) -> list[VmRecord]:
         return [vm for vm in self.vms_on.get(host, ()) if vm.id not in self.unprotected]
 

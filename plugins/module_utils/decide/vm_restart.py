@@ -17,7 +17,7 @@ from .capacity import wish_for
 from .decision import Cause, Held, PlannedMove, RestartAction
 from .memory import Desired, VmRecord
 from .observations import Power
-from .placement import Place, Wish
+from .placement.place import Place, Wish
 from .recover import Findings, planned_vm
 from .state import Cluster, HostState
 from .tries import exhausted, waits

@@ -16,9 +16,9 @@ from .. import clock
 from ..decide.commands import Command, CommandKind, CommandRefused, apply_command
 from ..decide.decide import decide
 from ..decide.decision import Action, Alarm, Decision, HostVerdict, Severity
-from ..decide.memory import Memory
 from ..decide.failover import Step
 from ..decide.instant import Instant
+from ..decide.memory import Memory
 from ..decide.observations import Act, ActResult, ApiAnswer, Observation, to_dict
 from ..decide.policy import Mode, Policy
 from ..decide.verdict import Verdict
@@ -60,7 +60,11 @@ def _look(database: StateDatabase, policy: Policy, observation: Observation, par
     if params["host"]:
         decision = replace(decision, actions=tuple(action for action in decision.actions if action.host == params["host"]))
     before = {row["name"]: row for row in database.hosts()}
-    news = said + list(_verdict_entries(decision, before)) + [_action_entry(action, policy) for action in (*decision.actions, *decision.proposed)]
+    news = (
+        said
+        + list(_verdict_entries(decision, before))
+        + [_action_entry(action, policy) for action in (*decision.actions, *decision.proposed)]
+    )
     fresh_alarms: Sequence[str] = [alarm.text for alarm in decision.alarms]
     if not check_mode:
         with database.change(params["token"]) as change:
@@ -208,7 +212,9 @@ def _undone(decision: Decision, policy: Policy) -> list[str]:
         if action.kind == "fence":
             found.append("%s is to be fenced: %s" % (action.host, "; ".join(action.reasons)))
             continue
-        found += ["%s is not yet started on %s" % (vm.name, vm.destination) for vm in getattr(action, "vms", ()) if hasattr(vm, "destination")]
+        found += [
+            "%s is not yet started on %s" % (vm.name, vm.destination) for vm in getattr(action, "vms", ()) if hasattr(vm, "destination")
+        ]
         for vm in getattr(action, "unplaced", ()):
             found.append("%s finds no host: %s" % (vm.name, "; ".join("%s: %s" % (refusal.host, refusal.reason) for refusal in vm.reasons)))
     return found

@@ -14,7 +14,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "plugins" / "module_utils" / "dec
 PURE = {"__future__", "collections", "dataclasses", "enum", "functools", "typing"}
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: str(path.relative_to(FOLDER)))
 def test_nothing_impure_is_imported_or_called(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
@@ -27,7 +27,7 @@ def test_nothing_impure_is_imported_or_called(path: Path) -> None:
             assert node.func.id not in ("open", "print", "input", "exec", "eval", "__import__", "hash", "id")
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: str(path.relative_to(FOLDER)))
 def test_files_stay_readable(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) < (400 if path.name == "observations.py" else 300)
 

@@ -6,7 +6,7 @@ import dataclasses
 import random
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import FileRecord, VmRecord
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.placement import Place, Room, Wish, place
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.placement.place import Place, Room, Wish, place
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Priority
 from decide_world import Host, Vm, World, three_hosts
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Optional
 
-from .placement_dice import Dice
-from .placement_problem import NOWHERE, Plan
+from .dice import Dice
+from .problem import NOWHERE, Plan
 
 SHUFFLES = 12  # moves or swaps tried between two exchanges
 PATIENCE = 40  # exchanges without a plan as good as the best, after which the search goes back to that one

@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional
 
-from .placement_balance import balancing_steps
-from .placement_bound import bound
-from .placement_dice import Dice
-from .placement_greedy import fill
-from .placement_problem import NOWHERE, Plan, Problem
-from .placement_rebuild import rebuild
-from .placement_squeeze import squeeze
-from .placement_tabu import allow_wrong
+from .balance import balancing_steps
+from .bound import bound
+from .dice import Dice
+from .greedy import fill
+from .problem import NOWHERE, Plan, Problem
+from .rebuild import rebuild
+from .squeeze import squeeze
+from .tabu import allow_wrong
 
 CHAIN = 2  # VMs that are moved, one for the other, to make room for one
 CHAIN_STEPS = 1500  # for one VM that waits

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Optional
 
-from .placement_candidates import Candidates
-from .placement_reasons import explain
-from .placement_search import search
-from .room import Place, Room, Wish, room_on
-from .rules import NO_RULES, Rules
+from ..room import Place, Room, Wish, room_on
+from ..rules import NO_RULES, Rules
+from .candidates import Candidates
+from .reasons import explain
+from .search import search
 
 __all__ = ["Place", "Room", "Wish", "place", "room_on"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .placement_problem import NOWHERE, Plan
+from .problem import NOWHERE, Plan
 
 CONFLICT = 0.7  # a pair of VMs that breaks a rule counts as much as this part of a mean VM too many
 MOST = 10  # VMs of a host that are tried in pairs

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional
 
-from .placement_dice import Dice
-from .placement_overload import ALMOST, Change, Overload
-from .placement_problem import NOWHERE, Plan
+from .dice import Dice
+from .overload import ALMOST, Change, Overload
+from .problem import NOWHERE, Plan
 
 TENURE = 6  # changes for which a VM does not go back, and up to as many more
 IN_VAIN = 200  # changes without improvement, after which a few random ones follow

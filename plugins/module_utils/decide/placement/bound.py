@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .placement_problem import Plan
+from .problem import Plan
 
 
 def bound(plan: Plan, items: Sequence[int], last: int) -> tuple[int, ...]:

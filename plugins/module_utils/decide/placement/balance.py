@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Optional
 
-from .placement_dice import Dice
-from .placement_problem import NOWHERE, Plan
+from .dice import Dice
+from .problem import NOWHERE, Plan
 
 SLIGHT = 0.005  # a difference in load that is not worth another plan, as a fraction of a host
 NEAR = 1.01  # this close to what is possible at all is good enough

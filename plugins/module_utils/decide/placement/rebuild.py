@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .placement_problem import NOWHERE, Plan
+from .problem import NOWHERE, Plan
 
 WEIGHTS = ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (2.0, 1.0), (1.0, 2.0))  # of memory and CPU
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import Optional
 
-from .placement_balance import balance
-from .placement_greedy import fill
-from .placement_pack import pack
-from .placement_problem import NOWHERE, Plan, Problem
+from .balance import balance
+from .greedy import fill
+from .pack import pack
+from .problem import NOWHERE, Plan, Problem
 
 
 def search(problem: Problem, steps: int) -> list[int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Optional
 
-from .placement_problem import NOWHERE, Plan
+from .problem import NOWHERE, Plan
 
 LOAD_STEPS = 1000  # loads that are equal to a thousandth of a host are equal: then the number of VMs decides
 
