@@ -214,6 +214,24 @@ actions:
   returned: when something was decided
   type: list
   elements: dict
+proposed:
+  description:
+    - What would be done but waits for a person (RV(mode)), for the cluster to be armed, or for a caller that can do it (O(carries_out)).
+    - Of the same form as RV(actions).
+  returned: when something was decided
+  type: list
+  elements: dict
+admission:
+  description: Whether the cluster can still lose what its policy wants it to be able to lose.
+  returned: when something was decided
+  type: dict
+  contains:
+    form: {description: The policy's form of admission control., type: str, sample: host_failures}
+    admitted: {description: Whether the form admits the present state., type: bool}
+    text: {description: Why., type: str, sample: "without esx3 there are 30 slots of 1024 MiB and 32 MHz, and 12 protected VMs need 12"}
+    tolerates: {description: Hosts that may fail with every protected VM placed., type: int, sample: 1}
+    shortfalls: {description: "VMs that would stay down, with the hosts C(lost) and the C(reason).", type: list, elements: dict}
+    exact: {description: "Whether C(tolerates) and C(shortfalls) come from placing every VM, or are counted in slots.", type: bool}
 plan:
   description: The VMs of all failover and restart actions, in order, as M(libreha.vmware.vm_failover) takes them.
   returned: when something was decided

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Put one deliberate bug at a time into a copy of the collection, and see a test fail for each.
 
     .venv/bin/python tests/mutants/run.py            # all of mutants.yml
@@ -43,6 +42,11 @@ def main(names: list[str]) -> int:
                 shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "esxsim", "output"))
             else:
                 shutil.copy2(source, copy / name)
+        tests = sorted({test for mutant in mutants if not names or mutant["name"] in names for test in mutant["tests"]})
+        whole = _run(tests, copy)
+        if whole.returncode:
+            print("without any bug the tests fail already:\n%s" % whole.stdout[-2000:], file=sys.stderr)
+            return 1
         for mutant in mutants:
             if not names or mutant["name"] in names:
                 survived += not _caught(mutant, copy)
@@ -59,9 +63,7 @@ def _caught(mutant: dict[str, Any], copy: Path) -> bool:
     path.write_text(text.replace(mutant["old"], mutant["new"]), encoding="utf-8")
     began = time.monotonic()
     try:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant["tests"]]
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=HANG_GUARD)
+        done = _run(mutant["tests"], copy)
     finally:
         path.write_text(text, encoding="utf-8")
     failed = re.findall(r"^FAILED (\S+)", done.stdout, re.MULTILINE)
@@ -73,6 +75,12 @@ def _caught(mutant: dict[str, Any], copy: Path) -> bool:
     if done.returncode not in (0, 1):
         print(done.stdout[-2000:] + done.stderr[-2000:], flush=True)
     return False
+
+
+def _run(tests: list[str], copy: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=HANG_GUARD)
 
 
 if __name__ == "__main__":

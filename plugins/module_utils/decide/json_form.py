@@ -117,7 +117,7 @@ def _plain_reader(kind: type[Any]) -> _Reader:
             return float(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise _Misfit("expected %s, got %r" % (kind.__name__, value))
-        return intern(value) if type(value) is str else value
+        return intern(value) if value.__class__ is str else value
 
     return read_plain
 
@@ -134,7 +134,7 @@ def _dataclass_reader(kind: Any) -> _Reader:
             for name, plain, read, required in fields:
                 if name in value:
                     item = value[name]
-                    if type(item) is not plain:
+                    if item.__class__ is not plain:
                         item = read(item)
                     elif plain is str:  # as read does, but most fields are spared the call
                         item = intern(item)

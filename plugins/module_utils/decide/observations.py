@@ -16,8 +16,7 @@ from functools import cached_property
 from typing import Any, Optional, TypeVar
 
 from .instant import Instant
-from .json_form import from_dict as from_dict
-from .json_form import to_dict as to_dict
+from .json_form import from_dict
 
 
 class Evidence(str, Enum):

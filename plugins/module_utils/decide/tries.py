@@ -83,9 +83,11 @@ def _failed(tries: Tries, host: str, reason: str) -> Tries:
 
 
 def _next_round(tries: Tries, vm: VmRecord, policy: Policy, now: Instant) -> Tries:
-    """The round is over when every host that it may use has had its tries."""
-    used_up = [host for host in dict.fromkeys(tries.failed) if tries.failed.count(host) > max_restart(vm, policy)]
-    if len(used_up) <= max_relocate(vm, policy):
+    """The round is over when every host that it may use has had its tries, or one was tried again because no other took it."""
+    most = max_restart(vm, policy)
+    used_up = [host for host in dict.fromkeys(tries.failed) if tries.failed.count(host) > most]
+    again = bool(tries.failed) and tries.failed.count(tries.failed[-1]) > most + 1
+    if len(used_up) <= max_relocate(vm, policy) and not again:
         return tries
     pause = policy.retry_interval * (1 << min(tries.rounds, DOUBLINGS))
     return replace(tries, failed=(), rounds=tries.rounds + 1, not_before=Instant(now.boot_id, now.seconds + pause, now.wall))

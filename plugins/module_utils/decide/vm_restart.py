@@ -57,7 +57,8 @@ def _sort_in(vm: VmRecord, host: HostState, cluster: Cluster, down: Down, out: F
         out.held.append(Held("restart", vm.name, "%s is tried again in %.0f s: %s" % (vm.name, pause, vm.tries.reason)))
         return
     if why is None and (exhausted(vm, host.name, cluster.policy) or host.record.wanted_maintenance):
-        down.elsewhere.append(wish_for(vm, cluster.policy))
+        # Its own host has had its tries, and gets more of them only where no other host takes the VM.
+        down.elsewhere.append(replace(wish_for(vm, cluster.policy), may_stay=not host.record.wanted_maintenance))
     elif host.record.maintenance or host.record.wanted_maintenance:
         out.held.append(Held("restart", vm.name, "%s waits: %s is in maintenance mode" % (vm.name, host.name)))
     else:

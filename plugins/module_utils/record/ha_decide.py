@@ -178,7 +178,7 @@ def _result(
     return {
         "changed": False,
         "mode": policy.mode.value,
-        **{name: form[name] for name in ("hosts", "alarms", "held", "actions", "proposed", "settled", "taken_at")},
+        **{name: form[name] for name in ("hosts", "alarms", "held", "actions", "proposed", "admission", "settled", "taken_at")},
         "next_sample_in": _wait(decision, observation),
         "plan": plan,
         "live_hosts": answered,
