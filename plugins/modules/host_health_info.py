@@ -347,7 +347,7 @@ isolation:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import hosts_spec, read_hosts
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import to_dict
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, fail
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.hosts import observe_hosts
 

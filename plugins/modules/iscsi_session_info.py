@@ -164,7 +164,7 @@ import socket
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.storage import read_storage, storage_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import to_dict
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, fail
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.observing import observe_storage
 

@@ -13,8 +13,9 @@ from typing import Any, Optional, Union
 
 from .evidence import TargetEvidence
 from .instant import Instant
+from .json_form import to_dict
 from .memory import Memory
-from .observations import Evidence, Power, to_dict
+from .observations import Evidence, Power
 from .policy import Mode, Priority
 from .verdict import Verdict
 

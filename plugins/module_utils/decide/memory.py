@@ -15,7 +15,8 @@ from functools import cached_property
 from typing import Any, Optional
 
 from .instant import Instant
-from .observations import Power, from_dict, to_dict
+from .json_form import from_dict, to_dict
+from .observations import Power
 
 
 class Desired(str, Enum):

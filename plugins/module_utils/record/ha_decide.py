@@ -18,8 +18,9 @@ from ..decide.decide import decide
 from ..decide.decision import Action, Alarm, Decision, HostVerdict, Severity
 from ..decide.failover import Step
 from ..decide.instant import Instant
+from ..decide.json_form import to_dict
 from ..decide.memory import Memory
-from ..decide.observations import Act, ActResult, ApiAnswer, Observation, to_dict
+from ..decide.observations import Act, ActResult, ApiAnswer, Observation
 from ..decide.policy import Mode, Policy
 from ..decide.verdict import Verdict
 from ..errors import LibrehaError

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
 
 from ..decide.instant import Instant
-from ..decide.observations import to_dict
+from ..decide.json_form import to_dict
 from ..errors import LibrehaError
 from . import schema
 
