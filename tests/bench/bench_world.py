@@ -16,6 +16,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide import obser
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import Decision
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 
@@ -79,7 +80,7 @@ class BenchWorld:
         )
 
     def text(self) -> str:
-        return json.dumps(seen.to_dict(self.look()))
+        return json.dumps(to_dict(self.look()))
 
     def step(self) -> Decision:
         """Let time pass, look, decide; the memory is kept."""

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What was seen: the values that observe hands to decide.
 
-The ``*_info`` modules return these as dictionaries (:func:`to_dict`), the playbook passes them on untouched, and
+The ``*_info`` modules return these as dictionaries (:func:`json_form.to_dict`), the playbook passes them on untouched, and
 :func:`Observation.from_dict` reads them back. A field that could not be read is None or ``unknown``, never a guess.
 Units: MiB for memory, MHz for CPU, seconds for durations, bytes for sizes.
 """

@@ -23,6 +23,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision imp
     RestartAction,
 )
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory, VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 
@@ -189,7 +190,7 @@ class World:
             if host.writes and host.session:
                 host.counter += 1 if after else 0
         policy = Policy.from_dict(self.full_policy())
-        look = seen.Observation.from_dict(json.loads(json.dumps(seen.to_dict(look or self.look()))))
+        look = seen.Observation.from_dict(json.loads(json.dumps(to_dict(look or self.look()))))
         memory = Memory.from_dict(json.loads(json.dumps(self.memory.to_dict())))
         decision = decide(policy, memory, look, self.at(), self.run_id)
         assert decide(policy, memory, look, self.at(), self.run_id) == decision

@@ -7,6 +7,7 @@ import json
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations as seen
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 
 AT = Instant("boot-1", 12.5, "2026-01-01T00:00:00+00:00")
 
@@ -22,7 +23,7 @@ def test_an_observation_survives_json() -> None:
         vms=(seen.VmObservation("u1:a/a.vmx", "esx1", "a", "[shared] a/a.vmx", AT, question=seen.Question("1", "msg.uuid.altered")),),
         storage=(seen.StorageObservation("san", AT, sessions=None, fences=(seen.Fence("esx2", "iqn.y", 3, AT),)),),
     )
-    assert seen.Observation.from_dict(json.loads(json.dumps(seen.to_dict(observation)))) == observation
+    assert seen.Observation.from_dict(json.loads(json.dumps(to_dict(observation)))) == observation
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations as seen
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
@@ -55,7 +56,7 @@ def look(ago: float, running: bool = True) -> dict[str, Any]:
     access = seen.TargetAccess(TARGET, tuple("iqn.1998-01.com.vmware:%s" % name for name in HOSTS), luns=(1,))
     server = seen.StorageObservation("san", at, "tgt", serving=True, up_for=9999.0, sessions=sessions, access=(access,))
     found = seen.Observation(at, tuple(hosts), (vm,), HOSTS, storage=(server,))
-    form: dict[str, Any] = json.loads(json.dumps(seen.to_dict(found)))
+    form: dict[str, Any] = json.loads(json.dumps(to_dict(found)))
     return form
 
 
