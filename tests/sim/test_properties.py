@@ -65,4 +65,4 @@ def test_no_schedule_of_faults_violates_anything(capsys: pytest.CaptureFixture[s
             counted = ", ".join("%d %s" % (count, what) for what, count in tried.items())
             print("\nrandom schedules: seed %d, %.0f s, %s" % (SEED, time.monotonic() - began, counted))
     # Schedules in which nothing happens would prove nothing.
-    assert tried["starts"] > tried["schedules"] and tried["fences"] > tried["schedules"] / 4 and tried["moves"] > 0
+    assert tried["starts"] > tried["schedules"] / 4 and tried["fences"] > tried["schedules"] / 4 and tried["moves"] > 0

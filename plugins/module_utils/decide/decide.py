@@ -33,6 +33,7 @@ from .start_order import note_waiting
 from .starts import plan_starts
 from .state import Cluster, HostState, leads_to_fence
 from .told import rebooting
+from .under_way import note_orders
 from .vm_monitoring import plan_resets
 from .vm_stop import plan_stops
 
@@ -97,7 +98,7 @@ def decide(policy: Policy, memory: Memory, observation: Observation, now: Instan
             looked_at=now,
             watching_since=picture.watching_since,
             hosts=tuple(records[name] for name in sorted(records)),
-            vms=vms,
+            vms=note_orders(vms, actions, now),
             datastores=tuple(cluster.datastores[uuid] for uuid in sorted(cluster.datastores)),
             storage=cluster.storage,
             brake=brake.record,

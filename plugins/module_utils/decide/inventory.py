@@ -24,6 +24,7 @@ from .instant import Instant
 from .memory import Desired, FileRecord, Memory, VmRecord
 from .observations import Backing, Observation, Power, VmObservation
 from .told import Told
+from .under_way import settle
 from .verdict import Verdict
 
 NEEDED = ("vmx", "disk", "parent", "swap", "snapshot")  # kinds of files without which a VM does not run, also those it only reads
@@ -61,6 +62,9 @@ def update_vms(
         sightings = several.get(identity) or ([only] if only is not None else [])
         if known is None:  # an id made while the files were out of reach may be wrong
             sightings = [vm for vm in sightings if vm.accessible]
+        elif known.under_way is not None:
+            runs = any(vm.power is Power.ON for vm in sightings)
+            known = settle(known, {vm.host for vm in sightings}, runs, look.read, now)
         record = _first_seen(sightings, look) if known is None else _seen_again(known, sightings, look)
         if record is not None:
             after.append(record)
@@ -89,7 +93,7 @@ def _as_before(record: VmRecord, vm: VmObservation, look: _Look) -> bool:
     True only if :func:`_seen_again` would return an equal record and raise no alarm: the VM runs where it ran, or is down where it
     is meant to be down, no event tells of it, and all its details are the same. It may be false when in doubt.
     """
-    if record.host != vm.host or record.power is not vm.power or record.registered:
+    if record.host != vm.host or record.power is not vm.power or record.registered or record.under_way is not None:
         return False
     if vm.power is Power.ON:
         as_meant = record.desired is Desired.STARTED or record.stopping

@@ -111,6 +111,15 @@ class Hang:
 
 
 @dataclass(frozen=True)
+class UnderWay:
+    """An ordered start or move to ``host`` whose end was not seen; see ``under_way``."""
+
+    host: str
+    at: Instant
+    came_from: str = ""  # where it was recorded before it was taken to run on ``host``; empty: it is not
+
+
+@dataclass(frozen=True)
 class VmRecord:
     """One VM: ``host`` is where it last ran (or is registered, if it never ran)."""
 
@@ -139,6 +148,7 @@ class VmRecord:
     heartbeat: str = ""  # as last seen: green, yellow, red, gray
     up_since: Optional[Instant] = None  # the look that first saw it up by its readiness condition; see ``start_order``
     waiting_since: Optional[Instant] = None  # it waits for others in the start order
+    under_way: Optional[UnderWay] = None
     tries: Tries = Tries()
     hang: Hang = Hang()
 

@@ -71,7 +71,7 @@ class Task:
             self._waiting.append(wake)
 
 
-Wait = Union[float, Task, "tuple[Task, float]", "Sequence[Task]"]
+Wait = Union[float, Task, tuple[Task, float], Sequence[Task]]
 Steps = Generator[Wait, None, Any]
 
 
