@@ -166,7 +166,10 @@ def unstopped(host: HostState, cluster: Cluster) -> list[tuple[VmRecord, str]]:
 
 
 def _left_over(host: HostState, cluster: Cluster) -> list[tuple[VmRecord, str]]:
-    """VMs that run elsewhere by now and that a fenced host, found again, lists as running: it froze, and does not know."""
+    """VMs that run elsewhere by now and that a fenced host, found again, lists as running: it froze, and does not know.
+
+    Also those that an operator took out of HA since: their twin there is none of his wishes.
+    """
     if not cluster.observation.was_read(host.name) or not _answers_api(host):
         return []
     listed = [item for item in cluster.observation.listed_on(host.name) if item.power is Power.ON]
@@ -178,7 +181,6 @@ def _left_over(host: HostState, cluster: Cluster) -> list[tuple[VmRecord, str]]:
         (vm, "its own API says that %s runs, which was started on %s since" % (vm.name, vm.host))
         for vm in cluster.vms
         if vm.host != host.name
-        and vm.id not in cluster.unprotected
         and (vm.id in names or vm.id.partition(":")[2] in paths)
         and cluster.servers_of(vm) & set(host.fence.servers)
     ]
