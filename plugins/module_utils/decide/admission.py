@@ -95,8 +95,11 @@ def loss_texts(shortfalls: Iterable[Shortfall]) -> list[str]:
     return found
 
 
-def refuses_start(cluster: Cluster, vm: VmRecord, rooms: Optional[Mapping[str, Room]] = None) -> str:
-    """Why an operator's start of *vm* is refused; empty when it is admitted. Never to be asked about a failover."""
+def refuses_start(cluster: Cluster, vm: VmRecord, uncounted: Collection[str] = (), rooms: Optional[Mapping[str, Room]] = None) -> str:
+    """Why an operator's start of *vm* is refused; empty when it is admitted. Never to be asked about a failover.
+
+    *uncounted* are the ids of VMs that an operator wants started too and that have not been admitted yet.
+    """
     control = cluster.policy.admission_control
     if not control.enforce or control.form is AdmissionForm.DISABLED:
         return ""
@@ -104,13 +107,14 @@ def refuses_start(cluster: Cluster, vm: VmRecord, rooms: Optional[Mapping[str, R
         return "%s is kept free for failovers (admission_control: failover_hosts)" % vm.host
     if control.form is AdmissionForm.FAILOVER_HOSTS:
         return ""
-    ledger = _ledger(cluster, rooms_for(cluster) if rooms is None else rooms, starting=vm)
+    ledger = _ledger(cluster, rooms_for(cluster) if rooms is None else rooms, vm, uncounted)
     admitted, text = _judge(ledger, cluster, control)
-    return "" if admitted else "admission control does not admit %s: with it %s" % (vm.name, text)
+    return "" if admitted else "admission control does not admit it: with it %s" % text
 
 
 def kept_for_failover(policy: Policy) -> frozenset[str]:
-    """Hosts that take VMs of failed hosts and nothing else: no operator's start, no move, no balancing."""
+    """Hosts for VMs of failed hosts, and of hosts that are emptied: balancing and rules lead no VM there, and where the policy
+    says ``enforce``, no operator's start or move does."""
     control = policy.admission_control
     return frozenset(control.failover_hosts) if control.form is AdmissionForm.FAILOVER_HOSTS else frozenset()
 
@@ -118,7 +122,7 @@ def kept_for_failover(policy: Policy) -> frozenset[str]:
 # Sums
 
 
-def _ledger(cluster: Cluster, rooms: Mapping[str, Room], starting: Optional[VmRecord] = None) -> _Ledger:
+def _ledger(cluster: Cluster, rooms: Mapping[str, Room], starting: Optional[VmRecord] = None, uncounted: Collection[str] = ()) -> _Ledger:
     """One pass over the VMs. Those that are not ours to place take their room away; *starting* is counted as started."""
     ours = dict.fromkeys(rooms, 0)  # MiB of our running VMs
     memory_of_others = dict.fromkeys(rooms, 0)
@@ -126,6 +130,8 @@ def _ledger(cluster: Cluster, rooms: Mapping[str, Room], starting: Optional[VmRe
     unprotected, extra, started, on = cluster.unprotected, starting.id if starting else "", Desired.STARTED, Power.ON
     claims = []
     for vm in cluster.vms:
+        if vm.id in uncounted and vm.id != extra:
+            continue
         mine = vm.id not in unprotected and not vm.ignored
         runs = vm.power is on or vm.id == extra
         if mine and ((vm.desired is started and not vm.stopping) or vm.id == extra):

@@ -81,7 +81,9 @@ def _start(policy: Policy, memory: Memory, command: Command, now: Instant) -> tu
         raise CommandRefused("%s is ignored; put it back with manage first" % vm.name)
     if vm.desired is Desired.STARTED and vm.power is Power.ON:
         return memory, ""
-    started = replace(vm, desired=Desired.STARTED, stopping=False, clean_off=False, restart=True, tries=Tries(last_key=vm.tries.last_key))
+    started = replace(
+        vm, desired=Desired.STARTED, stopping=False, clean_off=False, restart=True, asked=True, tries=Tries(last_key=vm.tries.last_key)
+    )
     return _changed(memory, memory.with_vm(started), "%s is to be started%s", vm.name, _said(command))
 
 
@@ -91,7 +93,7 @@ def _stop(policy: Policy, memory: Memory, command: Command, now: Instant) -> tup
         raise CommandRefused("%s is ignored; put it back with manage first" % vm.name)
     if vm.desired is not Desired.STARTED:
         return memory, ""
-    stopped = replace(vm, desired=Desired.STOPPED, stopping=vm.power is Power.ON, restart=False)
+    stopped = replace(vm, desired=Desired.STOPPED, stopping=vm.power is Power.ON, restart=False, asked=False)
     return _changed(memory, memory.with_vm(stopped), "%s is to be stopped%s", vm.name, _said(command))
 
 

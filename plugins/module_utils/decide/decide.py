@@ -70,7 +70,7 @@ def decide(policy: Policy, memory: Memory, observation: Observation, now: Instan
         *moves.actions,
         *resets.actions,
     ]
-    vms = note_waiting(_with(cluster.vms, {**moves.records, **resets.records}), starts.waiting, starts.down, now)
+    vms = note_waiting(_with(cluster.vms, {**starts.records, **moves.records, **resets.records}), starts.waiting, starts.down, now)
     approved = replace(memory, approved=still_approved(memory, hosts, {vm.id: vm for vm in vms} if memory.approved else {}))
     actions, proposed, gate_alarms = sort_out(everything, approved, policy.mode, hosts, able)
     scopes = {action.host: action.storage for action in actions if isinstance(action, FenceAction)}

@@ -138,6 +138,7 @@ class VmRecord:
     on_since: Optional[Instant] = None  # the look that saw it come on at ``host``; None: it was on from the first look
     clean_off: bool = False  # a clean power-off event came while it was still listed as on
     restart: bool = False  # down because its host restarted
+    asked: bool = False  # an operator wants it started, and admission control has not been asked yet
     registered: str = ""  # another unfenced host that has it registered, not running
     ignored: bool = False  # an operator took it out of HA as it is
     stopping: bool = False  # an operator wants it stopped, and it still runs

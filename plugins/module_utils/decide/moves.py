@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .admission import kept_for_failover
 from .capacity import rooms_for, running_on, takes_vms
 from .decision import Alarm, Cause, Held, Severity
 from .memory import VmRecord
@@ -62,7 +63,9 @@ def _operators(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
     refused = next((item for item in places if not item.host), None)
     source = cluster.hosts.get(vm.host)
     reason = ""
-    if source is None or not leads(source, cluster):
+    if cluster.policy.admission_control.enforce and vm.wanted_host in kept_for_failover(cluster.policy):
+        reason = "%s is kept free for failovers (admission_control: failover_hosts)" % vm.wanted_host
+    elif source is None or not leads(source, cluster):
         reason = "%s, where it is, is %s" % (vm.host, source.verdict.value if source is not None else "not known")
     elif refused is not None:
         why = next((why for host, why in refused.refusals if host == vm.wanted_host), "it takes no VM")
@@ -123,9 +126,11 @@ def _correct(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
     """Keep a required rule that is broken now, or take a VM to a host that its rules prefer."""
     if vm.id in moving(out):
         return
+    kept = kept_for_failover(cluster.policy)
+    only = frozenset(cluster.hosts) - kept if kept else None
     broken = cluster.rules.violation(vm.id, vm.host, out.where)
     for unit in ([vm], unit_of(vm, cluster)):
-        places = try_places(unit, cluster, out)
+        places = try_places(unit, cluster, out, only)
         if not all(item.host for item in places):
             continue
         if broken:

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .admit import admit_starts
 from .capacity import less, rooms_for, running_on
 from .decision import FailoverAction, Held, MoveAction, RestartAction
+from .memory import Desired, VmRecord
 from .placement.place import Place, Room, place
 from .recover import Findings, Source, failover, sources, unplaced
 from .start_order import StartOrderPlan
@@ -28,6 +30,7 @@ class Starts(Findings):
     restarts: list[RestartAction] = field(default_factory=list)
     moves: list[MoveAction] = field(default_factory=list)
     waiting: dict[str, str] = field(default_factory=dict)
+    records: dict[str, VmRecord] = field(default_factory=dict)  # that change with the plan, by id
     down: frozenset[str] = frozenset()  # ids of all VMs that have to start
     rooms: dict[str, Room] = field(default_factory=dict)
     running: dict[str, str] = field(default_factory=dict)
@@ -39,7 +42,8 @@ def plan_starts(cluster: Cluster) -> Starts:
     if cluster.observer_isolated:
         return out
     lost = sources(cluster, out)
-    down = down_vms(cluster, out)
+    out.records = admit_starts(cluster, out)
+    down = down_vms(cluster, out, refused={vm.id for vm in out.records.values() if vm.desired is not Desired.STARTED})
     wishes = [wish for source in lost.values() for wish in source.wishes] + down.here + down.elsewhere
     if not wishes:
         return out

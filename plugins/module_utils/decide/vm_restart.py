@@ -11,6 +11,7 @@ Invariant: a VM is planned here only if its host's own list, read in this very l
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from .capacity import wish_for
@@ -33,8 +34,8 @@ class Down:
     elsewhere: list[Wish] = field(default_factory=list)
 
 
-def down_vms(cluster: Cluster, out: Findings) -> Down:
-    """The VMs that should run and do not, on hosts that work."""
+def down_vms(cluster: Cluster, out: Findings, refused: Collection[str] = ()) -> Down:
+    """The VMs that should run and do not, on hosts that work; *refused* are ids that admission control did not let start."""
     down = Down()
     for host in cluster.hosts.values():
         if not host.verdict.works or host.seen is None or host.record.going_down or not host.evidence.fresh:
@@ -42,7 +43,7 @@ def down_vms(cluster: Cluster, out: Findings) -> Down:
         if not cluster.observation.was_read(host.name):
             continue
         for vm in cluster.vms_on.get(host.name, ()):
-            if vm.desired is Desired.STARTED and vm.power is Power.OFF and not vm.ordered:
+            if vm.desired is Desired.STARTED and vm.power is Power.OFF and not vm.ordered and vm.id not in refused:
                 _sort_in(vm, host, cluster, down, out)
     return down
 

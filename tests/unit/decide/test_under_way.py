@@ -1,0 +1,86 @@
+"""A start whose end nobody saw: the VM counts as running where it was to start, until that host's list says otherwise."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import UnderWay, VmRecord
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer, Evidence, Power
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.under_way import LANDED, settle
+from decide_world import World, three_hosts
+
+BEGAN = Instant("boot", 100.0)
+
+
+def at(seconds: float, boot: str = "boot") -> Instant:
+    return Instant(boot, 100.0 + seconds)
+
+
+def ordered(came_from: str = "", host: str = "esx1", power: Power = Power.OFF) -> VmRecord:
+    return VmRecord("id", "vm", "path", host, power=power, under_way=UnderWay("esx2", BEGAN, came_from))
+
+
+def test_without_an_order_nothing_changes() -> None:
+    record = VmRecord("id", "vm", "path", "esx1")
+    assert settle(record, (), False, (), at(5)) is record
+
+
+def test_seen_running_anywhere_ends_the_order() -> None:
+    assert settle(ordered(), ("esx2",), True, ("esx2",), at(5)).under_way is None
+
+
+def test_a_destination_that_cannot_be_read_has_the_vm() -> None:
+    record = settle(ordered(), (), False, ("esx3",), at(5))
+    assert (record.host, record.power) == ("esx2", Power.ON)
+    assert record.under_way == UnderWay("esx2", BEGAN, "esx1")
+    assert settle(record, (), False, ("esx3",), at(500)) is record  # however long it takes
+
+
+@pytest.mark.parametrize(("sighted", "host"), [(("esx2",), "esx2"), ((), "esx1")])
+def test_read_again_it_is_where_the_list_says_or_where_it_came_from(sighted: tuple[str, ...], host: str) -> None:
+    record = settle(ordered("esx1", "esx2", Power.ON), sighted, False, ("esx2",), at(60))
+    assert (record.host, record.under_way) == (host, None)
+    if not sighted:
+        assert record.power is Power.OFF
+
+
+def test_an_order_may_still_be_carried_out_for_a_while_and_never_after_another_boot() -> None:
+    read = ("esx2",)
+    assert settle(ordered(), (), False, read, at(LANDED - 1)).under_way is not None
+    assert settle(ordered(), (), False, read, at(LANDED)).under_way is None
+    assert settle(ordered(), (), False, read, at(1, boot="next")).under_way is None
+
+
+def failed_over() -> tuple[World, str]:
+    """esx1 is dead and fenced, the start of vm1 is ordered; its destination."""
+    world = three_hosts()
+    world.kill("esx1")
+    world.run(30)
+    world.fence("esx1")
+    world.step(3)
+    return world, world.plan()["vm1"]
+
+
+@pytest.mark.parametrize("monitor_dies", [False, True])
+def test_a_destination_that_falls_silent_is_fenced_before_a_third_host_starts_the_vm(monitor_dies: bool) -> None:
+    world, destination = failed_over()
+    world.policy["max_dead_fraction"] = 1.0
+    host = world.hosts[destination]
+    host.api, host.ping, host.writes = ApiAnswer.TIMED_OUT, Evidence.FAILED, False
+    if monitor_dies:
+        world.run_id = "run-2"
+    while not world.fences():
+        world.step(3)
+        assert "vm1" not in {name for name, where in world.plan().items() if where != destination}
+        assert world.now < 2000
+    assert set(world.fences()) == {destination}
+    world.fence(destination)
+    world.step(3)
+    (third,) = {"esx2", "esx3"} - {destination}
+    assert world.plan()["vm1"] == third
+
+
+def test_a_destination_that_answers_and_does_not_have_it_lets_another_try() -> None:
+    world, destination = failed_over()
+    world.run(LANDED + 9)
+    assert world.plan()["vm1"] == destination  # still down, planned again, on the same evidence
