@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Optional, TextIO
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.placement.place import place
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.rules import compile_rules
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.placement.rules import compile_rules
 from instances import Instance, instance
 from optimum import better_value, cost_of, least_cost, least_load
 

@@ -6,8 +6,8 @@ import os
 import statistics
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.placement.room import Room, Wish
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy, Priority
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.room import Room, Wish
 from instances import Instance, vm
 from optimum import better_value, cost_of, least_load
 from quality import measure

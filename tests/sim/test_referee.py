@@ -97,11 +97,12 @@ def test_a_start_while_a_host_with_a_bmc_may_still_execute_is_found(monkeypatch:
         return True
 
     def stopped(*_args: Any, **_words: Any) -> Any:
-        from ansible_collections.libreha.vmware.plugins.module_utils.decide.fencing import Execution
+        from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.fencing import Execution
 
         return Execution.STOPPED, "believed"
 
-    from ansible_collections.libreha.vmware.plugins.module_utils.decide import fencing, recover, respond
+    from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts import fencing, respond
+    from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms import recover
 
     monkeypatch.setattr(acts.Acts, "_switch_off", never_off)
     for module in (fencing, recover, respond):

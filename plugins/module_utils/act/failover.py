@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Carrying out failover transactions: the I/O around the state machine in ``decide/failover.py``.
+"""Carrying out failover transactions: the I/O around the state machine in ``decide/vms/failover.py``.
 
 One thread (the caller's) owns the state machine, the database and the lease. Worker threads do one request to one host
 each and hand back its outcome; a VM that waits for a lock to age holds no worker. Hosts are read in bulk: one look
@@ -17,11 +17,11 @@ from functools import partial
 from typing import Any, Optional
 
 from .. import clock as boot_clock
-from ..decide import failover as steps
-from ..decide.failover import Do, Facts, Move, Outcome, Step, Transaction
 from ..decide.instant import Instant
 from ..decide.observations import Power, Question, VmObservation
 from ..decide.policy import FailoverPolicy
+from ..decide.vms import failover as steps
+from ..decide.vms.failover import Do, Facts, Move, Outcome, Step, Transaction
 from ..errors import LibrehaError
 from ..hypervisor.interface import FaultKind, Hypervisor, HypervisorFault, PowerOnOutcome
 from ..record.database import StateDatabase

@@ -12,14 +12,14 @@ from typing import Any
 
 from .. import clock
 from ..arguments.hosts import HostAccess, read_hosts
-from ..decide.evidence import gather
-from ..decide.failover import Step, Transaction, from_record
-from ..decide.fencing import fence_state
+from ..decide.hosts.evidence import gather
+from ..decide.hosts.fencing import fence_state
+from ..decide.hosts.lies_on import fence_gap, servers_of
 from ..decide.json_form import from_dict
-from ..decide.lies_on import fence_gap, servers_of
 from ..decide.memory import Memory
 from ..decide.observations import Observation, StorageObservation, VmObservation, split_path
 from ..decide.policy import Policy
+from ..decide.vms.failover import Step, Transaction, from_record
 from ..errors import LibrehaError
 from ..hypervisor.interface import HostUnavailable, Hypervisor
 from ..hypervisor.registry import open_hypervisor

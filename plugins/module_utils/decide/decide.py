@@ -16,26 +16,26 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Optional
 
-from .admission import admission, admission_alarm
-from .alarms import raise_alarms
-from .brake import HostForBrake, apply_brake
 from .decision import KINDS, Action, Alarm, Decision, FenceAction, HostVerdict
+from .foresee.admission import admission, admission_alarm
 from .gate import sort_out, still_approved
+from .hosts.alarms import raise_alarms
+from .hosts.brake import HostForBrake, apply_brake
+from .hosts.rejoin import plan_rejoins
+from .hosts.respond import choose_fences
+from .hosts.told import rebooting
 from .instant import Instant
 from .memory import HostRecord, Memory, RejoinRecord, VmRecord
-from .moves import plan_moves
+from .moves.moves import plan_moves
 from .observations import Observation, Power
 from .picture import take_picture
 from .policy import Mode, Policy
-from .rejoin import plan_rejoins
-from .respond import choose_fences
-from .start_order import note_waiting
-from .starts import plan_starts
 from .state import Cluster, HostState, leads_to_fence
-from .told import rebooting
-from .under_way import note_orders
-from .vm_monitoring import plan_resets
-from .vm_stop import plan_stops
+from .vms.start_order import note_waiting
+from .vms.starts import plan_starts
+from .vms.under_way import note_orders
+from .vms.vm_monitoring import plan_resets
+from .vms.vm_stop import plan_stops
 
 
 def decide(policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str, able: Collection[str] = KINDS) -> Decision:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Optional, Union
 
-from .evidence import TargetEvidence
+from .hosts.evidence import TargetEvidence
+from .hosts.verdict import Verdict
 from .instant import Instant
 from .json_form import to_dict
 from .memory import Memory
 from .observations import Evidence, Power
 from .policy import Mode, Priority
-from .verdict import Verdict
 
 
 class Severity(str, Enum):

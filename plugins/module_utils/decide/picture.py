@@ -10,22 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from .confirm import Confirmation, confirm
 from .decision import Alarm
-from .evidence import HostEvidence, gather, judge_host
-from .fencing import FenceState, fence_state, storage_servers
+from .hosts.confirm import Confirmation, confirm
+from .hosts.evidence import HostEvidence, gather, judge_host
+from .hosts.fencing import FenceState, fence_state, storage_servers
+from .hosts.lies_on import servers_of
+from .hosts.precondition import Datastores, Unprotected, index_initiators, sort_datastores, unfenceable, unprotected
+from .hosts.told import Told, hear, remember_datastores, remember_storage
+from .hosts.verdict import Judgement, Verdict, observer_isolated
 from .instant import Instant
-from .inventory import update_vms
-from .lies_on import servers_of
 from .memory import HostRecord, Memory, VmRecord
-from .notes import keep_notes
 from .observations import Evidence, Observation
+from .placement.rules import compile_rules
 from .policy import Policy
-from .precondition import Datastores, Unprotected, index_initiators, sort_datastores, unfenceable, unprotected
-from .rules import compile_rules
 from .state import Cluster, HostState, leads_to_fence
-from .told import Told, hear, remember_datastores, remember_storage
-from .verdict import Judgement, Verdict, observer_isolated
+from .vms.inventory import update_vms
+from .vms.notes import keep_notes
 
 
 @dataclass(frozen=True)

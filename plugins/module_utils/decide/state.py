@@ -8,17 +8,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
-from .confirm import Confirmation
-from .evidence import HostEvidence
-from .fencing import FenceState
+from .hosts.confirm import Confirmation
+from .hosts.evidence import HostEvidence
+from .hosts.fencing import FenceState
+from .hosts.lies_on import servers_of
+from .hosts.precondition import Unprotected
+from .hosts.verdict import Judgement, Verdict
 from .instant import Instant
-from .lies_on import servers_of
 from .memory import DatastoreRecord, HostRecord, StorageRecord, VmRecord
 from .observations import HostObservation, Observation
+from .placement.rules import Rules
 from .policy import AgentHungResponse, HostPolicy, IsolationResponse, Policy
-from .precondition import Unprotected
-from .rules import Rules
-from .verdict import Judgement, Verdict
 
 
 @dataclass(frozen=True)

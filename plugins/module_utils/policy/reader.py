@@ -16,8 +16,8 @@ try:
 except ImportError:
     HAS_JSONSCHEMA = False
 
+from ..decide.placement.rule_check import contradictions
 from ..decide.policy import Policy
-from ..decide.rule_check import contradictions
 from ..errors import LibrehaError
 from .schema import POLICY_SCHEMA
 

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Optional
 
-from ..decide.admission import loss_texts, refusal_text
 from ..decide.decision import Admission, PlannedVm
-from ..decide.what_if import Drill, StaysDown, WhatIf
+from ..decide.foresee.admission import loss_texts, refusal_text
+from ..decide.foresee.what_if import Drill, StaysDown, WhatIf
 
 
 def picture_lines(found: Drill) -> list[str]:

@@ -16,13 +16,13 @@ from .. import clock
 from ..decide.commands import Command, CommandKind, CommandRefused, apply_command
 from ..decide.decide import decide
 from ..decide.decision import Action, Alarm, Decision, HostVerdict, Severity
-from ..decide.failover import Step
+from ..decide.hosts.verdict import Verdict
 from ..decide.instant import Instant
 from ..decide.json_form import to_dict
 from ..decide.memory import Memory
 from ..decide.observations import Act, ActResult, ApiAnswer, Observation
 from ..decide.policy import Mode, Policy
-from ..decide.verdict import Verdict
+from ..decide.vms.failover import Step
 from ..errors import LibrehaError
 from ..policy.reader import read_policy
 from . import state as state_table

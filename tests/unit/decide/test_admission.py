@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.decide import admission as admission_module
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.admission import admission_alarm, kept_for_failover, refuses_start
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import Admission
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.foresee import admission as admission_module
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.foresee.admission import (
+    admission_alarm,
+    kept_for_failover,
+    refuses_start,
+)
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.picture import take_picture
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.state import Cluster

@@ -1,4 +1,4 @@
-"""The failover transaction: the invariants of decide/failover.py, over every fact and every point at which a run may die."""
+"""The failover transaction: the invariants of decide/vms/failover.py, over every fact and every point at which a run may die."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import itertools
 from dataclasses import dataclass, replace
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.failover import (
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import FailoverPolicy
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import (
     MAX_ATTEMPTS,
     Do,
     Facts,
@@ -21,9 +24,6 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.failover imp
     next_move,
     to_record,
 )
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import FailoverPolicy
 
 NEW = Transaction("t1", "u1:vm1/vm1.vmx", "vm1", "u1", "vm1/vm1.vmx", "[shared] vm1/vm1.vmx", "esx1", "esx2")
 BOUNDS = FailoverPolicy()

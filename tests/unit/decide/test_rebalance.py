@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import VmRecord
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.moves.rebalance import Unit, choose_moves, spread
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.placement.place import Room
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.rebalance import Unit, choose_moves, spread
 from decide_world import Host, Vm, World
 from hypothesis import given
 from hypothesis import strategies as st

@@ -6,7 +6,7 @@ import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import UnderWay, VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer, Evidence, Power
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.under_way import LANDED, settle
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.under_way import LANDED, settle
 from decide_world import World, three_hosts
 
 BEGAN = Instant("boot", 100.0)

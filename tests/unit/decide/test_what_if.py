@@ -7,11 +7,18 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.decide import admission, imagined
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import FailoverAction, FenceAction
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.foresee import admission, imagined
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.foresee.what_if import (
+    Drill,
+    UnknownHost,
+    WhatIf,
+    drill,
+    shortfalls_of,
+    what_if,
+)
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired, Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.what_if import Drill, UnknownHost, WhatIf, drill, shortfalls_of, what_if
 from decide_world import Host, Power, Vm, World, initiator, three_hosts
 from hypothesis import given, settings
 from hypothesis import strategies as st

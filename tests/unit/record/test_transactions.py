@@ -8,7 +8,7 @@ import threading
 
 import pytest
 import sqlalchemy as sa
-from ansible_collections.libreha.vmware.plugins.module_utils.decide import failover
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms import failover
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.record import opening, schema
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import JournalEntry, StateDatabase

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
-from ..hardware import hardware_number
 from ..memory import VmRecord
-from ..room import Room, Wish
-from ..rules import Group, Rules
+from .hardware import hardware_number
 from .problem import PlanGroup, Problem
+from .room import Room, Wish
+from .rules import Group, Rules
 
 AVOIDED = 10**12  # a host where it failed to start is worse than any broken preference
 REGISTERED_ELSEWHERE = 10**9  # where an earlier attempt has registered it comes first: it must not be registered twice

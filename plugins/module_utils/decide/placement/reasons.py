@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..room import Place, Wish
 from .candidates import Candidates, home_datastore
 from .problem import NOWHERE, Problem
+from .room import Place, Wish
 
 
 class _Replay:

@@ -16,8 +16,8 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision imp
     StopAction,
     VmTarget,
 )
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.failover import Outcome
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import Outcome
 
 from ..engine import Group, RunEnds, Steps
 from ..names import initiator, name_of

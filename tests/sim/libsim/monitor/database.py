@@ -11,9 +11,9 @@ from typing import Optional
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import PlannedMove
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.failover import Transaction
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act, ActResult, Observation
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import Transaction
 
 from ..observe import Observer
 

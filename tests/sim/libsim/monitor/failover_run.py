@@ -1,4 +1,4 @@
-"""Failover transactions: the real state machine (``decide/failover.py``) driven against simulated hosts.
+"""Failover transactions: the real state machine (``decide/vms/failover.py``) driven against simulated hosts.
 
 It is to ``act/failover.py`` what that file's threads are to these processes: the same order of looking, recording, doing and
 recording again, the same bounds, one process for each VM.
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide import failover as steps
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import PlannedVm
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.evidence import gather
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.failover import Do, Facts, Move, Outcome, Step, Transaction
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.fencing import fence_state
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.evidence import gather
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.fencing import fence_state
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act, Observation, Power
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms import failover as steps
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import Do, Facts, Move, Outcome, Step, Transaction
 
 from ..engine import Group, Steps
 from ..names import name_of

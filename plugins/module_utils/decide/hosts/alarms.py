@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the operator should hear although nothing is done about it: each alarm says what is wrong and what to do."""
+
+from __future__ import annotations
+
+from ..decision import Alarm, Severity
+from ..observations import ApiAnswer, Evidence
+from ..state import Cluster, HostState, leads_to_fence
+from .verdict import Verdict
+
+OPERATOR_ERRORS = {
+    ApiAnswer.LOGIN_REFUSED: "refuses the login; correct its user name or password",
+    ApiAnswer.CERTIFICATE_REFUSED: "shows a certificate that is not accepted; install its CA or renew the certificate",
+    ApiAnswer.LICENCE_REFUSED: "refuses the call for its licence",
+}
+
+
+def raise_alarms(cluster: Cluster) -> list[Alarm]:
+    """The alarms about hosts, storage servers and protection as such."""
+    found: list[Alarm] = []
+    if cluster.observer_isolated:
+        text = "no isolation address and no unfenced host answers: the observer itself is cut off; everything is held"
+        found.append(Alarm("observer_isolated", Severity.CRITICAL, "cluster", text))
+    found += _about_storage(cluster)
+    for host in cluster.hosts.values():
+        found += _about_host(host, cluster)
+    for vm in cluster.vms:
+        why = cluster.unprotected.get(vm.id)
+        if why is not None and not why.chosen:
+            found.append(Alarm("unprotected:%s" % vm.id, Severity.WARNING, vm.name, "%s cannot be failed over: %s" % (vm.name, why.reason)))
+    return found
+
+
+def _about_storage(cluster: Cluster) -> list[Alarm]:
+    found = []
+    seen = {server.name: server for server in cluster.observation.storage}
+    for name in cluster.servers:
+        server = seen.get(name)
+        if server is None or server.serving is None:
+            text = "storage server %s could not be asked%s; no host can be fenced and nothing tells who writes"
+            reason = ": " + server.reason if server is not None and server.reason else ""
+            found.append(Alarm("storage:%s" % name, Severity.CRITICAL, name, text % (name, reason)))
+        elif not server.serving:
+            reason = ": " + server.reason if server.reason else ""
+            found.append(
+                Alarm("storage:%s" % name, Severity.CRITICAL, name, "storage server %s does not serve its target%s" % (name, reason))
+            )
+        elif server.sessions is None:
+            reason = ": " + server.reason if server.reason else ""
+            found.append(
+                Alarm("storage:%s" % name, Severity.CRITICAL, name, "the sessions of storage server %s are unreadable%s" % (name, reason))
+            )
+    for record in cluster.storage:
+        if record.anybody:
+            text = "%s admits anybody (%s): no fence means anything there, nothing is failed over" % (record.name, record.anybody)
+            found.append(Alarm("anybody:%s" % record.name, Severity.CRITICAL, record.name, text))
+    return found
+
+
+def _about_host(host: HostState, cluster: Cluster) -> list[Alarm]:
+    found: list[Alarm] = []
+
+    def alarm(what: str, severity: Severity, text: str) -> None:
+        found.append(Alarm("%s:%s" % (what, host.name), severity, host.name, text))
+
+    if host.seen is None:
+        alarm("not_observed", Severity.WARNING, "%s was not looked at" % host.name)
+    elif not host.evidence.fresh:
+        alarm(
+            "stale",
+            Severity.WARNING,
+            "the observation of %s is old or was made on another machine; nothing is concluded from it" % host.name,
+        )
+    if host.seen is not None and host.seen.api_answer in OPERATOR_ERRORS:
+        reason = " (%s)" % host.seen.api_reason if host.seen.api_reason else ""
+        alarm("operator", Severity.WARNING, "%s lives but %s%s" % (host.name, OPERATOR_ERRORS[host.seen.api_answer], reason))
+    if host.unfenceable:
+        alarm("unfenceable", Severity.WARNING, "%s is unfenceable, its VMs are not failed over: %s" % (host.name, host.unfenceable))
+    if host.record.confirmed_off and (host.evidence.answers or host.evidence.power.value == "on"):
+        alarm("word", Severity.CRITICAL, "%s was confirmed off by %s, but it shows signs of life" % (host.name, host.record.confirmed_off))
+    if host.is_fenced:
+        if host.fence.confirmed:
+            alarm("fenced", Severity.WARNING, "%s is fenced; repair it, restart it, and let it in again with rejoin" % host.name)
+    elif host.verdict is Verdict.DEGRADED:
+        alarm("degraded", Severity.WARNING, "%s is degraded: %s" % (host.name, host.judgement.reason))
+    elif host.verdict is Verdict.HEALTHY:
+        being_judged = host.evidence.pending and not host.evidence.in_grace
+        if host.judgement.row == 5 and not being_judged and host.evidence.fresh:
+            alarm(
+                "no_storage_evidence", Severity.WARNING, "%s works, but its storage gives no evidence: %s" % (host.name, host.evidence.text)
+            )
+    elif not leads_to_fence(host.verdict, cluster.policy) and (host.confirmation.confirmed or host.judgement.row == 3):
+        alarm("verdict", Severity.CRITICAL, "%s; %s" % (host.text, _what_is_done(host)))
+    return found
+
+
+def _what_is_done(host: HostState) -> str:
+    if host.verdict is Verdict.ISOLATED:
+        return "its storage works, so its VMs are left running (isolation_response: leave_running)"
+    if host.verdict is Verdict.AGENT_HUNG:
+        return "its VMs still run and are left alone (agent_hung_response: alarm); restart its management agents"
+    if host.evidence.storage is Evidence.UNKNOWN:
+        return "held: %s" % host.judgement.reason
+    return "held, nothing is changed: %s" % host.judgement.reason

@@ -1,0 +1,298 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From what was seen to evidence: each input of the verdict table is ok, failed or unknown, with its reason.
+
+Progress at the target is the heart of it. It is judged on the storage server's own clock, from the difference of two
+looks, because a counter says nothing by itself:
+
+* a counter that advanced between two looks no more than ``io_stale`` apart proves a write path that works now;
+* the same difference over a longer gap proves only that it worked at some time, so judging begins again;
+* a session that stood still for longer than ``io_stale`` has failed, and so has a missing one of an admitted initiator;
+* whatever cannot be read, or follows the target's own start too closely, is unknown: never failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Optional
+
+from ..instant import Instant
+from ..memory import HostRecord, Memory, SessionRecord
+from ..observations import ApiAnswer, Evidence, HostObservation, Observation, Power, Session, StorageObservation
+from ..policy import Policy
+from .verdict import Judgement, Verdict, judge
+
+# A machine that gave one of these answers is alive on the network: ping is ok "on any layer".
+ALIVE = (
+    ApiAnswer.ANSWERED,
+    ApiAnswer.LOGIN_REFUSED,
+    ApiAnswer.CERTIFICATE_REFUSED,
+    ApiAnswer.LICENCE_REFUSED,
+    ApiAnswer.REFUSED,
+    ApiAnswer.TLS_REFUSED,
+    ApiAnswer.BROKEN,
+)
+
+
+@dataclass(frozen=True)
+class TargetEvidence:
+    """What one target says about one host. ``accessible`` is the host's own word about its datastores there."""
+
+    server: str
+    target: str  # IQN; empty when the server could not tell
+    state: Evidence
+    reason: str
+    pending: bool = False  # unknown only because progress is still being judged, or in the target's grace
+    accessible: Optional[bool] = None
+    grace: bool = False  # the target has just started
+
+
+@dataclass(frozen=True)
+class HostEvidence:
+    host: str
+    taken_at: Optional[Instant]  # None: not looked at
+    fresh: bool
+    api: Evidence
+    api_text: str
+    ping: Evidence
+    ping_text: str
+    power: Power
+    targets: tuple[TargetEvidence, ...]
+    sessions: tuple[SessionRecord, ...]  # to remember
+    degraded: str = ""  # why
+
+    @property
+    def storage(self) -> Evidence:
+        """All targets together: ok if one is, failed only if all are."""
+        states = {target.state for target in self.targets}
+        if Evidence.OK in states:
+            return Evidence.OK
+        return Evidence.FAILED if states == {Evidence.FAILED} else Evidence.UNKNOWN
+
+    @property
+    def pending(self) -> bool:
+        return any(target.pending for target in self.targets)
+
+    @property
+    def in_grace(self) -> bool:
+        return any(target.grace for target in self.targets)
+
+    @property
+    def answers(self) -> bool:
+        return self.api is Evidence.OK or self.ping is Evidence.OK
+
+    @property
+    def text(self) -> str:
+        """ "api timed out, ping failed, storage failed 16 s" """
+        parts = [self.api_text, self.ping_text]
+        if self.power is not Power.UNKNOWN:
+            parts.append("power %s" % self.power.value)
+        several = len(self.targets) > 1
+        for target in self.targets or (TargetEvidence("", "", Evidence.UNKNOWN, "storage unknown: admitted at no target"),):
+            parts.append("%s (%s)" % (target.reason, target.target or target.server) if several else target.reason)
+        return ", ".join(parts)
+
+
+def gather(host: str, observation: Observation, memory: Memory, policy: Policy, now: Instant) -> HostEvidence:
+    """The evidence about *host* in this look."""
+    record = memory.host(host)
+    seen = observation.host(host)
+    words = _words_about_targets(seen, record, memory)
+    targets: list[TargetEvidence] = []
+    sessions: list[SessionRecord] = []
+    initiator = policy.host(host).initiator
+    for server in observation.storage:
+        found, remembered = _at_server(server, initiator, record, words, memory, policy, now)
+        targets.extend(found)
+        sessions.extend(remembered)
+    if seen is None:
+        return HostEvidence(
+            host,
+            None,
+            False,
+            Evidence.UNKNOWN,
+            "api not asked",
+            Evidence.UNKNOWN,
+            "ping not asked",
+            Power.UNKNOWN,
+            tuple(targets),
+            tuple(sessions),
+        )
+    ping = Evidence.OK if seen.api_answer in ALIVE else seen.ping
+    red = [sensor.name for sensor in seen.sensors if sensor.health == "red"]
+    return HostEvidence(
+        host=host,
+        taken_at=seen.taken_at,
+        fresh=is_fresh(observation.taken_at, now, policy, must_compare=True) and is_fresh(seen.taken_at, now, policy),
+        api=seen.api,
+        api_text="api %s" % (seen.api_answer.value.replace("_", " ")),
+        ping=ping,
+        ping_text="ping %s" % ping.value,
+        power=seen.power,
+        targets=tuple(targets),
+        sessions=tuple(sessions),
+        degraded="sensors red: %s" % ", ".join(red) if red else "",
+    )
+
+
+def is_fresh(taken_at: Instant, now: Instant, policy: Policy, must_compare: bool = False) -> bool:
+    """Whether a look is recent enough to conclude from. One from another machine's clock cannot be told to be old."""
+    age = now.since(taken_at)
+    if age is None:
+        return not must_compare
+    return -1.0 <= age <= policy.confirm_after
+
+
+def judge_host(evidence: HostEvidence, observer_is_isolated: bool) -> Judgement:
+    """The verdict about one host from all its targets.
+
+    A host is dead or without storage only if *all* its targets say so. Of one that lost some of them only the VMs on
+    those are lost: the others run, and taking the host away would stop them.
+    """
+    if evidence.taken_at is None and not observer_is_isolated:
+        return Judgement(Verdict.UNKNOWN, 12, "it was not looked at")
+    together = judge(evidence.api, evidence.ping, evidence.storage, evidence.power, observer_is_isolated)
+    if together.row <= 3 or evidence.api is not Evidence.OK or not evidence.targets:
+        return together
+    single = [judge(evidence.api, evidence.ping, t.state, evidence.power, False, t.accessible) for t in evidence.targets]
+    rows = {judgement.row for judgement in single}
+    if rows == {6}:
+        return single[0]
+    if 7 in rows:
+        return next(judgement for judgement in single if judgement.row == 7)
+    if 6 in rows:
+        lost = [target.target for target in evidence.targets if target.accessible is False and target.state is Evidence.FAILED]
+        return Judgement(Verdict.STORAGE_PARTLY_LOST, 6, "it lost its storage at %s, but not everywhere" % ", ".join(lost))
+    worst = next((judgement for judgement in single if judgement.row == 5), single[0])
+    if evidence.degraded:
+        return replace(worst, verdict=Verdict.DEGRADED, reason=evidence.degraded)
+    return worst
+
+
+def same_initiator(one: str, other: str) -> bool:
+    """iSCSI names are compared without regard to case (RFC 3722)."""
+    return bool(one) and one.lower() == other.lower()
+
+
+def _at_server(
+    server: StorageObservation,
+    initiator: str,
+    record: HostRecord,
+    words: Mapping[str, Optional[bool]],
+    memory: Memory,
+    policy: Policy,
+    now: Instant,
+) -> tuple[list[TargetEvidence], list[SessionRecord]]:
+    """What each target of one storage server says about an initiator, and its counters to remember."""
+    kept = [session for session in record.sessions if session.server == server.name]
+    problem = _cannot_tell(server, policy, now)
+    if server.sessions is None or server.serving is None:
+        return [TargetEvidence(server.name, "", Evidence.UNKNOWN, "storage unknown: %s" % problem)], kept
+    mine = server.sessions_of(initiator)
+    admitted = server.targets_for(initiator)
+    previous = next((item.looked_at for item in memory.storage if item.name == server.name), None)
+    records = [_remember(session, server, kept, previous, policy) for session in mine]
+    grace = _starts_up(server, policy)
+    found = []
+    for target in sorted(admitted | {session.target for session in mine}):
+        state, reason, pending = _progress([item for item in records if item.target == target], server.taken_at, policy)
+        if problem:
+            # A target's grace ends by itself: whoever looks on will hear more.
+            state, reason, pending = Evidence.UNKNOWN, "storage unknown: %s" % problem, grace
+        found.append(TargetEvidence(server.name, target, state, reason, pending, words.get(target), grace))
+    return found, records
+
+
+def _cannot_tell(server: StorageObservation, policy: Policy, now: Instant) -> str:
+    """Why this look at the storage server says nothing about hosts; empty when it does."""
+    if server.serving is None:
+        return "%s could not be asked%s" % (server.name, ": " + server.reason if server.reason else "")
+    if not server.serving:
+        return "%s does not serve its target" % server.name
+    if server.sessions is None:
+        return "sessions of %s unreadable%s" % (server.name, ": " + server.reason if server.reason else "")
+    if server.up_for is None or _starts_up(server, policy):
+        return "target on %s started %s s ago, grace %.0f s" % (
+            server.name,
+            "?" if server.up_for is None else "%.0f" % server.up_for,
+            policy.storage_grace,
+        )
+    if not is_fresh(server.taken_at, now, policy):
+        return "the look at %s is old" % server.name
+    return ""
+
+
+def _starts_up(server: StorageObservation, policy: Policy) -> bool:
+    return server.up_for is not None and server.up_for < policy.storage_grace
+
+
+def _remember(
+    session: Session, server: StorageObservation, kept: Sequence[SessionRecord], previous: Optional[Instant], policy: Policy
+) -> SessionRecord:
+    """The session's record after this look; the rules of the module's docstring."""
+    at = server.taken_at
+    last = next((item for item in kept if item.sid == session.sid and item.target == session.target), None)
+    if last is None:
+        gap = at.since(previous)
+        logged_in_now = gap is not None and 0 < gap <= policy.io_stale  # it was not there a moment ago
+        return _counted(session, server, since=at, progress_at=at if logged_in_now else None)
+    gap = at.since(last.seen_at)
+    pairs = _counters(session, last)
+    # Counters that ran backwards, or that could not be compared at all, are no history.
+    if gap is None or not pairs or any(now < before for now, before in pairs):
+        return _counted(session, server, since=at)
+    if gap <= 0:
+        return last
+    if any(now > before for now, before in pairs):
+        if gap > policy.io_stale:
+            return _counted(session, server, since=at)
+        return _counted(session, server, since=last.since, progress_at=at)
+    return _counted(session, server, since=last.since, progress_at=last.progress_at)
+
+
+def _counted(session: Session, server: StorageObservation, since: Instant, progress_at: Optional[Instant] = None) -> SessionRecord:
+    """The session as this look found it, with what is known of its progress."""
+    return SessionRecord(
+        server.name, session.target, session.sid, session.commands_done, session.bytes_done, server.taken_at, since, progress_at
+    )
+
+
+def _counters(session: Session, last: SessionRecord) -> list[tuple[int, int]]:
+    """Each counter now and before, where both were read."""
+    pairs = ((session.commands_done, last.commands_done), (session.bytes_done, last.bytes_done))
+    return [(now, before) for now, before in pairs if now is not None and before is not None]
+
+
+def _progress(sessions: Sequence[SessionRecord], at: Instant, policy: Policy) -> tuple[Evidence, str, bool]:
+    """State, reason and whether it is still being judged, from the sessions of one initiator at one target."""
+    if not sessions:
+        return Evidence.FAILED, "storage failed: no session", False
+    ages = [at.since(item.progress_at) for item in sessions]
+    if any(age is not None and age <= policy.io_stale for age in ages):
+        # Progress of a moment ago still counts, but if this look saw none the next one may say otherwise.
+        return Evidence.OK, "storage ok", 0.0 not in ages
+    if any(item.commands_done is None and item.bytes_done is None for item in sessions):
+        return Evidence.UNKNOWN, "storage unknown: counters unreadable", False
+    still = min(at.since(item.progress_at or item.since) or 0.0 for item in sessions)
+    if still > policy.io_stale:
+        return Evidence.FAILED, "storage failed %.0f s" % still, False
+    return Evidence.UNKNOWN, "storage not judged yet", True
+
+
+def _words_about_targets(seen: Optional[HostObservation], record: HostRecord, memory: Memory) -> dict[str, Optional[bool]]:
+    """What the host says about its datastores on each target: all accessible, all not, or (None) nothing clear.
+
+    A datastore that it had there and does not list any more counts as inaccessible.
+    """
+    if seen is None or seen.api_answer is not ApiAnswer.ANSWERED:
+        return {}
+    now = {store.uuid: store.accessible for store in seen.datastores}
+    words: dict[str, set[bool]] = {}
+    for store in seen.datastores:
+        for lun in store.luns:
+            words.setdefault(lun.target, set()).add(now[store.uuid])
+    for uuid in record.datastores:
+        for target in memory.targets_of(uuid):
+            words.setdefault(target, set()).add(now.get(uuid, False))
+    return {target: said.pop() if len(said) == 1 else None for target, said in words.items() if target}

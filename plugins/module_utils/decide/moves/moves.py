@@ -1,0 +1,181 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Planned moves of VMs between hosts that work: asked for by an operator, to empty a host, to keep rules, to come home.
+
+Invariants: a move leaves from a host whose own list, read in this look, shows the VM there; it never leads to a host that
+could not take the VM if it failed over (placement refuses the same things for both); moves of one look, taken together, break
+no required rule and exceed no capacity, a moving VM counting on both of its hosts. A move that stops a running VM is made only if
+a person asked for it, the policy's ``degraded_response`` did, or ``automatic_moves: all`` allows it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..decision import Alarm, Cause, Held, Severity
+from ..foresee.admission import kept_for_failover
+from ..hosts.verdict import Verdict
+from ..memory import VmRecord
+from ..observations import Power
+from ..options import DegradedResponse
+from ..placement.capacity import rooms_for, running_on, takes_vms
+from ..state import Cluster, HostState
+from ..vms.starts import Starts
+from .moving import Moves, accept, by_source, leads, moving, stays, try_places, unit_of
+from .rebalance import balance_load, who_wants_balance
+
+ASKED = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.PROACTIVE)
+
+
+def plan_moves(cluster: Cluster, starts: Starts, rebalance: str) -> Moves:
+    """The moves to begin now. Those that nobody asked for wait until nothing has to be started."""
+    out = Moves(rebalance=who_wants_balance(cluster, starts, rebalance))
+    if cluster.observer_isolated:
+        return out
+    ordered = [vm for vm in cluster.vms if vm.ordered]
+    leaving = [host for host in cluster.hosts.values() if _is_to_be_emptied(host, cluster) and leads(host, cluster)]
+    unasked = not starts.failovers and not starts.restarts and not starts.moves
+    wrong = _misplaced(cluster) if unasked else []
+    homesick = [vm for vm in cluster.vms if vm.home] if unasked else []
+    even_out = bool(out.rebalance) and unasked and not starts.waiting
+    if not (ordered or leaving or wrong or homesick or even_out):
+        return out
+    out.rooms = starts.rooms or rooms_for(cluster)
+    out.where = starts.running or running_on(cluster)
+    for vm in ordered:
+        _operators(vm, cluster, out)
+    for host in leaving:
+        _empty(host, cluster, out)
+    for vm in homesick:
+        _return(vm, cluster, out)
+    for vm in wrong:
+        _correct(vm, cluster, out)
+    if even_out and not out.planned:
+        balance_load(cluster, out)
+    out.actions = by_source(out.planned)
+    return out
+
+
+def _operators(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
+    """An operator's migration, with all VMs that a required rule keeps together with it; all of them or none."""
+    unit = unit_of(vm, cluster)
+    places = try_places(unit, cluster, out, only=frozenset((vm.wanted_host,)))
+    refused = next((item for item in places if not item.host), None)
+    source = cluster.hosts.get(vm.host)
+    reason = ""
+    if cluster.policy.admission_control.enforce and vm.wanted_host in kept_for_failover(cluster.policy):
+        reason = "%s is kept free for failovers (admission_control: failover_hosts)" % vm.wanted_host
+    elif source is None or not leads(source, cluster):
+        reason = "%s, where it is, is %s" % (vm.host, source.verdict.value if source is not None else "not known")
+    elif refused is not None:
+        why = next((why for host, why in refused.refusals if host == vm.wanted_host), "it takes no VM")
+        reason = "%s: %s" % (vm.wanted_host, why)
+        if refused.wish.vm.id != vm.id:
+            reason = "%s has to go with it, but %s" % (refused.wish.vm.name, reason)
+    if reason:
+        out.records[vm.id] = replace(vm, ordered=False, wanted_host="")
+        text = "%s is not moved to %s: %s" % (vm.name, vm.wanted_host, reason)
+        out.held.append(Held("move", vm.name, text))
+        out.alarms.append(Alarm("refused:%s" % vm.id, Severity.WARNING, vm.name, text))
+        return
+    accept(places, Cause.OPERATOR, "an operator wants it on %s" % vm.wanted_host, cluster, out)
+
+
+def _empty(host: HostState, cluster: Cluster, out: Moves) -> None:
+    cause = Cause.MAINTENANCE if host.record.wanted_maintenance else Cause.PROACTIVE
+    why = "%s is to be emptied for maintenance" % host.name
+    if cause is Cause.PROACTIVE:
+        why = "%s is degraded: %s" % (host.name, host.judgement.reason)
+    going = [vm for vm in cluster.vms_on.get(host.name, ()) if vm.power is Power.ON and vm.id not in moving(out)]
+    movable = []
+    for vm in going:
+        blocked = cluster.unprotected.get(vm.id)
+        if blocked is not None:
+            stays(vm, "%s stays on %s: %s" % (vm.name, host.name, blocked.reason), out, alarm=not blocked.chosen)
+        else:
+            movable.append(vm)
+    places = try_places(movable, cluster, out)
+    for item in places:
+        vm = item.wish.vm
+        if not item.host:
+            reasons = "; ".join("%s: %s" % refusal for refusal in item.refusals if refusal[0] != host.name)
+            stays(vm, "%s stays on %s, %s, but no host takes it: %s" % (vm.name, host.name, why, reasons), out, alarm=True)
+        elif cause is Cause.MAINTENANCE and not vm.home:
+            out.records[vm.id] = replace(vm, home=host.name)
+    accept([item for item in places if item.host], cause, why, cluster, out)
+
+
+def _return(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
+    """Back to where it was before its host was emptied, as soon as that host takes VMs again."""
+    home = cluster.hosts.get(vm.home)
+    if vm.host == vm.home or home is None:
+        out.records[vm.id] = replace(vm, home="")
+        return
+    source = cluster.hosts.get(vm.host)
+    if not takes_vms(home, cluster.policy) or home.record.maintenance or source is None or not leads(source, cluster):
+        return
+    if vm.power is not Power.ON or vm.id in moving(out):
+        return
+    unit = unit_of(vm, cluster)
+    places = try_places(unit, cluster, out, only=frozenset((vm.home,)))
+    if all(item.host for item in places):
+        accept(places, Cause.RETURN, "the maintenance of %s is over" % vm.home, cluster, out)
+
+
+def _correct(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
+    """Keep a required rule that is broken now, or take a VM to a host that its rules prefer."""
+    if vm.id in moving(out):
+        return
+    kept = kept_for_failover(cluster.policy)
+    only = frozenset(cluster.hosts) - kept if kept else None
+    broken = cluster.rules.violation(vm.id, vm.host, out.where)
+    for unit in ([vm], unit_of(vm, cluster)):
+        places = try_places(unit, cluster, out, only)
+        if not all(item.host for item in places):
+            continue
+        if broken:
+            accept(places, Cause.RULE, broken, cluster, out)
+        elif cluster.rules.host_preference(vm.id, places[0].host) < cluster.rules.host_preference(vm.id, vm.host):
+            accept(places, Cause.RULE, "its rules prefer %s" % places[0].host, cluster, out)
+        return
+    if broken:
+        text = "%s on %s breaks a rule and no move mends it: %s" % (vm.name, vm.host, broken)
+        out.alarms.append(Alarm("rule:%s" % vm.id, Severity.WARNING, vm.name, text))
+
+
+def _misplaced(cluster: Cluster) -> list[VmRecord]:
+    """Running VMs whose place breaks a required rule, or is not the one that their rules prefer; the fewest first to move."""
+    if not cluster.rules:
+        return []
+    where = running_on(cluster)
+    concerned = {*cluster.rules.hosts, *cluster.rules.groups}
+    found = []
+    for vm in cluster.vms:
+        if vm.id not in concerned or vm.power is not Power.ON or vm.id in cluster.unprotected:
+            continue
+        source = cluster.hosts.get(vm.host)
+        if source is None or not leads(source, cluster):
+            continue
+        if cluster.rules.violation(vm.id, vm.host, where) or (not vm.wanted_host and _preferred_elsewhere(vm, cluster)):
+            found.append(vm)
+
+    def order(vm: VmRecord) -> tuple[int, int, str, str]:
+        peers = sum(1 for other in cluster.rules.kept_together(vm.id) if where.get(other) == vm.host)
+        return peers, -cluster.policy.vm(vm.id, vm.name).priority.rank, vm.name, vm.id
+
+    return sorted(found, key=order)
+
+
+def _preferred_elsewhere(vm: VmRecord, cluster: Cluster) -> bool:
+    here = cluster.rules.host_preference(vm.id, vm.host)
+    return here > 0 and any(
+        cluster.rules.host_preference(vm.id, name) < here and takes_vms(host, cluster.policy) and not host.record.maintenance
+        for name, host in cluster.hosts.items()
+    )
+
+
+def _is_to_be_emptied(host: HostState, cluster: Cluster) -> bool:
+    if host.record.wanted_maintenance:
+        return True
+    by_sensors = host.verdict is Verdict.DEGRADED and not host.fence.listed
+    return by_sensors and cluster.policy.degraded_response is DegradedResponse.EVACUATE

@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The mechanics of planned moves: which VMs go together, whether a host takes them, and who may move what unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..decision import Alarm, Cause, Held, MoveAction, PlannedMove, Severity
+from ..memory import VmRecord
+from ..observations import Power
+from ..options import AutomaticMoves
+from ..placement.capacity import less, wish_for
+from ..placement.place import Place, Room, Wish, place
+from ..state import Cluster, HostState
+from ..vms.recover import Findings, planned_vm
+
+ASKED = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.PROACTIVE)
+
+
+@dataclass
+class Moves(Findings):
+    """``records`` are VM records that change with the plan, by id."""
+
+    actions: list[MoveAction] = field(default_factory=list)
+    records: dict[str, VmRecord] = field(default_factory=dict)
+    planned: list[PlannedMove] = field(default_factory=list)
+    rooms: dict[str, Room] = field(default_factory=dict)
+    rebalance: str = ""  # who wants the load balanced, as long as something is left to do
+    where: dict[str, str] = field(default_factory=dict)  # VM id -> host, as it will be
+
+
+def unit_of(vm: VmRecord, cluster: Cluster) -> list[VmRecord]:
+    """*vm* first, and the running VMs that a required rule keeps together with it."""
+    group = cluster.rules.kept_together(vm.id)
+    others = [other for other in cluster.vms if other.id in group and other.id != vm.id and other.power is Power.ON] if group else []
+    return [vm, *others]
+
+
+def try_places(vms: Sequence[VmRecord], cluster: Cluster, out: Moves, only: frozenset[str] | None = None) -> list[Place]:
+    """Places for *vms*, in their order, the rest of the cluster being where it will be."""
+    wishes: list[Wish] = []
+    for vm in vms:
+        wish = replace(wish_for(vm, cluster.policy), only=only)
+        wishes.append(replace(wish, power_on=vm.power is Power.ON or wish.power_on))
+    going = {vm.id for vm in vms}
+    where = {identity: host for identity, host in out.where.items() if identity not in going}
+    found = {item.wish.vm.id: item for item in place(wishes, out.rooms, cluster.rules, where)}
+    return [found[vm.id] for vm in vms]
+
+
+def accept(places: Iterable[Place], cause: Cause, why: str, cluster: Cluster, out: Moves) -> None:
+    """Plan the moves, unless they would stop VMs that nobody allowed to be stopped."""
+    moves = [_move(item, cause, why, cluster) for item in places if item.host != item.wish.vm.host]
+    stopping = [move.name for move in moves if move.running and not move.live]
+    if cause not in ASKED:
+        allowed = cluster.policy.automatic_moves
+        if allowed is AutomaticMoves.NONE or (stopping and allowed is not AutomaticMoves.ALL):
+            for move in moves:
+                text = "%s should be moved from %s to %s (%s); automatic_moves: %s leaves that to you" % (
+                    move.name,
+                    move.source,
+                    move.destination,
+                    why,
+                    allowed.value,
+                )
+                out.held.append(Held("move", move.name, text))
+                out.alarms.append(Alarm("should_move:%s" % move.id, Severity.WARNING, move.name, text))
+            return
+    out.planned += moves
+    out.rooms = less(out.rooms, places)
+    out.where.update({item.wish.vm.id: item.host for item in places})
+
+
+def _move(item: Place, cause: Cause, why: str, cluster: Cluster) -> PlannedMove:
+    vm = item.wish.vm
+    planned = planned_vm(item, vm.host, "")
+    running = vm.power is Power.ON
+    live = running and _hands_over(cluster.hosts[vm.host]) and _hands_over(cluster.hosts[item.host])
+    refusals = "; ".join("%s: %s" % refusal for refusal in item.refusals if refusal[0] not in (vm.host, item.host))
+    return PlannedMove(
+        id=vm.id,
+        name=vm.name,
+        path=planned.path,
+        datastore_uuid=planned.datastore_uuid,
+        datastore=planned.datastore,
+        vmx=planned.vmx,
+        source=vm.host,
+        destination=item.host,
+        running=running,
+        live=live,
+        power_on=item.wish.power_on,
+        cause=cause,
+        reasons=("vm %s %s -> %s: %s" % (vm.name, vm.host, item.host, why),) + ((refusals,) if refusals else ()),
+    )
+
+
+def by_source(planned: Iterable[PlannedMove]) -> list[MoveAction]:
+    by_host: dict[str, list[PlannedMove]] = {}
+    for move in planned:
+        by_host.setdefault(move.source, []).append(move)
+    return [
+        MoveAction(host, tuple(moves), tuple(dict.fromkeys(move.cause.value for move in moves))) for host, moves in sorted(by_host.items())
+    ]
+
+
+def stays(vm: VmRecord, text: str, out: Moves, alarm: bool) -> None:
+    out.held.append(Held("move", vm.name, text))
+    if alarm:
+        out.alarms.append(Alarm("stays:%s" % vm.id, Severity.WARNING, vm.name, text))
+
+
+def leads(host: HostState, cluster: Cluster) -> bool:
+    """Whether VMs can be taken from it in order: it works, and its list was read in this look."""
+    return host.verdict.works and host.evidence.fresh and cluster.observation.was_read(host.name)
+
+
+def _hands_over(host: HostState) -> bool:
+    return host.seen is not None and host.seen.live_migration
+
+
+def moving(out: Moves) -> set[str]:
+    return {move.id for move in out.planned}

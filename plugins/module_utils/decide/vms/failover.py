@@ -1,0 +1,264 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The failover transaction of one VM as a pure state machine.
+
+Invariants, and why they hold:
+
+1. *Nothing is registered or started before the source's fence is confirmed.* :func:`next_move` yields a move that
+   writes only if ``facts.fence_confirmed``; there is no other way to such a move.
+2. *A VM that runs somewhere is not started.* Every move is chosen from facts read after the transaction was opened or
+   resumed, and ``facts.running_on`` closes the transaction whatever its step is. Between reading and starting, the
+   VMFS lock of the running VM refuses the second start.
+3. *Killing the runner anywhere and running again completes the work.* The move depends on the facts, not on the
+   recorded step: what was done and not recorded is seen as done and skipped; what was recorded before it was done and
+   never happened is seen as not done and is done again. Register, power on and unregister are idempotent at the host.
+4. *It ends.* Each move either advances the facts or raises ``attempts``, which :data:`MAX_ATTEMPTS` bounds; waiting for a
+   lock is bounded by ``lock_retry`` of the policy. A transaction that ends without success names its cause and is planned anew by
+   the next look.
+
+Steps: planned -> fenced -> registered -> answered -> powered_on -> verified, with ``blocked`` (a question that is not
+ours to answer) and ``failed`` as the other ends. The runner (``act/failover.py``) and the simulator both drive this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Optional
+
+from ..instant import Instant
+from ..observations import Power
+from ..policy import FailoverPolicy
+
+
+class Step(str, Enum):
+    """The last step that is known to be complete."""
+
+    PLANNED = "planned"
+    FENCED = "fenced"
+    REGISTERED = "registered"
+    ANSWERED = "answered"
+    POWERED_ON = "powered_on"
+    VERIFIED = "verified"
+    BLOCKED = "blocked"
+    FAILED = "failed"
+
+
+class Do(str, Enum):
+    """What the runner has to do next for one VM."""
+
+    HOLD = "hold"  # the fence is not confirmed: nothing
+    LOOK = "look"  # read the hosts again: the last outcome is unknown, or a start is to be verified
+    UNREGISTER = "unregister"  # take our own earlier, failed registration off another host
+    REGISTER = "register"
+    POWER_ON = "power_on"  # the moved-or-copied question is answered meanwhile
+    CLOSE = "close"
+
+
+class Outcome(str, Enum):
+    """How a move ended, in the words of ``hypervisor.FaultKind`` with done and question before them."""
+
+    DONE = "done"
+    QUESTION = "question"
+    ALREADY = "already"
+    FILE_LOCKED = "file_locked"
+    NOT_FOUND = "not_found"
+    INACCESSIBLE = "inaccessible"
+    NO_RESOURCES = "no_resources"
+    READ_ONLY = "read_only"
+    TIMED_OUT = "timed_out"
+    LOST = "lost"
+    OTHER = "other"
+
+
+#: Outcomes after which nobody knows whether the host did it: look before acting again.
+UNKNOWN_OUTCOMES = frozenset({Outcome.TIMED_OUT, Outcome.LOST})
+
+
+#: Moves that may fail on one host, for another reason than a lock, before the transaction gives up there.
+MAX_ATTEMPTS = 5
+RETRY_INTERVAL = 2.0  # s between such moves
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """One VM's failover. ``path`` is the vmx path inside the datastore; ``doing`` the move that was begun last."""
+
+    id: str
+    vm_id: str
+    name: str
+    datastore_uuid: str
+    path: str
+    vmx: str  # as the destination names it: "[datastore] path"
+    source: str
+    destination: str
+    power_on: bool = True
+    step: Step = Step.PLANNED
+    doing: Optional[Do] = None
+    attempts: int = 0
+    refused_since: Optional[Instant] = None  # first file-lock fault
+    not_before: Optional[Instant] = None  # no move earlier than this
+    reason: str = ""
+    closed: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the hosts say about the VM, read after this run began.
+
+    ``moid``/``power`` are the destination's; ``running_on`` is an unfenced host that has it powered on; ``ours_elsewhere``
+    are unfenced hosts where an earlier transaction of ours registered it in vain: (host, reference).
+    """
+
+    fence_confirmed: bool
+    fence_reason: str = ""
+    destination_reads: bool = True  # the destination answered the last look
+    moid: Optional[str] = None
+    power: Power = Power.UNKNOWN
+    question: str = ""  # text of a pending question that is not moved-or-copied
+    running_on: Optional[str] = None
+    ours_elsewhere: tuple[tuple[str, str], ...] = ()
+    fresh: bool = True  # read after the last move ended
+
+
+@dataclass(frozen=True)
+class Move:
+    """The next thing to do and why, in words for the journal."""
+
+    do: Do
+    reason: str
+    step: Optional[Step] = None  # the final step when ``do`` is CLOSE
+
+
+def next_move(transaction: Transaction, facts: Facts) -> Move:
+    """The one move that follows from the facts. See the module's invariants."""
+    if facts.running_on is not None and facts.running_on != transaction.destination:
+        return Move(Do.CLOSE, "runs on %s already" % facts.running_on, Step.VERIFIED)
+    if not facts.fence_confirmed:
+        return Move(Do.HOLD, "the fence of %s is not confirmed: %s" % (transaction.source, facts.fence_reason or "not observed"))
+    if transaction.attempts >= MAX_ATTEMPTS:
+        return Move(Do.CLOSE, "gave up after %d attempts: %s" % (transaction.attempts, transaction.reason), Step.FAILED)
+    if not facts.fresh or not facts.destination_reads:
+        return Move(Do.LOOK, "the outcome of the last move on %s is not known" % transaction.destination)
+    if facts.question:
+        return Move(Do.CLOSE, "a question waits for a person: %s" % facts.question, Step.BLOCKED)
+    if facts.ours_elsewhere:
+        host, _moid = facts.ours_elsewhere[0]
+        return Move(Do.UNREGISTER, "registered in vain on %s by an earlier attempt" % host)
+    if facts.moid is None:
+        return Move(Do.REGISTER, "not registered on %s" % transaction.destination)
+    if not transaction.power_on:
+        return Move(Do.CLOSE, "registered, not started: it was not running at the failure", Step.REGISTERED)
+    if facts.power is Power.ON:
+        return Move(Do.CLOSE, "runs on %s" % transaction.destination, Step.VERIFIED)
+    return Move(Do.POWER_ON, "registered on %s and %s" % (transaction.destination, facts.power.value))
+
+
+def begun(transaction: Transaction, move: Move) -> Transaction:
+    """The record that is written *before* a move is made."""
+    step = Step.FENCED if transaction.step is Step.PLANNED and move.do not in (Do.HOLD, Do.LOOK) else transaction.step
+    return replace(transaction, doing=move.do, step=step)
+
+
+def ended(
+    transaction: Transaction,
+    facts: Facts,
+    do: Do,
+    outcome: Outcome,
+    reason: str,
+    now: Instant,
+    bounds: FailoverPolicy,
+    moid: Optional[str] = None,
+) -> tuple[Transaction, Facts]:
+    """The record that is written *after* a move, and what is known of the VM then.
+
+    ``moid`` is what register returned. An outcome of :data:`UNKNOWN_OUTCOMES` leaves the facts stale, so that a look follows.
+    """
+    if outcome in (Outcome.DONE, Outcome.ALREADY):
+        return _succeeded(transaction, facts, do, reason, moid)
+
+    def later(seconds: float) -> Instant:
+        return Instant(now.boot_id, now.seconds + seconds, now.wall)
+
+    stale = replace(facts, fresh=False)
+    if outcome is Outcome.QUESTION:
+        return replace(transaction, doing=None, reason=reason), replace(facts, question=reason or "unknown question")
+    if outcome is Outcome.FILE_LOCKED:
+        since = transaction.refused_since if now.since(transaction.refused_since) is not None else now
+        waited = now.since(since) or 0.0
+        if waited > bounds.lock_retry:
+            text = "files still locked after %.0f s: %s" % (waited, reason)
+            return replace(transaction, doing=None, attempts=MAX_ATTEMPTS, reason=text), facts
+        text = "files locked, retried until the lock of %s has aged" % transaction.source
+        # It stays begun: the next try is the same move, and needs no record of its own.
+        return replace(transaction, refused_since=since, not_before=later(bounds.lock_retry_interval), reason=text), facts
+    if outcome in (Outcome.READ_ONLY, Outcome.NOT_FOUND, Outcome.INACCESSIBLE, Outcome.NO_RESOURCES):
+        # Another try on this host gives the same answer; the next look plans another host.
+        return replace(transaction, doing=None, attempts=MAX_ATTEMPTS, reason=reason), facts
+    return replace(transaction, doing=None, attempts=transaction.attempts + 1, not_before=later(RETRY_INTERVAL), reason=reason), stale
+
+
+def _succeeded(transaction: Transaction, facts: Facts, do: Do, reason: str, moid: Optional[str]) -> tuple[Transaction, Facts]:
+    after = replace(transaction, doing=None, reason=reason, not_before=None)
+    if do is Do.REGISTER:
+        # ALREADY returns no reference: look for it.
+        known = replace(facts, moid=moid, power=Power.OFF) if moid else replace(facts, fresh=False)
+        return replace(after, step=Step.REGISTERED), known
+    if do is Do.POWER_ON:
+        # Not taken at its word: the next move is a look, and only what that reads closes the transaction.
+        return replace(after, step=Step.POWERED_ON), replace(facts, fresh=False)
+    if do is Do.UNREGISTER:
+        return after, replace(facts, ours_elsewhere=facts.ours_elsewhere[1:])
+    return after, facts
+
+
+def closed(transaction: Transaction, move: Move) -> Transaction:
+    """The record of the end."""
+    return replace(transaction, doing=None, closed=True, step=move.step or transaction.step, reason=move.reason)
+
+
+def to_record(transaction: Transaction) -> dict[str, Any]:
+    """The row that ``record.StateDatabase.save_transaction`` takes."""
+    return {
+        "id": transaction.id,
+        "vm_id": transaction.vm_id,
+        "vm_name": transaction.name,
+        "path": transaction.path,
+        "source": transaction.source,
+        "destination": transaction.destination,
+        "step": transaction.step.value,
+        "power_on": transaction.power_on,
+        "attempts": transaction.attempts,
+        "reasons": [transaction.reason] if transaction.reason else [],
+        "closed": transaction.closed,
+        "outcome": transaction.step.value if transaction.closed else "",
+        "detail": {
+            "datastore_uuid": transaction.datastore_uuid,
+            "vmx": transaction.vmx,
+            "doing": transaction.doing.value if transaction.doing else None,
+            "refused_since": transaction.refused_since.to_dict() if transaction.refused_since else None,
+        },
+    }
+
+
+def from_record(record: Mapping[str, Any]) -> Transaction:
+    """What :func:`to_record` wrote. Attempts begin again with each run: the bound is one run's."""
+    detail = record.get("detail") or {}
+    refused = detail.get("refused_since")
+    return Transaction(
+        id=record["id"],
+        vm_id=record["vm_id"],
+        name=record["vm_name"],
+        datastore_uuid=detail.get("datastore_uuid", ""),
+        path=record["path"],
+        vmx=detail.get("vmx", ""),
+        source=record["source"],
+        destination=record["destination"],
+        power_on=bool(record["power_on"]),
+        step=Step(record["step"]),
+        doing=Do(detail["doing"]) if detail.get("doing") else None,
+        refused_since=Instant.from_dict(refused) if refused else None,
+        reason=(record.get("reasons") or [""])[-1],
+        closed=bool(record["closed"]),
+    )

@@ -1,0 +1,241 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What runs where, and what should run: the VM records after a look.
+
+Who may change a record:
+
+* a VM seen *running* on a host that is not fenced is there, whatever was believed before;
+* a VM seen *not running* changes what is desired only on a working host that did not restart and is not going down,
+  and only with a clean power-off event; without one it crashed and stays desired;
+* a fenced host's word counts for nothing: what it believes to run cannot write any more;
+* a host that could not be read says nothing; only from a host's list that was read can a VM be missing.
+
+In most looks most VMs are as they were. Such a VM keeps the very record that it has, which nothing needs to build, compare or
+write again: no field of a record says when it was last seen, that is its host's ``read_at``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..decision import Alarm, Severity
+from ..hosts.told import Told
+from ..hosts.verdict import Verdict
+from ..instant import Instant
+from ..memory import Desired, FileRecord, Memory, VmRecord
+from ..observations import Backing, Observation, Power, VmObservation
+from .under_way import settle
+
+NEEDED = ("vmx", "disk", "parent", "swap", "snapshot")  # kinds of files without which a VM does not run, also those it only reads
+
+
+@dataclass
+class _Look:
+    """The inputs of one look, and the alarms found on the way."""
+
+    verdicts: Mapping[str, Verdict]
+    told: Mapping[str, Told]
+    read: frozenset[str]  # unfenced hosts whose VM list was read
+    now: Instant
+    alarms: list[Alarm] = field(default_factory=list)
+
+    def alarm(self, what: str, record: VmRecord, severity: Severity, text: str) -> None:
+        self.alarms.append(Alarm("%s:%s" % (what, record.id), severity, record.name, text))
+
+
+def update_vms(
+    memory: Memory, observation: Observation, verdicts: Mapping[str, Verdict], told: Mapping[str, Told], now: Instant
+) -> tuple[tuple[VmRecord, ...], list[Alarm]]:
+    """The VM records after this look, ordered by id, and the alarms about single VMs."""
+    fenced = {name for name, verdict in verdicts.items() if verdict in (Verdict.FENCED, Verdict.FENCING)}
+    look = _Look(verdicts, told, frozenset(observation.vms_read) - fenced, now)
+    once, several = _sightings(observation, look.read)
+    records = memory.vms_by_id
+    after: list[VmRecord] = []
+    for identity in sorted([*records, *(identity for identity in once if identity not in records)]):
+        known = records.get(identity)
+        only = once.get(identity)
+        if known is not None and only is not None and identity not in several and _as_before(known, only, look):
+            after.append(known)
+            continue
+        sightings = several.get(identity) or ([only] if only is not None else [])
+        if known is None:  # an id made while the files were out of reach may be wrong
+            sightings = [vm for vm in sightings if vm.accessible]
+        elif known.under_way is not None:
+            runs = any(vm.power is Power.ON for vm in sightings)
+            known = settle(known, {vm.host for vm in sightings}, runs, look.read, now)
+        record = _first_seen(sightings, look) if known is None else _seen_again(known, sightings, look)
+        if record is not None:
+            after.append(record)
+    return tuple(after), look.alarms
+
+
+def _sightings(observation: Observation, read: frozenset[str]) -> tuple[dict[str, VmObservation], dict[str, list[VmObservation]]]:
+    """The first sighting of each VM by its id, and all of those that were sighted more than once, in the order of host and path."""
+    once: dict[str, VmObservation] = {}
+    several: dict[str, list[VmObservation]] = {}
+    for vm in observation.vms:
+        if vm.host not in read:
+            continue
+        if vm.id in once:
+            several.setdefault(vm.id, [once[vm.id]]).append(vm)
+        else:
+            once[vm.id] = vm
+    for sightings in several.values():
+        sightings.sort(key=lambda item: (item.host, item.path))
+    return once, several
+
+
+def _as_before(record: VmRecord, vm: VmObservation, look: _Look) -> bool:
+    """Whether a look in which *vm* is the only sighting changes nothing.
+
+    True only if :func:`_seen_again` would return an equal record and raise no alarm: the VM runs where it ran, or is down where it
+    is meant to be down, no event tells of it, and all its details are the same. It may be false when in doubt.
+    """
+    if record.host != vm.host or record.power is not vm.power or record.registered or record.under_way is not None:
+        return False
+    if vm.power is Power.ON:
+        as_meant = record.desired is Desired.STARTED or record.stopping
+        if not as_meant or record.restart or record.clean_off or record.id in look.told[vm.host].clean_off:
+            return False
+    elif record.desired is Desired.STARTED or record.on_since is not None or record.stopping:
+        return False
+    return (
+        record.name == vm.name
+        and record.path == vm.path
+        and record.memory == vm.memory
+        and record.cpu == vm.cpu
+        and record.cpu_reserved == vm.cpu_reserved
+        and record.memory_reserved == vm.memory_reserved
+        and record.hardware_version == vm.hardware_version
+        and record.heartbeat == vm.heartbeat
+        and record.networks == vm.networks
+        and (not vm.accessible or not vm.backings or _same_files(record.files, vm.backings))
+    )
+
+
+def _same_files(files: Sequence[FileRecord], backings: Sequence[Backing]) -> bool:
+    """Whether *files* are those of *backings* that are needed, compared without building them anew."""
+    same = 0
+    for item in backings:
+        if item.writable or item.kind in NEEDED:
+            if same == len(files):
+                return False
+            known = files[same]
+            if known.path != item.path or known.kind != item.kind:
+                return False
+            if known.datastore_uuid != item.datastore_uuid or known.datastore != item.datastore:
+                return False
+            same += 1
+    return same == len(files)
+
+
+def _first_seen(sightings: Sequence[VmObservation], look: _Look) -> VmRecord | None:
+    """A VM that is first seen off is meant to be off - unless its host has just lost it."""
+    running = [vm for vm in sightings if vm.power is Power.ON]
+    vm = next(iter(running or sightings), None)
+    if vm is None or (not running and not _works(vm.host, look)):
+        return None
+    record = _details(VmRecord(vm.id, vm.name, vm.path, vm.host), vm)
+    if running:
+        return replace(_running(record, running, look), on_since=None)
+    return replace(record, desired=Desired.STOPPED, power=vm.power)
+
+
+def _seen_again(record: VmRecord, sightings: Sequence[VmObservation], look: _Look) -> VmRecord | None:
+    running = [vm for vm in sightings if vm.power is Power.ON]
+    if running:
+        return _running(record, running, look)
+    elsewhere = [vm for vm in sightings if vm.host != record.host]
+    registered = elsewhere[0].host if elsewhere else ""
+    if record.registered != registered:
+        record = replace(record, registered=registered)
+    home = next((vm for vm in sightings if vm.host == record.host), None)
+    if home is not None:
+        return _down_at_home(record, home, look) if _works(record.host, look) else record
+    if record.host in look.read and _works(record.host, look):
+        if elsewhere:  # somebody moved it while it was off
+            return replace(_details(record, elsewhere[0]), host=elsewhere[0].host, power=elsewhere[0].power, registered="")
+        if record.id in look.told[record.host].removed:
+            return None
+        look.alarm(
+            "vm_missing",
+            record,
+            Severity.CRITICAL if record.desired is Desired.STARTED else Severity.WARNING,
+            "%s is registered on no host any more and no event says that somebody removed it; it was on %s" % (record.name, record.host),
+        )
+        return replace(record, power=Power.UNKNOWN)
+    gone = look.verdicts.get(record.host) in (Verdict.FENCED, Verdict.FENCING, None)
+    if elsewhere and gone and record.desired is Desired.STOPPED:  # its registration has been brought over
+        return replace(_details(record, elsewhere[0]), host=elsewhere[0].host, power=elsewhere[0].power, registered="")
+    return record
+
+
+def _running(record: VmRecord, running: Sequence[VmObservation], look: _Look) -> VmRecord:
+    vm = next((item for item in running if item.host == record.host), running[0])
+    if len(running) > 1:
+        where = " and ".join(item.host for item in running)
+        look.alarm("runs_twice", record, Severity.CRITICAL, "%s runs on %s at once; stop it on all but one" % (record.name, where))
+    stayed = vm.host == record.host and record.power is Power.ON
+    record = _details(record, vm)
+    return replace(
+        record,
+        host=vm.host,
+        desired=record.desired if record.stopping else Desired.STARTED,
+        power=Power.ON,
+        on_since=record.on_since if stayed else look.now,
+        clean_off=record.id in look.told[vm.host].clean_off,  # the list may have been read just before the power-off
+        restart=False,
+        registered="",
+    )
+
+
+def _down_at_home(record: VmRecord, vm: VmObservation, look: _Look) -> VmRecord:
+    """Not running on the working host where it is recorded."""
+    if vm.power is Power.UNKNOWN:
+        return record
+    told = look.told[vm.host]
+    was_running = record.power is Power.ON
+    record = replace(_details(record, vm), power=vm.power, on_since=None, stopping=False)
+    if record.desired is not Desired.STARTED:
+        return record
+    if record.clean_off or record.id in told.clean_off:
+        return replace(record, desired=Desired.STOPPED, clean_off=False, restart=False)
+    if was_running and (told.restarted or told.record.going_down):
+        return replace(record, restart=True)
+    if not record.restart:
+        look.alarm(
+            "vm_down",
+            record,
+            Severity.CRITICAL,
+            "%s is %s on %s and no event says that somebody switched it off: it crashed" % (record.name, vm.power.value, vm.host),
+        )
+    return record
+
+
+def _details(record: VmRecord, vm: VmObservation) -> VmRecord:
+    files = record.files
+    if vm.accessible and vm.backings:
+        files = tuple(
+            FileRecord(item.path, item.kind, item.datastore, item.datastore_uuid)
+            for item in vm.backings
+            if item.writable or item.kind in NEEDED
+        )
+    return replace(
+        record,
+        name=vm.name,
+        path=vm.path if vm.accessible else record.path,
+        memory=vm.memory or record.memory,
+        cpu=vm.cpu,
+        cpu_reserved=vm.cpu_reserved,
+        memory_reserved=vm.memory_reserved,
+        files=files,
+        hardware_version=vm.hardware_version or record.hardware_version,
+        heartbeat=vm.heartbeat,
+        networks=vm.networks if vm.accessible else record.networks,
+    )
+
+
+def _works(host: str, look: _Look) -> bool:
+    return look.verdicts.get(host, Verdict.UNKNOWN).works

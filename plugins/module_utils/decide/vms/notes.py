@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is kept about each VM from look to look: failed starts, readiness, signs of life, and orders that are done.
+
+Invariant: a VM for which nothing of this changes keeps its very record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..hosts.told import Told
+from ..hosts.verdict import Verdict
+from ..instant import Instant
+from ..memory import Desired, Hang, Memory, VmRecord
+from ..observations import ActResult, Observation, Power, VmObservation
+from ..policy import Policy
+from .start_order import note_ready
+from .tries import count, results_of
+from .vm_monitoring import ALIVE, note_signs
+
+
+def keep_notes(
+    memory: Memory,
+    observation: Observation,
+    vms: tuple[VmRecord, ...],
+    verdicts: Mapping[str, Verdict],
+    told: Mapping[str, Told],
+    policy: Policy,
+    now: Instant,
+) -> tuple[tuple[VmRecord, ...], dict[str, list[VmRecord]]]:
+    """The records with their notes, and the running VMs without signs of life, by host."""
+    results = results_of(observation.results)
+    before = memory.vms_by_id
+    quiet: dict[tuple[str, str], VmObservation] = {
+        (vm.id, vm.host): vm for vm in observation.vms if vm.power is Power.ON and vm.heartbeat not in ALIVE
+    }
+    hung: dict[str, list[VmRecord]] = {}
+    after = []
+    for vm in vms:
+        if not _at_rest(vm, results):
+            crashed = _crashed(before.get(vm.id), vm, told)
+            vm = _orders(count(note_ready(vm, now), crashed, results.get(vm.id, ()), policy, now))
+            seen = quiet.get((vm.id, vm.host))
+            vm = note_signs(vm, seen, now) if seen is not None else _shows_signs(vm)
+            if vm.hang.since is not None and verdicts.get(vm.host, Verdict.UNKNOWN).works and not vm.ignored:
+                hung.setdefault(vm.host, []).append(vm)
+        after.append(vm)
+    return tuple(after), hung
+
+
+def _at_rest(vm: VmRecord, results: Mapping[str, list[ActResult]]) -> bool:
+    """It runs where it should, with a heartbeat if it ever had one, and nothing is to be noted: the case of nearly all."""
+    if vm.power is not Power.ON or vm.id in results:
+        return False
+    signs = vm.heartbeat == "green" and vm.up_since is not None or vm.heartbeat != "green" and vm.up_since is None
+    return signs and not (vm.wanted_host or vm.tries.failed or vm.tries.rounds or vm.hang.io is not None)
+
+
+def _crashed(before: VmRecord | None, vm: VmRecord, told: Mapping[str, Told]) -> str:
+    """The host on which it ran at the last look and stopped by itself since; empty: it did not."""
+    if before is None or before.power is not Power.ON or vm.power is Power.ON:
+        return ""
+    if vm.desired is not Desired.STARTED or vm.restart or vm.host != before.host or vm.power is not Power.OFF:
+        return ""
+    return "" if vm.host in told and told[vm.host].record.going_down else vm.host
+
+
+def _shows_signs(vm: VmRecord) -> VmRecord:
+    return vm if vm.hang.io is None and vm.hang.since is None else replace(vm, hang=Hang(resets=vm.hang.resets))
+
+
+def _orders(vm: VmRecord) -> VmRecord:
+    """A migration that is done, or a wish for a host that the VM has left since otherwise."""
+    if not vm.wanted_host:
+        return vm
+    if vm.host == vm.wanted_host:
+        return replace(vm, ordered=False) if vm.ordered else vm
+    return vm if vm.ordered else replace(vm, wanted_host="")

@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""VMs that are down on a host that works: they start where they are, and elsewhere when they do not start there.
+
+A VM that should run and does not - it crashed, its host restarted, or an operator asked for it - belongs to the host that has it
+registered; nobody else can run it, so no fence is needed. Only where that host has had its tries, has no room for
+it, may not run it by a required rule, or is to be emptied, the VM is moved, stopped as it is.
+
+Invariant: a VM is planned here only if its host's own list, read in this very look, shows it down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+
+from ..decision import Cause, Held, PlannedMove, RestartAction
+from ..memory import Desired, VmRecord
+from ..observations import Power
+from ..placement.capacity import wish_for
+from ..placement.place import Place, Wish
+from ..state import Cluster, HostState
+from .recover import Findings, planned_vm
+from .tries import exhausted, waits
+
+MOUNTING = 120.0  # s after its start in which a host may still be mounting its datastores
+
+
+@dataclass
+class Down:
+    """VMs to start again: ``here`` on their own hosts, ``elsewhere`` on others."""
+
+    here: list[Wish] = field(default_factory=list)
+    elsewhere: list[Wish] = field(default_factory=list)
+
+
+def down_vms(cluster: Cluster, out: Findings, refused: Collection[str] = ()) -> Down:
+    """The VMs that should run and do not, on hosts that work; *refused* are ids that admission control did not let start."""
+    down = Down()
+    for host in cluster.hosts.values():
+        if not host.verdict.works or host.seen is None or host.record.going_down or not host.evidence.fresh:
+            continue
+        if not cluster.observation.was_read(host.name):
+            continue
+        for vm in cluster.vms_on.get(host.name, ()):
+            if vm.desired is Desired.STARTED and vm.power is Power.OFF and not vm.ordered and vm.id not in refused:
+                _sort_in(vm, host, cluster, down, out)
+    return down
+
+
+def _sort_in(vm: VmRecord, host: HostState, cluster: Cluster, down: Down, out: Findings) -> None:
+    why = cluster.unprotected.get(vm.id)
+    if why is not None and why.chosen:
+        out.held.append(Held("restart", vm.name, "%s is not restarted on %s: %s" % (vm.name, host.name, why.reason)))
+        return
+    pause = waits(vm, cluster.now)
+    if pause > 0:
+        out.held.append(Held("restart", vm.name, "%s is tried again in %.0f s: %s" % (vm.name, pause, vm.tries.reason)))
+        return
+    if why is None and (exhausted(vm, host.name, cluster.policy) or host.record.wanted_maintenance):
+        # Its own host has had its tries, and gets more of them only where no other host takes the VM.
+        down.elsewhere.append(replace(wish_for(vm, cluster.policy), may_stay=not host.record.wanted_maintenance))
+    elif host.record.maintenance or host.record.wanted_maintenance:
+        out.held.append(Held("restart", vm.name, "%s waits: %s is in maintenance mode" % (vm.name, host.name)))
+    else:
+        down.here.append(replace(wish_for(vm, cluster.policy), may_stay=True, only=frozenset((host.name,)), avoid=frozenset()))
+
+
+def elsewhere_instead(places: list[Place], cluster: Cluster, out: Findings) -> list[Wish]:
+    """New wishes for the VMs whose own host did not take them; those that may not leave it are held."""
+    wishes = []
+    for item in places:
+        vm = item.wish.vm
+        if item.host:
+            continue
+        reason = next((reason for host, reason in item.refusals if host == vm.host), "it takes no VM")
+        if vm.id in cluster.unprotected:
+            out.held.append(Held("restart", vm.name, "%s waits on %s: %s" % (vm.name, vm.host, reason)))
+        elif _comes_back(cluster.hosts[vm.host]):
+            out.held.append(Held("restart", vm.name, "%s waits: %s does not have its datastore yet" % (vm.name, vm.host)))
+        else:
+            wishes.append(wish_for(vm, cluster.policy))
+    return wishes
+
+
+def _comes_back(host: HostState) -> bool:
+    """Right after its start a host mounts its datastores one by one."""
+    seen = host.seen
+    return (
+        seen is not None
+        and seen.uptime is not None
+        and seen.uptime < 120.0
+        and not any(item.accessible for item in seen.datastores if item.luns)
+    )
+
+
+def restart(host: str, places: list[Place]) -> RestartAction:
+    """Start VMs where they are."""
+    planned = []
+    for item in places:
+        vm = item.wish.vm
+        why = "its host restarted and is back" if vm.restart else vm.tries.reason or "it is down there"
+        planned.append(replace(planned_vm(item, host, ""), reasons=("vm %s -> %s: %s" % (vm.name, host, why),)))
+    return RestartAction(host, tuple(planned), ("VMs of %s start where they were" % host,))
+
+
+def relocation(item: Place) -> PlannedMove:
+    """Take a VM that is down to another host and start it there."""
+    vm = item.wish.vm
+    planned = planned_vm(item, vm.host, "")
+    reason = "vm %s -> %s: %s" % (vm.name, item.host, vm.tries.reason or "%s does not take it" % vm.host)
+    refusals = "; ".join("%s: %s" % refusal for refusal in item.refusals)
+    return PlannedMove(
+        id=vm.id,
+        name=vm.name,
+        path=planned.path,
+        datastore_uuid=planned.datastore_uuid,
+        datastore=planned.datastore,
+        vmx=planned.vmx,
+        source=vm.host,
+        destination=item.host,
+        running=False,
+        live=False,
+        power_on=True,
+        cause=Cause.RESTART,
+        reasons=(reason,) + ((refusals,) if refusals else ()),
+    )
