@@ -10,9 +10,11 @@ REPEAT ?= 3
 # Random fault schedules of the simulator, and the seed that they come from.
 LIBREHA_SCHEDULES ?= 500
 LIBREHA_SEED ?= 1
+# Random placement problems that are compared with the optimum.
+LIBREHA_INSTANCES ?= 60
 PACKAGE := ansible_collections.libreha.vmware
 
-.PHONY: help setup demo test sanity lint types unit lab-tests prove bench simulate simulate-run sim mutants clean
+.PHONY: help setup demo test sanity lint types unit lab-tests prove bench simulate simulate-run sim quality mutants clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,7 +25,7 @@ setup: ## Debian packages, .venv, Go build; only what is missing
 demo: setup ## 3 hosts, 12 VMs, one host is killed, its VMs come back
 	@$(PYTHON) tests/lab/demo.py
 
-test: setup sanity lint types unit sim lab-tests ## Everything that CI runs
+test: setup sanity lint types unit sim quality lab-tests ## Everything that CI runs
 
 sanity: setup ## ansible-test sanity
 	@tests/tools/sanity
@@ -47,6 +49,7 @@ lab-tests: setup ## The whole chain with real faults, REPEAT times where it is a
 prove: setup ## The long repetitions: new random examples, and 20 of each lab test of chance
 	@LIBREHA_REPEAT=20 HYPOTHESIS_PROFILE=prove $(PYTHON) -m pytest -q tests/unit/decide
 	@$(MAKE) sim LIBREHA_SCHEDULES=10000
+	@$(MAKE) quality LIBREHA_INSTANCES=1000
 	@$(MAKE) mutants
 	@$(MAKE) lab-tests REPEAT=20
 
@@ -70,6 +73,9 @@ simulate-run:
 
 sim: setup ## All scenarios, random faults (LIBREHA_SCHEDULES=500, LIBREHA_SEED=1), and the referee's own tests
 	@LIBREHA_SCHEDULES=$(LIBREHA_SCHEDULES) LIBREHA_SEED=$(LIBREHA_SEED) $(PYTHON) -m pytest -q -s tests/sim
+
+quality: setup ## Where VMs are placed, beside the optimum of OR-Tools CP-SAT (LIBREHA_INSTANCES=60)
+	@LIBREHA_INSTANCES=$(LIBREHA_INSTANCES) LIBREHA_SEED=$(LIBREHA_SEED) $(PYTHON) -m pytest -q -s tests/quality
 
 mutants: setup ## Put deliberate bugs into decide, one at a time: a test must fail for each
 	@$(PYTHON) tests/mutants/run.py
