@@ -10,6 +10,7 @@ a person asked for it, the policy's ``degraded_response`` did, or ``automatic_mo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..decision import Alarm, Cause, Held, Severity
@@ -19,6 +20,7 @@ from ..memory import VmRecord
 from ..observations import Power
 from ..options import DegradedResponse
 from ..placement.capacity import rooms_for, running_on, takes_vms
+from ..placement.place import Place
 from ..state import Cluster, HostState
 from ..vms.starts import Starts
 from .moving import Moves, accept, by_source, leads, moving, stays, try_places, unit_of
@@ -94,7 +96,7 @@ def _empty(host: HostState, cluster: Cluster, out: Moves) -> None:
             stays(vm, "%s stays on %s: %s" % (vm.name, host.name, blocked.reason), out, alarm=not blocked.chosen)
         else:
             movable.append(vm)
-    places = try_places(movable, cluster, out)
+    places, parted = _together_or_not(movable, cluster, out)
     for item in places:
         vm = item.wish.vm
         if not item.host:
@@ -102,7 +104,27 @@ def _empty(host: HostState, cluster: Cluster, out: Moves) -> None:
             stays(vm, "%s stays on %s, %s, but no host takes it: %s" % (vm.name, host.name, why, reasons), out, alarm=True)
         elif cause is Cause.MAINTENANCE and not vm.home:
             out.records[vm.id] = replace(vm, home=host.name)
+    for vm in parted:
+        text = "%s stays on %s, %s, but VMs that a rule keeps together with it cannot leave" % (vm.name, host.name, why)
+        stays(vm, text, out, alarm=True)
     accept([item for item in places if item.host], cause, why, cluster, out)
+
+
+def _together_or_not(vms: Sequence[VmRecord], cluster: Cluster, out: Moves) -> tuple[list[Place], list[VmRecord]]:
+    """Places for *vms*, and those that stay because others, which a required rule keeps together with them, find no place."""
+    going, parted = list(vms), list[VmRecord]()
+    unplaced: dict[str, Place] = {}
+    while True:
+        places = try_places(going, cluster, out)
+        left = {item.wish.vm.id: item for item in places if not item.host}
+        torn = [item.wish.vm for item in places if item.host and cluster.rules.kept_together(item.wish.vm.id) & left.keys()]
+        if not torn:
+            return [*places, *unplaced.values()], parted
+        # Those without a place stay, and with them their whole group; the others are planned again, in the room that this leaves.
+        unplaced.update(left)
+        parted += torn
+        stay = {vm.id for vm in torn} | left.keys()
+        going = [vm for vm in going if vm.id not in stay]
 
 
 def _return(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
