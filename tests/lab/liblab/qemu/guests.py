@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from ..errors import LabError
 from ..processes import alive, kill, send, tail
+from ..state import GUESTS
 from . import image, machine, record, ssh
 from .plan import STANDARD, STORAGE_NETWORKS, guest_named
 from .record import Record, Running
@@ -36,7 +37,7 @@ class Guests:
     """
 
     def __init__(self, state_folder: Path | None = None) -> None:
-        self.path = record.place() if state_folder is None else state_folder.absolute() / "guests"
+        self.path = record.place() if state_folder is None else state_folder.absolute() / GUESTS
 
     # -- their lives -------------------------------------------------------------------------------------------
     def up(self, names: Sequence[str] = STANDARD) -> None:
@@ -52,12 +53,12 @@ class Guests:
                 ssh.make_key(present)
                 for guest in wanted:
                     if guest.name not in present.guests:
-                        present.guests[guest.name] = Running(guest.name, _ports(present, guest.ports))
+                        present.guests[guest.name] = Running(guest.name, str(base.folder), _ports(present, guest.ports))
                         present.save()
-                    machine.make_disks(present, guest, base)
+                    machine.make_disks(present, guest)
                     if not alive(present.guest(guest.name).process):
                         started.append(guest.name)
-                        machine.start(present, guest, base)
+                        machine.start(present, guest)
             self.wait(guest.name for guest in wanted)
         except BaseException:
             for name in started:
@@ -66,9 +67,8 @@ class Guests:
 
     def boot(self, name: str, *, wait: bool = True) -> None:
         """Switch a guest on again, with the disks that it had."""
-        base = image.ready()
         with self._changing() as present:
-            machine.start(present, guest_named(name), base)
+            machine.start(present, guest_named(name))
         if wait:
             self.wait([name])
 
@@ -89,10 +89,9 @@ class Guests:
 
     def reboot_hard(self, name: str, *, wait: bool = True) -> None:
         """Power cut and switched on again, with the same disks."""
-        base = image.ready()
         with self._changing() as present:
             machine.stop_at_once(present, name)
-            machine.start(present, guest_named(name), base)
+            machine.start(present, guest_named(name))
         if wait:
             self.wait([name])
 
@@ -148,6 +147,10 @@ class Guests:
             raise LabError("On %s '%s' ended with %d: %s" % (name, command, done.returncode, answer))
         return done
 
+    def ssh_command(self, name: str, command: str = "") -> list[str]:
+        """The command line that ``ssh`` runs, for programs that keep the connection themselves."""
+        return ssh.argv(self._present(), name, command)
+
     def put(self, name: str, source: Path, destination: str) -> None:
         """Copy a file into a guest, with its mode."""
         ssh.copy(self._present(), name, source, destination)
@@ -188,7 +191,7 @@ class Guests:
     def _present(self) -> Record:
         present = record.load(self.path)
         if present is None:
-            raise LabError("No guests are up in %s. Start them with 'tests/lab/lab guests up'." % self.path.parent)
+            raise LabError("No guests are up in %s. Start them with 'tests/lab/lab up --only-qemu'." % self.path.parent)
         return present
 
     @contextmanager

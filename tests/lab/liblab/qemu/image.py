@@ -113,5 +113,3 @@ def _build(image: Image) -> None:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     print("image built in %.0f s" % (time.monotonic() - begin), file=sys.stderr, flush=True)
-
-

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import socket
+from pathlib import Path
 from typing import Any
 
 from ..errors import LabError, run
@@ -43,8 +44,9 @@ def new_segments() -> dict[str, str]:
     }
 
 
-def make_disks(record: Record, guest: Guest, image: Image) -> None:
+def make_disks(record: Record, guest: Guest) -> None:
     """What does not exist yet: an overlay over the image as root disk, and empty sparse data disks. They outlive reboots."""
+    image = Image(Path(record.guest(guest.name).image))
     root = record.root_disk(guest.name)
     if not root.exists():
         run(
@@ -68,7 +70,8 @@ def kernel_arguments(record: Record, guest: Guest) -> str:
     return " ".join(words)
 
 
-def command(record: Record, guest: Guest, running: Running, image: Image) -> list[str]:
+def command(record: Record, guest: Guest, running: Running) -> list[str]:
+    image = Image(Path(running.image))
     argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-name", guest.name]
     argv += ["-machine", "pc", "-accel", ACCELERATOR, "-m", str(guest.memory_mib), "-smp", "1"]
     argv += ["-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", kernel_arguments(record, guest)]
@@ -94,14 +97,16 @@ def state_word(running: Running) -> str:
     return "off" if letter is None else "hung" if letter == "T" else "on"
 
 
-def start(record: Record, guest: Guest, image: Image) -> None:
+def start(record: Record, guest: Guest) -> None:
     """Switch on; does not wait for it to boot. Cables that were pulled stay pulled."""
     running = record.guest(guest.name)
     if alive(running.process):
         raise LabError("%s runs already." % guest.name)
+    if not Path(running.image).is_dir():
+        raise LabError("The image that %s was made from is gone: %s. Remove the guests with 'lab down'." % (guest.name, running.image))
     console = record.console(guest.name)
     running.console_start = console.stat().st_size if console.exists() else 0
-    running.process = spawn(command(record, guest, running, image), record.qemu_log(guest.name))
+    running.process = spawn(command(record, guest, running), record.qemu_log(guest.name))
     record.save()
     for network in running.pulled:
         set_cable(record, guest.name, network, plugged=False)
@@ -128,7 +133,8 @@ def _control(record: Record, name: str, what: str, arguments: dict[str, Any]) ->
             connection.connect(str(record.qmp(name)))
             with connection.makefile("rw", encoding="utf-8") as stream:
                 stream.readline()  # the greeting
-                for number, request in enumerate(({"execute": "qmp_capabilities"}, {"execute": what, "arguments": arguments})):
+                requests: list[dict[str, Any]] = [{"execute": "qmp_capabilities"}, {"execute": what, "arguments": arguments}]
+                for number, request in enumerate(requests):
                     stream.write(json.dumps({**request, "id": number}) + "\n")
                     stream.flush()
                     answer = _answer(stream, number)

@@ -17,7 +17,6 @@ SLOTS = {"mgmt0": 0x10, "stor0": 0x11, "stor1": 0x12}  # PCI; image/root/etc/sys
 API_PORT = 443  # a host's API, when a guest is one; reachable from the machine at a port of its own
 DATA_DISK_BYTES = 4 << 30  # sparse
 DATA_DISKS = ("data1", "data2")  # in the guest: /dev/disk/by-id/virtio-data1
-MOST = 50
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,15 @@ class Guest:
         return "52:54:00:4c:%02x:%02x" % (SLOTS[network], self.number)
 
 
+def is_guest_name(name: str) -> bool:
+    return bool(re.fullmatch(r"storage([2-9]|[1-9][0-9])?|node[1-9][0-9]?", name))
+
+
 def guest_named(name: str) -> Guest:
     """``storage``, ``storage2``, ... serve; ``node1``, ``node2``, ... are initiators. Raises LabError for any other name."""
-    found = re.fullmatch(r"(storage|node)([1-9][0-9]?)?", name)
-    if not found or int(found[2] or 1) > MOST or (found[1] == "node") != bool(found[2]) and name != "storage%s" % (found[2] or ""):
-        raise LabError("There is no guest '%s': guests are storage, storage2, ... and node1, node2, ... up to %d." % (name, MOST))
-    number = int(found[2] or 1)
-    if found[1] == "storage":
+    if not is_guest_name(name):
+        raise LabError("There is no guest '%s': guests are storage, storage2, ... storage99 and node1, node2, ... node99." % name)
+    number = int(name.lstrip("abcdefghijklmnopqrstuvwxyz") or 1)
+    if name.startswith("storage"):
         return Guest(name, "storage", number, memory_mib=512, disks=DATA_DISKS)
     return Guest(name, "initiator", 100 + number, memory_mib=384, disks=())

@@ -12,14 +12,16 @@ from pathlib import Path
 
 from ..errors import LabError
 from ..processes import Process, read_boot_id
-from ..state import folder, write_private
+from ..state import GUESTS, folder, write_private
 
 
 @dataclasses.dataclass
 class Running:
-    """A guest that was started once. ``ports``: port of the guest to port on 127.0.0.1; the same through all its boots."""
+    """A guest that was started once. ``image``: the image's folder that its root disk lies on, whatever the recipe is by now.
+    ``ports``: port of the guest to port on 127.0.0.1; the same through all its boots."""
 
     name: str
+    image: str
     ports: dict[int, int]
     process: Process | None = None
     console_start: int = 0  # where in its console log the present boot begins
@@ -65,7 +67,8 @@ class Record:
             return self.guests[name]
         except KeyError:
             raise LabError(
-                "No guest '%s' was started; there are: %s. Start it with 'lab guests up %s'." % (name, ", ".join(self.guests) or "none", name)
+                "No guest '%s' was started; there are: %s. Start it with 'lab up --only-qemu --guests %s'."
+                % (name, ", ".join(self.guests) or "none", name)
             ) from None
 
     def save(self) -> None:
@@ -80,7 +83,7 @@ class Record:
 
 def place() -> Path:
     """The guests' part of the lab's state folder."""
-    return folder().absolute() / "guests"
+    return folder().absolute() / GUESTS
 
 
 def load(path: Path) -> Record | None:
@@ -93,7 +96,7 @@ def load(path: Path) -> Record | None:
         for name, guest in raw["guests"].items():
             process = Process(**guest["process"]) if guest["process"] and same_boot else None
             ports = {int(port): at for port, at in guest["ports"].items()}
-            record.guests[name] = Running(name, ports, process, guest["console_start"], guest["pulled"])
+            record.guests[name] = Running(name, guest["image"], ports, process, guest["console_start"], guest["pulled"])
     except FileNotFoundError:
         return None
     except PermissionError as error:

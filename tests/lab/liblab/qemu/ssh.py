@@ -37,15 +37,19 @@ def options(record: Record, name: str, connect_seconds: int = 30) -> list[str]:
     return ["-F", "/dev/null", "-i", str(record.key), *(word for item in settings.items() for word in ("-o", "%s=%s" % item))]
 
 
+def argv(record: Record, name: str, command: str, connect_seconds: int = 30) -> list[str]:
+    """ssh's whole command line; an empty command is a shell."""
+    port = record.guest(name).ports[22]
+    return ["ssh", *options(record, name, connect_seconds), "-p", str(port), "%s@%s" % (USER, ADDRESS), *([command] if command else [])]
+
+
 def execute(
     record: Record, name: str, command: str, *, text: str | None = None, timeout: float | None = None, connect_seconds: int = 30
 ) -> subprocess.CompletedProcess[str]:
     """Run a shell command as root in a guest; exit status 255 is ssh's own failure. Raises LabError when ``timeout`` (s) is over."""
-    port = record.guest(name).ports[22]
-    argv = ["ssh", *options(record, name, connect_seconds), "-p", str(port), "%s@%s" % (USER, ADDRESS), command]
     try:
         return subprocess.run(
-            argv,
+            argv(record, name, command, connect_seconds),
             input="" if text is None else text,
             capture_output=True,
             encoding="utf-8",
