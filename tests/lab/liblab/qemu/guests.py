@@ -22,7 +22,8 @@ from .record import Record, Running
 
 BOOT_SECONDS = 600.0  # a hang guard: 20 s where nothing else runs, minutes on a busy machine
 DISKS = Path("/var/tmp")  # a real disk: the state folder in /run is memory
-PANIC = b"Kernel panic"
+# What the console shows when nobody will ever answer: the kernel gave up, its initial file system did, or systemd did.
+GAVE_UP = (b"Kernel panic", b"(initramfs)", b"emergency mode")
 
 
 def say(text: str) -> None:
@@ -43,7 +44,8 @@ class Guests:
     def up(self, names: Sequence[str] = STANDARD) -> None:
         """Boot those of the named guests that do not run, and wait until ssh answers in all of them.
 
-        Builds the image if there is none for the present recipe. If one does not come up, those started here are switched off again.
+        Builds the image if there is none for the present recipe. If one does not come up, those started here are switched off again;
+        their disks and logs stay until ``down``.
         """
         wanted = [guest_named(name) for name in dict.fromkeys(names)]
         base = image.ready()
@@ -170,8 +172,8 @@ class Guests:
                     say("%s answers after %.0f s" % (name, time.monotonic() - begin))
                 elif not alive(present.guest(name).process):
                     raise LabError("QEMU of %s ended while it booted.\n%s" % (name, _logs(present, name)))
-                elif PANIC in _console(present, name):
-                    raise LabError("The kernel of %s panicked.\n%s" % (name, _logs(present, name)))
+                elif any(mark in _console(present, name) for mark in GAVE_UP):
+                    raise LabError("%s gave up booting.\n%s" % (name, _logs(present, name)))
             now = time.monotonic()
             if waiting and now - begin > seconds:
                 raise LabError("%s gives no answer by ssh within %g s.\n%s" % (waiting[0], seconds, _logs(present, waiting[0])))

@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[4]
 SETUP = ROOT / "tests" / "tools" / "setup-qemu"
 NEEDED = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "mke2fs", "ssh", "ssh-keygen")
 BUILD_SECONDS = 1800  # a hang guard: two minutes where packages come quickly
+# What the build mounts nobody else sees, and all that it started ends with it: its folder can be removed at any time.
+ENCLOSED = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,13 @@ def _build(image: Image) -> None:
     print("building the guests' image into %s (two minutes; once)" % image.folder, file=sys.stderr, flush=True)
     begin = time.monotonic()
     log = image.folder.with_suffix(".log")
+    for left in image.folder.parent.glob("building-*"):  # by a build that was killed; the caller holds the lock
+        shutil.rmtree(left)
     scratch = Path(tempfile.mkdtemp(prefix="building-", dir=image.folder.parent))
     try:
         with open(log, "wb") as sink:
             done = subprocess.run(
-                [str(RECIPE / "build"), str(scratch)],
+                [*ENCLOSED, str(RECIPE / "build"), str(scratch)],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from .record import Record, Running
 
 # Plain emulation: it works wherever QEMU does, also on machines that are virtual themselves.
 ACCELERATOR = "tcg,thread=multi,tb-size=128"
+CONTROL_SECONDS = 30.0
 PORTS = range(20000, 30000)  # below what Linux hands out by itself (ip_local_port_range)
 
 
@@ -129,8 +131,8 @@ def _control(record: Record, name: str, what: str, arguments: dict[str, Any]) ->
     """One command over QEMU's control socket (QMP)."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(30)
-            connection.connect(str(record.qmp(name)))
+            connection.settimeout(CONTROL_SECONDS)
+            _connect(connection, record, name)
             with connection.makefile("rw", encoding="utf-8") as stream:
                 stream.readline()  # the greeting
                 requests: list[dict[str, Any]] = [{"execute": "qmp_capabilities"}, {"execute": what, "arguments": arguments}]
@@ -142,6 +144,19 @@ def _control(record: Record, name: str, what: str, arguments: dict[str, Any]) ->
                         raise LabError("QEMU refused %s for %s: %s" % (what, name, answer["error"].get("desc")))
     except (OSError, ValueError) as error:
         raise LabError("QEMU of %s did not answer to %s: %s. Its log:\n%s" % (name, what, error, tail(record.qemu_log(name)))) from error
+
+
+def _connect(connection: socket.socket, record: Record, name: str) -> None:
+    """QEMU that has just been started needs a moment until it listens."""
+    deadline = time.monotonic() + CONTROL_SECONDS
+    while True:
+        try:
+            connection.connect(str(record.qmp(name)))
+            return
+        except (FileNotFoundError, ConnectionRefusedError):
+            if not alive(record.guest(name).process) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def _answer(stream: Any, number: int) -> dict[str, Any]:
