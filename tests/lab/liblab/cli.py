@@ -12,7 +12,10 @@ from typing import Any
 from .errors import LabError
 from .faults import HOST_FAULTS, TARGET_FAULTS
 from .plan import Options
-from .state import folder, locked, need
+from .qemu import Guests, commands
+from .qemu.commands import GUEST_FAULTS
+from .qemu.plan import STANDARD, is_guest_name
+from .state import folder, locked, need, present
 
 EPILOG = """\
 examples:
@@ -22,6 +25,9 @@ examples:
   lab fault esx1 kill                esx1 dies; 'lab heal esx1' boots it again
   lab referee                        what happened to the VMs; exit status 1 if anything must not have
   ansible-playbook -i $(lab inventory) libreha.vmware.monitor
+  lab up --only-qemu                 QEMU guests: storage, node1, node2; --with-qemu: beside the rest
+  lab ssh storage targetcli ls       a command in a guest
+  lab fault storage reboot           its power is cut and comes back
   lab down
 
 State lies in /run/libreha-lab, or in $LIBREHA_LAB_DIR. Exit status: 0 done, 1 failed or not ok, 2 wrong usage, 3 no lab is up."""
@@ -70,19 +76,27 @@ def parser() -> argparse.ArgumentParser:
         "--keep-failed", action="store_true", help="when it fails, leave everything as it is, for a look ('lab down' removes it)"
     )
 
-    add("status", "show hosts, VMs and the target")
+    qemu = up.add_mutually_exclusive_group()
+    qemu.add_argument("--with-qemu", action="store_true", help="QEMU guests too; the first time builds their image")
+    qemu.add_argument("--only-qemu", action="store_true", help="QEMU guests alone; guests that run already are left as they are")
+    up.add_argument("--guests", metavar="NAME,...", default=",".join(STANDARD), help="which guests: storage, storage2, ..., node1, ...")
+
+    add("status", "show hosts, VMs, the target and guests")
     kinds = ["hosts:"] + ["  %-12s %s" % item for item in HOST_FAULTS.items()]
     kinds += ["target:"] + ["  %-12s %s" % item for item in TARGET_FAULTS.items()]
+    kinds += ["guests:"] + ["  %-12s %s" % item for item in GUEST_FAULTS.items()]
     fault = add(
         "fault",
-        "do something bad to a host or to the target",
+        "do something bad to a host, to the target or to a guest",
         epilog="\n".join(kinds),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    fault.add_argument("subject", metavar="HOST|target", help="whom it happens to")
-    fault.add_argument("kind", choices=[*HOST_FAULTS, *TARGET_FAULTS], metavar="KIND", help="what happens, see below")
-    heal = add("heal", "end all faults of a host or the target; boots a dead host, thaws a frozen one")
-    heal.add_argument("subject", metavar="HOST|target")
+    fault.add_argument("subject", metavar="HOST|target|GUEST", help="whom it happens to")
+    fault.add_argument(
+        "kind", choices=list(dict.fromkeys([*HOST_FAULTS, *TARGET_FAULTS, *GUEST_FAULTS])), metavar="KIND", help="what happens, see below"
+    )
+    heal = add("heal", "end all faults of a host, the target or a guest; boots a dead one, thaws a frozen one")
+    heal.add_argument("subject", metavar="HOST|target|GUEST")
     power = add("power", "press a host's power button, as its BMC does")
     power.add_argument("subject", metavar="HOST")
     power.add_argument("action", choices=["on", "off", "cycle"])
@@ -94,12 +108,23 @@ def parser() -> argparse.ArgumentParser:
     )
     referee.add_argument("--off", metavar="VM,...", default="", help="VMs that are meant to be powered off now")
     add("inventory", "write the Ansible inventory of what is up and print its path")
-    add("down", "end the lab: its processes, its network, its state folder")
+    ssh = add("ssh", "run a command in a guest as root, or a shell without one; its exit status is this command's")
+    ssh.add_argument("subject", metavar="GUEST")
+    ssh.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
+    add("down", "end the lab: its processes, its network, its guests and their disks, its state folder")
     return top
 
 
 def _up(args: argparse.Namespace) -> dict[str, Any]:
-    from . import status
+    guests = Guests()
+    if not args.only_qemu:
+        _up_quick(args)
+    if args.with_qemu or args.only_qemu:
+        guests.up([name.strip() for name in args.guests.split(",") if name.strip()])
+    return _status(args)
+
+
+def _up_quick(args: argparse.Namespace) -> None:
     from .up import up
 
     bmc: tuple[str, ...] | None = () if args.no_bmc else None
@@ -123,18 +148,25 @@ def _up(args: argparse.Namespace) -> dict[str, Any]:
         question=not args.no_question,
     )
     with locked():
-        return status.collect(up(options, fresh=args.fresh, keep_failed=args.keep_failed))
+        up(options, fresh=args.fresh, keep_failed=args.keep_failed)
 
 
 def _status(args: argparse.Namespace) -> dict[str, Any]:
+    """Quick lab and guests are independent of each other: either may be up alone."""
     from . import status
 
-    return status.collect(need())
+    guests = Guests().status()
+    lab = present() if guests else need()
+    quick = status.collect(lab) if lab else {"running": True, "hosts": [], "vms": [], "target": None}
+    return {**quick, "guests": guests}
 
 
 def _change(args: argparse.Namespace) -> dict[str, Any]:
     from . import faults
 
+    if args.command != "power" and is_guest_name(args.subject):
+        guests = Guests()
+        return {"done": commands.inject(guests, args.subject, args.kind) if args.command == "fault" else guests.heal(args.subject)}
     with locked():
         lab = need()
         if args.command == "fault":
@@ -155,14 +187,26 @@ def _referee(args: argparse.Namespace) -> dict[str, Any]:
 def _inventory(args: argparse.Namespace) -> dict[str, Any]:
     from .inventory import write
 
-    return {"path": str(write(need()))}
+    guests = Guests().status()
+    return {"path": str(write(folder(), present() if guests else need(), guests))}
+
+
+def _ssh(args: argparse.Namespace) -> dict[str, Any]:
+    """Becomes ssh; with --json it waits and returns what the command said."""
+    words = " ".join(args.words)
+    if not args.json:
+        argv = Guests().ssh_command(args.subject, words)
+        os.execvp(argv[0], argv)
+    done = Guests().ssh(args.subject, words, timeout=None, check=False)
+    return {"ok": done.returncode == 0, "status": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
 
 
 def _down(args: argparse.Namespace) -> dict[str, Any]:
     from .up import down
 
+    guests = Guests().down()
     with locked():
-        return {"done": "the lab is down" if down() else "no lab was up"}
+        return {"done": "the lab is down" if down() or guests else "no lab was up"}
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
@@ -173,6 +217,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "power": _change,
     "referee": _referee,
     "inventory": _inventory,
+    "ssh": _ssh,
     "down": _down,
 }
 

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from .plan import CONTROL_PORT, GATEWAY_ADDRESS, TARGET_IQN, Host
-from .state import Lab, write_private
+from .qemu.inventory import groups
+from .state import GUESTS, Lab, write_private
 
 
 def _host(lab: Lab, host: Host) -> dict[str, Any]:
@@ -61,15 +62,23 @@ def _all(lab: Lab) -> dict[str, Any]:
     }
 
 
-def write(lab: Lab) -> Path:
-    """Write the folder and return its path."""
-    path = lab.path / "inventory"
+def write(state_folder: Path, lab: Lab | None, guests: list[dict[str, Any]]) -> Path:
+    """Write the folder for what is up, the quick lab, guests (entries of ``Guests.status``) or both, and return its path."""
+    # beside what it is about, so that it goes with it
+    path = state_folder.absolute() / ("inventory" if lab is not None else "%s/inventory" % GUESTS)
     (path / "group_vars").mkdir(parents=True, exist_ok=True)
-    hosts = {
-        "libreha_hosts": {"hosts": {host.name: _host(lab, host) for host in lab.hosts}},
-        "libreha_storage": {"hosts": {"san1": _storage(lab)}},
-    }
-    for name, content in (("hosts.yml", hosts), ("group_vars/all.yml", _all(lab))):
+    contents: dict[str, dict[str, Any]] = {}
+    if lab is not None:
+        contents["hosts.yml"] = {
+            "libreha_hosts": {"hosts": {host.name: _host(lab, host) for host in lab.hosts}},
+            "libreha_storage": {"hosts": {"san1": _storage(lab)}},
+        }
+        contents["group_vars/all.yml"] = _all(lab)
+    if guests:
+        contents["guests.yml"] = groups(guests)
+    else:
+        (path / "guests.yml").unlink(missing_ok=True)
+    for name, content in contents.items():
         text = "---\n# Written by 'lab inventory'.\n" + yaml.safe_dump(content, sort_keys=False, default_flow_style=False)
         write_private(path / name, text)
     return path

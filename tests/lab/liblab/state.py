@@ -18,6 +18,7 @@ from .plan import BmcAccount, Host, Options, Vm, options_from
 from .processes import Process, read_boot_id
 
 DEFAULT_FOLDER = "/run/libreha-lab"
+GUESTS = "guests"  # the part of the state folder that belongs to the QEMU guests; they come and go by themselves
 CABLES = ("partition", "storage-cut")  # faults of a cable; they outlast a power cycle, as a pulled cable does
 
 
@@ -154,10 +155,16 @@ def load(path: Path | None = None) -> Lab | None:
     return lab
 
 
+def present(path: Path | None = None) -> Lab | None:
+    """The lab that is up, or None."""
+    lab = load(path)
+    return lab if lab is not None and lab.boot_id == read_boot_id() else None
+
+
 def need(path: Path | None = None) -> Lab:
     """The lab that is up; LabError when none is."""
-    lab = load(path)
-    if lab is None or lab.boot_id != read_boot_id():
+    lab = present(path)
+    if lab is None:
         raise LabError("No lab is up in %s. Start one with 'tests/lab/lab up'." % (path or folder()))
     return lab
 

@@ -7,6 +7,7 @@ from typing import Any
 from . import api, machines
 from .plan import CONTROL_PORT, TARGET_IQN, portal
 from .processes import alive
+from .qemu import commands
 from .state import Lab
 
 
@@ -81,6 +82,11 @@ def _vm(name: str, path: str, extent: int, seen: dict[str, list[api.VmSeen] | No
 
 def text(status: dict[str, Any]) -> str:
     """For the terminal; without passwords."""
+    parts = ([_quick(status)] if status["target"] else []) + ([commands.text(status["guests"])] if status["guests"] else [])
+    return "\n\n".join(parts)
+
+
+def _quick(status: dict[str, Any]) -> str:
     lines = ["%-8s %-13s %-9s %-8s %-22s %s" % ("HOST", "ADDRESS", "STATE", "API", "FAULTS", "BMC")]
     for host in status["hosts"]:
         bmc = host["bmc"]["address"] if host["bmc"] else "-"

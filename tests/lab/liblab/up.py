@@ -16,7 +16,7 @@ from . import api, bmc, build, certificates, datastore, machines, network, targe
 from .errors import LabError
 from .plan import MAX_HOSTS, MAX_VMS, Options, make_bmcs, make_hosts, make_vms
 from .processes import alive, kill, read_boot_id
-from .state import Lab, folder, load
+from .state import GUESTS, Lab, folder, load
 
 COMMANDS = {"ip": "iproute2", "nsenter": "util-linux", "tgtd": "tgt", "tgtadm": "tgt", "tgt-admin": "tgt"}
 
@@ -69,7 +69,7 @@ def make_room(path: Path, fresh: bool) -> None:
     if lab is not None or owner or any(network.leftovers()):
         say("removing %s" % ("the lab that is up" if running(lab) and lab is not None and lab.complete else "what an earlier lab left"))
         down(path)
-    if path.exists() and any(path.iterdir()):
+    if path.exists() and any(entry.name != GUESTS for entry in path.iterdir()):
         raise LabError("%s is not empty and holds no lab. Remove it, or name another folder in LIBREHA_LAB_DIR." % path)
 
 
@@ -192,8 +192,10 @@ def down(path: Path | None = None) -> bool:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove the state folder's content; the folder itself too unless it is a mount point or somebody's own."""
+    """Remove the state folder's content but for the guests; the folder itself too unless it is a mount point or somebody's own."""
     for entry in path.iterdir():
+        if entry.name == GUESTS:
+            continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:

@@ -1,0 +1,168 @@
+"""One guest as a QEMU process: its command line, its disks, its cables."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from ..errors import LabError, run
+from ..processes import alive, kill, spawn, state_of, tail
+from . import ssh
+from .image import Image
+from .plan import DATA_DISK_BYTES, MANAGEMENT, MANAGEMENT_ADDRESS, PREFIX, SLOTS, STORAGE_NETWORKS, Guest
+from .record import Record, Running
+
+# Plain emulation: it works wherever QEMU does, also on machines that are virtual themselves.
+ACCELERATOR = "tcg,thread=multi,tb-size=128"
+CONTROL_SECONDS = 30.0
+PORTS = range(20000, 30000)  # below what Linux hands out by itself (ip_local_port_range)
+
+
+def free_port(kind: socket.SocketKind, taken: set[int]) -> int:
+    """A port of 127.0.0.1 that nobody has now."""
+    for _attempt in range(100):
+        port = random.choice(PORTS)
+        if port in taken:
+            continue
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise LabError("No free port was found on 127.0.0.1 between %d and %d." % (PORTS.start, PORTS.stop - 1))
+
+
+def new_segments() -> dict[str, str]:
+    """A multicast group for each storage network (RFC 2365, organization-local): labs on one machine do not hear each other."""
+    return {
+        network: "239.192.%d.%d:%d" % (random.randrange(256), random.randrange(1, 255), free_port(socket.SOCK_DGRAM, set()))
+        for network in STORAGE_NETWORKS
+    }
+
+
+def make_disks(record: Record, guest: Guest) -> None:
+    """What does not exist yet: an overlay over the image as root disk, and empty sparse data disks. They outlive reboots."""
+    image = Image(Path(record.guest(guest.name).image))
+    root = record.root_disk(guest.name)
+    if not root.exists():
+        run(
+            ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image.disk), "-F", "raw", str(root)],
+            what="make the root disk of %s" % guest.name,
+        )
+    for disk in guest.disks:
+        path = record.data_disk(guest.name, disk)
+        if not path.exists():
+            with open(path, "wb") as sink:
+                os.truncate(sink.fileno(), DATA_DISK_BYTES)
+
+
+def kernel_arguments(record: Record, guest: Guest) -> str:
+    """What the guest learns of itself (image/root/usr/local/sbin/lab-identity)."""
+    addresses = {MANAGEMENT: MANAGEMENT_ADDRESS, **{network: "%s/%d" % (at, PREFIX) for network, at in guest.addresses.items()}}
+    words = ["root=/dev/vda", "rw", "console=ttyS0", "loglevel=4", "TERM=dumb"]
+    words += ["lab.name=%s" % guest.name, "lab.role=%s" % guest.role, "lab.initiator=%s" % guest.initiator]
+    words += ["lab.key=%s" % ssh.public_key(record)]
+    words += ["lab.address=%s:%s" % item for item in addresses.items()]
+    return " ".join(words)
+
+
+def command(record: Record, guest: Guest, running: Running) -> list[str]:
+    image = Image(Path(running.image))
+    argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-name", guest.name]
+    argv += ["-machine", "pc", "-accel", ACCELERATOR, "-m", str(guest.memory_mib), "-smp", "1"]
+    argv += ["-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", kernel_arguments(record, guest)]
+    argv += ["-chardev", "file,id=console,path=%s,append=on" % record.console(guest.name), "-serial", "chardev:console"]
+    argv += ["-qmp", "unix:%s,server=on,wait=off" % record.qmp(guest.name), "-device", "virtio-rng-pci"]
+    disks = [("root", record.root_disk(guest.name), "qcow2")]
+    disks += [(disk, record.data_disk(guest.name, disk), "raw") for disk in guest.disks]
+    for name, path, kind in disks:
+        argv += ["-drive", "if=none,id=%s,file=%s,format=%s,discard=unmap,detect-zeroes=unmap" % (name, path, kind)]
+        argv += ["-device", "virtio-blk-pci,drive=%s,serial=%s" % (name, name)]
+    forwards = ",".join("hostfwd=tcp:%s:%d-:%d" % (ssh.ADDRESS, at, port) for port, at in running.ports.items())
+    argv += ["-netdev", "user,id=%s,restrict=on,ipv6=off,%s" % (MANAGEMENT, forwards)]
+    for network, segment in record.segments.items():
+        argv += ["-netdev", "socket,id=%s,mcast=%s,localaddr=127.0.0.1" % (network, segment)]
+    for network, slot in SLOTS.items():
+        argv += ["-device", "virtio-net-pci,netdev=%s,mac=%s,addr=0x%x,romfile=" % (network, guest.mac(network), slot)]
+    return argv
+
+
+def state_word(running: Running) -> str:
+    """on, hung or off."""
+    letter = state_of(running.process)
+    return "off" if letter is None else "hung" if letter == "T" else "on"
+
+
+def start(record: Record, guest: Guest) -> None:
+    """Switch on; does not wait for it to boot. Cables that were pulled stay pulled."""
+    running = record.guest(guest.name)
+    if alive(running.process):
+        raise LabError("%s runs already." % guest.name)
+    if not Path(running.image).is_dir():
+        raise LabError("The image that %s was made from is gone: %s. Remove the guests with 'lab down'." % (guest.name, running.image))
+    console = record.console(guest.name)
+    running.console_start = console.stat().st_size if console.exists() else 0
+    running.process = spawn(command(record, guest, running), record.qemu_log(guest.name))
+    record.save()
+    for network in running.pulled:
+        set_cable(record, guest.name, network, plugged=False)
+
+
+def stop_at_once(record: Record, name: str) -> None:
+    """Power is cut: what the guest's kernel had not written is lost, what its disks had acknowledged is not."""
+    running = record.guest(name)
+    kill(running.process)
+    running.process = None
+    record.save()
+
+
+def set_cable(record: Record, name: str, network: str, *, plugged: bool) -> None:
+    """Plug or pull the cable of a storage network: the guest's card loses its carrier and nothing passes."""
+    _control(record, name, "set_link", {"name": network, "up": plugged})
+
+
+def _control(record: Record, name: str, what: str, arguments: dict[str, Any]) -> None:
+    """One command over QEMU's control socket (QMP)."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(CONTROL_SECONDS)
+            _connect(connection, record, name)
+            with connection.makefile("rw", encoding="utf-8") as stream:
+                stream.readline()  # the greeting
+                requests: list[dict[str, Any]] = [{"execute": "qmp_capabilities"}, {"execute": what, "arguments": arguments}]
+                for number, request in enumerate(requests):
+                    stream.write(json.dumps({**request, "id": number}) + "\n")
+                    stream.flush()
+                    answer = _answer(stream, number)
+                    if "error" in answer:
+                        raise LabError("QEMU refused %s for %s: %s" % (what, name, answer["error"].get("desc")))
+    except (OSError, ValueError) as error:
+        raise LabError("QEMU of %s did not answer to %s: %s. Its log:\n%s" % (name, what, error, tail(record.qemu_log(name)))) from error
+
+
+def _connect(connection: socket.socket, record: Record, name: str) -> None:
+    """QEMU that has just been started needs a moment until it listens."""
+    deadline = time.monotonic() + CONTROL_SECONDS
+    while True:
+        try:
+            connection.connect(str(record.qmp(name)))
+            return
+        except (FileNotFoundError, ConnectionRefusedError):
+            if not alive(record.guest(name).process) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _answer(stream: Any, number: int) -> dict[str, Any]:
+    """The answer with this id; events in between are passed over."""
+    for line in stream:
+        answer: dict[str, Any] = json.loads(line)
+        if answer.get("id") == number:
+            return answer
+    raise OSError("the connection was closed")

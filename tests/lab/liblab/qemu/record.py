@@ -1,0 +1,123 @@
+"""guests.json: which guests there are, who runs them and how to reach them. One writer at a time, on disk before the next step."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import LabError
+from ..processes import Process, read_boot_id
+from ..state import GUESTS, folder, write_private
+
+
+@dataclasses.dataclass
+class Running:
+    """A guest that was started once. ``image``: the image's folder that its root disk lies on, whatever the recipe is by now.
+    ``ports``: port of the guest to port on 127.0.0.1; the same through all its boots."""
+
+    name: str
+    image: str
+    ports: dict[int, int]
+    process: Process | None = None
+    console_start: int = 0  # where in its console log the present boot begins
+    pulled: list[str] = dataclasses.field(default_factory=list)  # storage networks whose cable is pulled
+
+
+@dataclasses.dataclass
+class Record:
+    """All guests of one lab. ``disks``: their disks' folder, on a real disk (the state folder may be memory)."""
+
+    path: Path
+    disks: Path
+    segments: dict[str, str]  # storage network to the multicast GROUP:PORT that is its cable
+    boot_id: str = dataclasses.field(default_factory=read_boot_id)
+    guests: dict[str, Running] = dataclasses.field(default_factory=dict)
+
+    @property
+    def key(self) -> Path:
+        return self.path / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.path / "known_hosts"
+
+    def console(self, name: str) -> Path:
+        return self.path / ("%s.console.log" % name)
+
+    def qemu_log(self, name: str) -> Path:
+        return self.path / ("%s.qemu.log" % name)
+
+    def qmp(self, name: str) -> Path:
+        """QEMU's control socket, beside the disks: its path must stay short."""
+        return self.disks / ("%s.qmp" % name)
+
+    def root_disk(self, name: str) -> Path:
+        return self.disks / ("%s.qcow2" % name)
+
+    def data_disk(self, name: str, disk: str) -> Path:
+        return self.disks / ("%s-%s.raw" % (name, disk))
+
+    def guest(self, name: str) -> Running:
+        try:
+            return self.guests[name]
+        except KeyError:
+            raise LabError(
+                "No guest '%s' was started; there are: %s. Start it with 'lab up --only-qemu --guests %s'."
+                % (name, ", ".join(self.guests) or "none", name)
+            ) from None
+
+    def save(self) -> None:
+        content = {
+            "disks": str(self.disks),
+            "segments": self.segments,
+            "boot_id": self.boot_id,
+            "guests": {name: dataclasses.asdict(guest) for name, guest in self.guests.items()},
+        }
+        write_private(self.path / "guests.json", json.dumps(content, indent=1) + "\n")
+
+
+def place() -> Path:
+    """The guests' part of the lab's state folder."""
+    return folder().absolute() / GUESTS
+
+
+def load(path: Path) -> Record | None:
+    """As recorded, or None when there are no guests. After a reboot of the machine no process of the record runs."""
+    where = path / "guests.json"
+    try:
+        raw = json.loads(where.read_text(encoding="utf-8"))
+        record = Record(path, Path(raw["disks"]), raw["segments"])
+        same_boot = raw["boot_id"] == record.boot_id
+        for name, guest in raw["guests"].items():
+            process = Process(**guest["process"]) if guest["process"] and same_boot else None
+            ports = {int(port): at for port, at in guest["ports"].items()}
+            record.guests[name] = Running(name, guest["image"], ports, process, guest["console_start"], guest["pulled"])
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise LabError("%s belongs to root. Run this as root: sudo tests/lab/lab ..." % where) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LabError("%s cannot be understood (%s). End its QEMU processes by hand, then remove %s." % (where, error, path)) from error
+    return record
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Only one command changes guests at a time. The lock lies beside the lab's state folder, which comes and goes."""
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    with open("%s.%s.lock" % (path.parent, path.name), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def remove(record: Record) -> None:
+    """Disks first: without the record nobody would know where they are."""
+    shutil.rmtree(record.disks, ignore_errors=True)
+    shutil.rmtree(record.path)
+    with contextlib.suppress(OSError):
+        record.path.parent.rmdir()  # unless the quick lab is there too
