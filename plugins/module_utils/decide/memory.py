@@ -117,6 +117,7 @@ class UnderWay:
     host: str
     at: Instant
     came_from: str = ""  # where it was recorded before it was taken to run on ``host``; empty: it is not
+    first: Optional[Instant] = None  # when the first of several open orders to ``host`` was given
 
 
 @dataclass(frozen=True)

@@ -302,6 +302,7 @@ class ActResult:
     ok: bool
     at: Instant  # the decider's clock
     reason: str = ""
+    asked: bool = True  # the host may have got the request; False: it is certain that nothing was asked of it
 
 
 @dataclass(frozen=True)

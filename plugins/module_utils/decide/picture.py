@@ -47,7 +47,7 @@ def take_picture(policy: Policy, memory: Memory, observation: Observation, now: 
     datastores, had = remember_datastores(memory, observation, working)
     storage = remember_storage(memory, observation)
     servers = storage_servers(policy, observation)
-    watching_since = _watching_since(memory, now, policy)
+    watching_since = _watching_since(memory, now, policy, run_id)
     read = frozenset(observation.vms_read)
     records = {name: _remember_host(host, had, read, now) for name, host in hosts.items()}
     initiators = index_initiators(policy, records, storage)
@@ -159,9 +159,12 @@ def _by_host(vms: tuple[VmRecord, ...]) -> dict[str, tuple[VmRecord, ...]]:
     return {host: tuple(mine) for host, mine in found.items()}
 
 
-def _watching_since(memory: Memory, now: Instant, policy: Policy) -> Instant:
+def _watching_since(memory: Memory, now: Instant, policy: Policy, run_id: str) -> Instant:
+    """Looks follow each other without a gap in which somebody else may have acted. Within one run, which holds the lease
+    all the time, its own acts may take as long as they are allowed to."""
     gap = now.since(memory.looked_at)
-    unbroken = gap is not None and 0 <= gap <= policy.confirm_after
+    allowed = policy.confirm_after + (policy.failover.start_bound if memory.run_id == run_id else 0.0)
+    unbroken = gap is not None and 0 <= gap <= allowed
     return memory.watching_since if unbroken and memory.watching_since is not None else now
 
 

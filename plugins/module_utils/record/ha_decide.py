@@ -22,7 +22,7 @@ from ..decide.json_form import to_dict
 from ..decide.memory import Memory
 from ..decide.observations import Act, ActResult, ApiAnswer, Observation
 from ..decide.policy import Mode, Policy
-from ..decide.vms.failover import Step
+from ..decide.vms.failover import Step, start_asked
 from ..errors import LibrehaError
 from ..policy.reader import read_policy
 from . import state as state_table
@@ -111,7 +111,7 @@ def start_results(transactions: Iterable[Mapping[str, Any]]) -> tuple[ActResult,
         if row["power_on"]:
             ok = row["outcome"] in (Step.VERIFIED.value, Step.POWERED_ON.value)
             key = "%012d/%017.3f/%s" % (row["token"], at.seconds, row["id"])
-            found.append(ActResult(key, row["vm_id"], row["destination"], Act.START, ok, at, "; ".join(row["reasons"])))
+            found.append(ActResult(key, row["vm_id"], row["destination"], Act.START, ok, at, "; ".join(row["reasons"]), start_asked(row)))
     return tuple(found)
 
 

@@ -110,9 +110,9 @@ class San:
         done = subprocess.run(
             command, env={**environment, "ANSIBLE_FORCE_COLOR": "0"}, capture_output=True, text=True, check=False, timeout=300
         )
-        _head, arrow, text = done.stdout.partition(" => ")
+        head, arrow, text = done.stdout.partition(" => ")
         assert arrow, "%s\n%s" % (done.stdout, done.stderr)
-        return dict(json.JSONDecoder().decode(text.strip()))
+        return {**json.loads(text), "failed": "| FAILED" in head}
 
     def fence(self, token: int, **options: Any) -> dict[str, Any]:
         return self.module(

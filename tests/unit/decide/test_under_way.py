@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import UnderWay, VmRecord
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer, Evidence, Power
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act, ActResult, ApiAnswer, Evidence, Power
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.under_way import LANDED, settle
 from decide_world import World, three_hosts
 
@@ -49,6 +49,36 @@ def test_an_order_may_still_be_carried_out_for_a_while_and_never_after_another_b
     assert settle(ordered(), (), False, read, at(LANDED - 1)).under_way is not None
     assert settle(ordered(), (), False, read, at(LANDED)).under_way is None
     assert settle(ordered(), (), False, read, at(1, boot="next")).under_way is None
+
+
+def result(seconds: float, asked: bool, host: str = "esx2", boot: str = "boot") -> ActResult:
+    return ActResult("%f" % seconds, "id", host, Act.START, False, at(seconds, boot), "it does not answer", asked)
+
+
+@pytest.mark.parametrize(
+    ("results", "void"),
+    [
+        ([result(9, False)], True),
+        ([result(9, True)], False),
+        ([], False),  # still under way, or the monitor was killed
+        ([result(-9, False)], False),  # of an earlier order
+        ([result(-9, True), result(9, False)], True),
+        ([result(3, True), result(9, False)], False),
+        ([result(9, False, host="esx3")], False),
+        ([result(9, False, boot="next")], False),
+    ],
+)
+def test_an_order_is_void_when_its_own_record_says_that_nothing_was_asked(results: list[ActResult], void: bool) -> None:
+    record = settle(ordered(), (), False, (), at(12), results)
+    assert (record.host, record.power, record.under_way is None) == (("esx1", Power.OFF, True) if void else ("esx2", Power.ON, False))
+    later = settle(ordered("esx1", "esx2", Power.ON), (), False, (), at(12), results)
+    assert (later.host, later.under_way is None) == (("esx1", True) if void else ("esx2", False))
+
+
+def test_of_several_orders_to_one_host_the_first_one_counts() -> None:
+    record = VmRecord("id", "vm", "path", "esx1", power=Power.OFF, under_way=UnderWay("esx2", at(20), first=BEGAN))
+    assert settle(record, (), False, (), at(40), [result(3, True), result(30, False)]).host == "esx2"
+    assert settle(record, (), False, (), at(40), [result(3, False), result(30, False)]).host == "esx1"
 
 
 def failed_over() -> tuple[World, str]:

@@ -101,6 +101,7 @@ class Transaction:
     not_before: Optional[Instant] = None  # no move earlier than this
     reason: str = ""
     closed: bool = False
+    start_asked: bool = False  # the destination may have been asked to power it on
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def next_move(transaction: Transaction, facts: Facts) -> Move:
 def begun(transaction: Transaction, move: Move) -> Transaction:
     """The record that is written *before* a move is made."""
     step = Step.FENCED if transaction.step is Step.PLANNED and move.do not in (Do.HOLD, Do.LOOK) else transaction.step
-    return replace(transaction, doing=move.do, step=step)
+    return replace(transaction, doing=move.do, step=step, start_asked=transaction.start_asked or move.do is Do.POWER_ON)
 
 
 def ended(
@@ -238,6 +239,7 @@ def to_record(transaction: Transaction) -> dict[str, Any]:
             "vmx": transaction.vmx,
             "doing": transaction.doing.value if transaction.doing else None,
             "refused_since": transaction.refused_since.to_dict() if transaction.refused_since else None,
+            "start_asked": transaction.start_asked,
         },
     }
 
@@ -261,4 +263,10 @@ def from_record(record: Mapping[str, Any]) -> Transaction:
         refused_since=Instant.from_dict(refused) if refused else None,
         reason=(record.get("reasons") or [""])[-1],
         closed=bool(record["closed"]),
+        start_asked=start_asked(record),
     )
+
+
+def start_asked(record: Mapping[str, Any]) -> bool:
+    """Whether the destination may have been asked to power the VM on; what an older release recorded does not tell, so it may."""
+    return bool((record.get("detail") or {}).get("start_asked", True))

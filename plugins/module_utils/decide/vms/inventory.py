@@ -25,6 +25,7 @@ from ..hosts.verdict import Verdict
 from ..instant import Instant
 from ..memory import Desired, FileRecord, Memory, VmRecord
 from ..observations import Backing, Observation, Power, VmObservation
+from .tries import results_of
 from .under_way import settle
 
 NEEDED = ("vmx", "disk", "parent", "swap", "snapshot")  # kinds of files without which a VM does not run, also those it only reads
@@ -52,6 +53,7 @@ def update_vms(
     look = _Look(verdicts, told, frozenset(observation.vms_read) - fenced, now)
     once, several = _sightings(observation, look.read)
     records = memory.vms_by_id
+    results = results_of(observation.results)
     after: list[VmRecord] = []
     for identity in sorted([*records, *(identity for identity in once if identity not in records)]):
         known = records.get(identity)
@@ -64,7 +66,7 @@ def update_vms(
             sightings = [vm for vm in sightings if vm.accessible]
         elif known.under_way is not None:
             runs = any(vm.power is Power.ON for vm in sightings)
-            known = settle(known, {vm.host for vm in sightings}, runs, look.read, now)
+            known = settle(known, {vm.host for vm in sightings}, runs, look.read, now, results.get(identity, ()))
         record = _first_seen(sightings, look) if known is None else _seen_again(known, sightings, look)
         if record is not None:
             after.append(record)

@@ -6,6 +6,8 @@ A host that falls silent between "power on" and its answer may run the VM. Invar
 another host until that host's own list has been read again, a VM that is seen running nowhere counts as running *there*
 whenever that host cannot be read. So it starts nowhere else before that host is fenced and stopped, like any lost host.
 The order is remembered before it is carried out; so this holds for a monitor that was killed in between, too.
+
+The order is void when the act's own record says that "power on" was never asked of that host: then the VM runs nowhere.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from dataclasses import replace
 from ..decision import Action, FailoverAction, MoveAction
 from ..instant import Instant
 from ..memory import UnderWay, VmRecord
-from ..observations import Power
+from ..observations import Act, ActResult, Power
 
 LANDED = 30.0  # s after which an order that a killed monitor gave has been carried out, or never will be
 
@@ -31,17 +33,39 @@ def note_orders(vms: tuple[VmRecord, ...], actions: Iterable[Action], now: Insta
             ordered.update({vm.id: vm.destination for vm in action.vms if vm.power_on or vm.running})
     if not ordered:
         return vms
-    return tuple(replace(vm, under_way=UnderWay(ordered[vm.id], now)) if vm.id in ordered else vm for vm in vms)
+    return tuple(replace(vm, under_way=_order(vm, ordered[vm.id], now)) if vm.id in ordered else vm for vm in vms)
 
 
-def settle(record: VmRecord, sighted_on: Collection[str], runs: bool, read: Collection[str], now: Instant) -> VmRecord:
-    """*record* with its open order judged by a look: *sighted_on* are the hosts that list the VM, *read* those whose list was read."""
+def _order(vm: VmRecord, host: str, now: Instant) -> UnderWay:
+    """The order given now; of several to the same host that are open, the first one's time is kept beside it."""
+    before = vm.under_way
+    first = (before.first or before.at) if before is not None and before.host == host else now
+    return UnderWay(host, now, first=first)
+
+
+def never_asked(order: UnderWay, results: Iterable[ActResult]) -> bool:
+    """Whether the acts on this order, which are told by *results* of the VM, have ended without a request to start it there."""
+    since = order.first or order.at
+    ages = [(result.at.since(since), result.asked) for result in results if result.host == order.host and result.act is Act.START]
+    mine = [asked for age, asked in ages if age is None or age >= 0]
+    last = [age for age, _asked in ages if age is not None and age >= (order.at.since(since) or 0.0)]
+    return bool(last) and not any(mine)
+
+
+def settle(
+    record: VmRecord, sighted_on: Collection[str], runs: bool, read: Collection[str], now: Instant, results: Iterable[ActResult] = ()
+) -> VmRecord:
+    """*record* with its open order judged by a look: *sighted_on* are the hosts that list the VM, *read*
+    those whose list was read, *results* how acts on it ended."""
     order = record.under_way
     if order is None:
         return record
     if runs:
         return replace(record, under_way=None)
     if order.host not in read:
+        if never_asked(order, results):
+            back = replace(record, host=order.came_from, power=Power.OFF) if order.came_from else record
+            return replace(back, under_way=None)
         if order.came_from:
             return record
         waiting = replace(order, came_from=record.host)

@@ -73,5 +73,5 @@ class Database:
         if old:
             self.memory = old[-1]
 
-    def add_result(self, act: Act, vm: str, host: str, ok: bool, reason: str) -> None:
-        self.results.append(ActResult("%08d" % self.number(), vm, host, act, ok, self.observer.instant(), reason))
+    def add_result(self, act: Act, vm: str, host: str, ok: bool, reason: str, asked: bool = True) -> None:
+        self.results.append(ActResult("%08d" % self.number(), vm, host, act, ok, self.observer.instant(), reason, asked))

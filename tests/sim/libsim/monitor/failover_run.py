@@ -184,7 +184,9 @@ class FailoverRun:
         if work.changed or done.vm_id in self._parts.database.transactions:
             self._save(done)
         if done.power_on and (work.changed or done.step is not Step.VERIFIED):
-            self._parts.database.add_result(Act.START, done.vm_id, done.destination, done.step is Step.VERIFIED, done.reason)
+            self._parts.database.add_result(
+                Act.START, done.vm_id, done.destination, done.step is Step.VERIFIED, done.reason, done.start_asked
+            )
 
     def _save(self, transaction: Transaction) -> None:
         database = self._parts.database
