@@ -25,7 +25,7 @@ setup: ## Debian packages, .venv, Go build; only what is missing
 demo: setup ## 3 hosts, 12 VMs, one host is killed, its VMs come back
 	@$(PYTHON) tests/lab/demo.py
 
-test: setup sanity lint types unit sim quality lab-tests ## Everything that CI runs
+test: setup sanity lint types unit sim quality lab-tests qemu-tests ## Everything that CI runs
 
 sanity: setup ## ansible-test sanity
 	@tests/tools/sanity
@@ -57,6 +57,7 @@ prove: setup ## The long repetitions: new random examples, and 20 of each lab te
 	@$(MAKE) quality LIBREHA_INSTANCES=1000
 	@$(MAKE) mutants
 	@$(MAKE) lab-tests REPEAT=20
+	@LIBREHA_REPEAT=20 $(MAKE) qemu-tests
 
 bench: setup ## What one decide() call costs at 1,000, 8,000 and 64,000 VMs
 	@PYTHONPATH=$(COLLECTIONS) $(PYTHON) tests/bench/bench_decide.py

@@ -92,6 +92,24 @@ def test_the_fence_outlives_a_hard_reboot_of_the_storage_server(writing: San) ->
     assert san.lun() == after
 
 
+def test_a_write_that_hangs_in_the_backend_keeps_the_fence_from_being_confirmed(writing: San) -> None:
+    """The disk behind the LUN stands still: the kernel cannot end the session, so nothing may start elsewhere yet."""
+    san = writing
+    san.guests.ssh("storage", "dmsetup suspend --noflush --nolockfs lab-lun0")
+    try:
+        time.sleep(3)  # a write is in the backend now
+        refused = san.fence(next(tokens), timeout=2.0, wait=2.0)
+        assert refused["failed"]
+        assert "NOT confirmed" in refused["msg"]
+        assert "has not come back from the backend" in refused["msg"]
+    finally:
+        san.guests.ssh("storage", "dmsetup resume lab-lun0")
+    assert san.fence(next(tokens))["confirmed"]
+    after = san.lun()
+    time.sleep(10)
+    assert san.lun() == after
+
+
 def test_fencing_again_changes_nothing_and_check_mode_tells_so(writing: San) -> None:
     san = writing
     foreseen = san.module(
