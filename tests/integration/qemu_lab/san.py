@@ -75,14 +75,19 @@ class San:
         settings = "LUN, TARGET, ADDRESS, NAMES, SECRET = %r, %r, %r, %r, %r\n" % words
         self.guests.ssh("storage", "modprobe -a target_core_mod iscsi_target_mod && python3 -", input=settings + SERVE)
 
-    def login(self, secret: str = SECRET, check: bool = True) -> bool:
+    def set_secret(self, secret: str) -> None:
+        """What node1 logs in with from the next login on."""
         address = self.addresses["stor0"]
         auth = "".join(
             " && iscsiadm -m node -T %s -p %s -o update -n node.session.auth.%s -v %s" % (TARGET, address, name, value)
             for name, value in (("authmethod", "CHAP"), ("username", self.initiator), ("password", secret))
         )
-        self.guests.ssh("node1", "iscsiadm -m node -T %s -p %s -o new >/dev/null%s" % (TARGET, address, auth))
-        command = "iscsiadm -m node -T %s -p %s --login && udevadm settle" % (TARGET, address)
+        node = "iscsiadm -m node -T %s -p %s" % (TARGET, address)
+        self.guests.ssh("node1", "(%s >/dev/null 2>&1 || %s -o new >/dev/null)%s" % (node, node, auth))
+
+    def login(self, secret: str = SECRET, check: bool = True) -> bool:
+        self.set_secret(secret)
+        command = "iscsiadm -m node -T %s -p %s --login && udevadm settle" % (TARGET, self.addresses["stor0"])
         return self.guests.ssh("node1", command, check=check).returncode == 0
 
     def start_writing(self) -> None:
