@@ -12,33 +12,37 @@ options:
   driver:
     description:
       - The iSCSI target service that runs on this storage server.
-      - V(tgt) is tgtd, the target in user space.
+      - V(tgt) is tgtd, the target in user space. V(lio) is the kernel's own target, LIO.
     type: str
-    choices: [tgt]
+    choices: [tgt, lio]
     default: tgt
   control_port:
     description:
-      - The control port of tgtd, the number after C(tgtd -C).
+      - The control port of tgtd, the number after C(tgtd -C). Of no meaning with O(driver=lio).
     type: int
     default: 0
   saved_config:
     description:
-      - The saved configuration that the service loads at its start, the file after C(tgt-admin -e -c). Included files are followed.
-      - Every target in it must have an C(initiator-address) line, C(initiator-address 255.255.255.255) where hosts are admitted by name.
+      - The saved configuration that the service loads at its start.
+      - With O(driver=tgt) the file after C(tgt-admin -e -c), by default C(/etc/tgt/targets.conf). Included files are followed.
+        Every target in it must have an C(initiator-address) line, C(initiator-address 255.255.255.255) where hosts are admitted by name.
         Without one C(tgt-admin) admits everybody, whatever C(initiator-name) lines there are.
+      - With O(driver=lio) the save file of rtslib-fb and targetcli. By default that of the distribution,
+        C(/etc/rtslib-fb-target/saveconfig.json) or C(/etc/target/saveconfig.json).
     type: path
-    default: /etc/tgt/targets.conf
   fence_list:
     description:
       - The file that remembers which initiators are fenced, and the highest fencing token seen. Keep it on a local, durable file system.
+      - With O(driver=lio) the ACLs of fenced initiators are kept beside it (C(fences-acls.json)), for the day when they are unfenced.
     type: path
     default: /var/lib/libreha/fences.json
   timeout:
     description:
-      - Seconds to wait for each answer of the target service.
+      - Seconds to wait for each answer of tgtd.
     type: float
     default: 5.0
 requirements:
   - tgt (for O(driver=tgt))
+  - rtslib-fb (for changes with O(driver=lio); C(python3-rtslib-fb) on Debian and Ubuntu, C(python3-rtslib) on the RHEL family)
   - Linux 5.6 or newer
 """

@@ -12,7 +12,6 @@ from ..errors import LibrehaError
 from ..storage.fence_list import DEFAULT_FENCE_LIST, FenceList
 from ..storage.interface import StorageTarget
 from ..storage.registry import DRIVERS, open_storage
-from ..storage.tgt import DEFAULT_SAVED_CONFIG
 
 
 def storage_spec() -> dict[str, Any]:
@@ -20,7 +19,7 @@ def storage_spec() -> dict[str, Any]:
     return {
         "driver": {"type": "str", "default": "tgt", "choices": list(DRIVERS)},
         "control_port": {"type": "int", "default": 0},
-        "saved_config": {"type": "path", "default": DEFAULT_SAVED_CONFIG},
+        "saved_config": {"type": "path"},
         "fence_list": {"type": "path", "default": DEFAULT_FENCE_LIST},
         "timeout": {"type": "float", "default": 5.0},
     }
@@ -35,12 +34,13 @@ def read_storage(params: Mapping[str, Any]) -> tuple[StorageTarget, FenceList]:
     if params["timeout"] <= 0:
         raise LibrehaError("timeout is %s" % params["timeout"], remedy="give the seconds to wait for an answer, such as 5")
     for option in ("saved_config", "fence_list"):
-        if not params[option].startswith("/"):
+        if params[option] and not params[option].startswith("/"):
             raise LibrehaError("%s is not an absolute path: %s" % (option, params[option]), remedy="give the whole path")
     target = open_storage(
         params["driver"],
         control_port=params["control_port"],
-        saved_config=params["saved_config"],
+        saved_config=params["saved_config"] or "",
+        fence_list=params["fence_list"],
         chap_user=params.get("chap_user") or "",
         timeout=params["timeout"],
     )

@@ -5,22 +5,30 @@
 from __future__ import annotations
 
 from ..errors import LibrehaError
+from .fence_list import DEFAULT_FENCE_LIST
 from .interface import StorageTarget
+from .lio import saved
+from .lio.driver import LioTarget
+from .lio.kept import KeptAcls, beside
 from .tgt import DEFAULT_SAVED_CONFIG, TgtTarget
 from .tgt_control import Control
 
-DRIVERS = ("tgt",)
+DRIVERS = ("tgt", "lio")
 
 
 def open_storage(
     driver: str = "tgt",
     *,
     control_port: int = 0,
-    saved_config: str = DEFAULT_SAVED_CONFIG,
+    saved_config: str = "",
+    fence_list: str = DEFAULT_FENCE_LIST,
     chap_user: str = "",
     timeout: float = 5.0,
 ) -> StorageTarget:
-    """The target service of this machine; nothing is asked yet. Raises LibrehaError for an unknown *driver*."""
+    """The target service of this machine; nothing is asked yet. Without *saved_config* it is the driver's usual one.
+    Raises LibrehaError for an unknown *driver*."""
     if driver == "tgt":
-        return TgtTarget(Control(control_port, timeout), saved_config, chap_user=chap_user)
+        return TgtTarget(Control(control_port, timeout), saved_config or DEFAULT_SAVED_CONFIG, chap_user=chap_user)
+    if driver == "lio":
+        return LioTarget(saved_config or saved.default_path(), KeptAcls(beside(fence_list)), chap_user=chap_user)
     raise LibrehaError("there is no storage driver %r" % driver, remedy="use one of: %s" % ", ".join(DRIVERS))
