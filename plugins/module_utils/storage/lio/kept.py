@@ -42,10 +42,21 @@ class KeptAcls:
         wanted = initiator.casefold()
         return {place: acl for (target, tag, name), acl in self._read().items() if name == wanted for place in [(target, tag)]}
 
+    def of_target(self, target: str) -> dict[tuple[int, str], Acl]:
+        """(TPG, initiator) -> ACL."""
+        return {(tag, name): acl for (place, tag, name), acl in self._read().items() if place == target}
+
     def keep(self, initiator: str, acls: Mapping[tuple[str, int], Acl]) -> bool:
         """Replace what is kept of these places; durable on return. Whether anything changed."""
         before = self._read()
         after = {**before, **{(target, tag, initiator.casefold()): acl for (target, tag), acl in acls.items()}}
+        return self._write(before, after)
+
+    def replace_target(self, target: str, acls: Mapping[tuple[int, str], Acl]) -> bool:
+        """Let these be all that is kept of *target*; durable on return. Whether anything changed."""
+        before = self._read()
+        after = {place: acl for place, acl in before.items() if place[0] != target}
+        after.update({(target, tag, name.casefold()): acl for (tag, name), acl in acls.items()})
         return self._write(before, after)
 
     def drop(self, initiator: str, targets: Iterable[str]) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,12 +40,39 @@ def need_kernel() -> Any:
         library.RTSRoot()
         library.FabricModule("iscsi")._check_self()
     except (library.RTSLibError, OSError) as error:
-        raise LibrehaError(
-            "the kernel's iSCSI target cannot be used: %s" % error,
-            remedy="install a kernel with the modules target_core_mod and iscsi_target_mod and load them (modprobe iscsi_target_mod); "
-            "containers and some cloud kernels have none",
-        ) from error
+        raise _no_kernel(str(error)) from error
     return library
+
+
+def need_modules() -> None:
+    """For check mode, which loads nothing: whether :func:`need_kernel` could. Raises LibrehaError."""
+    need_library()
+    if os.path.isdir("%s/iscsi" % ROOT):
+        return
+    try:
+        answer = subprocess.run(("modprobe", "--dry-run", "iscsi_target_mod"), capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise _no_kernel(str(error)) from error
+    if answer.returncode != 0:
+        raise _no_kernel(answer.stderr.strip())
+
+
+def dump() -> dict[str, Any]:
+    """All targets and backstores at run time, as rtslib saves them; an empty target where none is loaded (and none is then)."""
+    library = need_library()
+    if not os.path.isdir("%s/iscsi" % ROOT):
+        return {"storage_objects": [], "targets": []}
+    with words("list its targets"):
+        content: dict[str, Any] = library.RTSRoot().dump()
+    return content
+
+
+def _no_kernel(why: str) -> LibrehaError:
+    return LibrehaError(
+        "the kernel's iSCSI target cannot be used: %s" % why,
+        remedy="install a kernel with the modules target_core_mod and iscsi_target_mod and load them (modprobe iscsi_target_mod); "
+        "containers and some cloud kernels have none",
+    )
 
 
 @contextlib.contextmanager

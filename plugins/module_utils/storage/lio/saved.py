@@ -142,3 +142,35 @@ def admit(path: str, acls: dict[tuple[str, int], dict[str, Any]]) -> bool:
         return False
     write(path, content)
     return True
+
+
+def with_target(content: Saved, name: str, running: Saved, stores: frozenset[str]) -> Saved:
+    """*content* with the iSCSI target *name* and the backstores at the places *stores* as they are *running*, which both are
+    taken out when they do not run. Other targets and backstores stay as they were saved."""
+
+    def ours(store: dict[str, Any]) -> bool:
+        return "/backstores/%s/%s" % (store["plugin"], store["name"]) in stores
+
+    def this(target: dict[str, Any]) -> bool:
+        return bool(target["fabric"] == "iscsi" and target["wwn"] == name)
+
+    return {
+        **content,
+        "storage_objects": [store for store in content.get("storage_objects", []) if not ours(store)]
+        + [store for store in running["storage_objects"] if ours(store)],
+        "targets": [target for target in content.get("targets", []) if not this(target)]
+        + [target for target in running["targets"] if this(target)],
+    }
+
+
+def same(one: Saved, other: Saved) -> bool:
+    """Whether both restore to the same, in whatever order rtslib listed it."""
+    return _in_order(one) == _in_order(other)
+
+
+def _in_order(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _in_order(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return sorted((_in_order(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
+    return value

@@ -102,9 +102,7 @@ def _backstore(given: Options, option: str) -> Backstore:
     if kind == "block" and given["write_back"]:
         raise _bad(option + ".write_back", "is given for a disk", "leave it out: the disk's own cache is used as the disk reports it")
     if given["serial"] and not _SERIAL.fullmatch(given["serial"]):
-        raise _bad(
-            option + ".serial", "is %r" % given["serial"], "give a UUID, or 16 to 64 hexadecimal digits; the LUN's NAA name is made of it"
-        )
+        raise _bad(option + ".serial", "is %r" % given["serial"], "give a UUID, or 16 to 64 hexadecimal digits")
     attributes = _texts(given["attributes"], option + ".attributes", reserved=("emulate_tpu", "emulate_write_cache"))
     if given["unmap"] is not None:
         attributes["emulate_tpu"] = str(int(given["unmap"]))
@@ -147,9 +145,7 @@ def _tpg(given: Options, option: str, backstores: Mapping[str, Backstore]) -> Tp
     for at, one in enumerate(given["acls"] or []):
         acl = _acl(one, "%s.acls[%d]" % (option, at), luns, own)
         if acl.initiator in acls:
-            raise _bad(
-                "%s.acls[%d].initiator" % (option, at), "is there twice: %s" % acl.initiator, "give each host an initiator name of its own"
-            )
+            raise _bad("%s.acls[%d].initiator" % (option, at), "is there twice: %s" % acl.initiator, "give each host a name of its own")
         acls[acl.initiator] = acl
     with_chap = [acl.initiator for acl in acls.values() if acl.chap.user]
     if with_chap and len(with_chap) < len(acls):
@@ -224,9 +220,7 @@ def _portal(given: Options, option: str) -> Portal:
     try:
         address = str(ipaddress.ip_address(given["address"].strip("[]")))
     except ValueError as error:
-        raise _bad(
-            option + ".address", "is no IP address: %r" % given["address"], "give one of the machine's addresses, not a name"
-        ) from error
+        raise _bad(option + ".address", "is no IP address: %r" % given["address"], "give an address of the machine") from error
     if not 1 <= given["port"] <= 65535:
         raise _bad(option + ".port", "is %d" % given["port"], "give a TCP port; iSCSI's is 3260")
     return Portal(address, given["port"])
@@ -250,11 +244,11 @@ def _within(given: Options, key: str, option: str, lowest: int, highest: int) ->
     return str(given[key])
 
 
-def _unique(option: str, key: str, items: Iterable[Backstore]) -> dict[str, Backstore]:
+def _by_name(items: Iterable[Backstore]) -> dict[str, Backstore]:
     found: dict[str, Backstore] = {}
     for item in items:
         if item.name in found:
-            raise _bad(option, "has the %s %s twice" % (key, item.name), "give each backstore a name of its own")
+            raise _bad("backstores", "has the name %s twice" % item.name, "give each backstore a name of its own")
         found[item.name] = item
     return found
 
@@ -275,7 +269,7 @@ def _own_paths(stores: Iterable[Backstore]) -> None:
             raise _bad(
                 "backstores",
                 "%s and %s have the same path %s" % (seen[store.path], store.name, store.path),
-                "give each its own disk or file",
+                "give each its own",
             )
         seen[store.path] = store.name
 

@@ -71,7 +71,7 @@ def make_plan(wanted: Model, found: Model, situation: Situation, fenced: frozens
     plan = Plan()
     away = _removals(wanted, found, situation, fenced, plan)
     for place, store in wanted.backstores.items():
-        _backstore(store, found.backstores.get(place), situation, plan)
+        _backstore(store, found, situation, plan)
         _contradiction(store, situation, plan)
     for tag, tpg in wanted.tpgs.items():
         _tpg(tpg, found.tpgs.get(tag), away, situation, plan)
@@ -130,8 +130,15 @@ def _contradiction(store: Backstore, situation: Situation, plan: Plan) -> None:
         plan.refusals.append("backstore %s is in backstores and in remove_backstores. Leave it in one of them" % store.name)
 
 
-def _backstore(store: Backstore, there: Backstore | None, situation: Situation, plan: Plan) -> None:
+def _backstore(store: Backstore, found: Model, situation: Situation, plan: Plan) -> None:
+    there = found.backstores.get(store.place)
     if there is None:
+        for other in found.backstores.values():
+            if other.path and situation.same_path(store.path, other.path):
+                plan.refusals.append(
+                    "backstore %s would have the same data as %s, which is there already: %s. Two of them know nothing of each other's "
+                    "locks. Use that name, or another path" % (store.name, other.place, other.path)
+                )
         plan.steps.append(Step(Act.CREATE_BACKSTORE, subject=store.place, item=store))
         return
     differs = []
