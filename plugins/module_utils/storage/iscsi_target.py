@@ -26,7 +26,7 @@ from .target import preflight
 from .target.found import dump_acl, read_acl, read_found
 from .target.hands import Hands
 from .target.model import Acl, Model, Portal, description
-from .target.options import iscsi_name, read_model
+from .target.options import iscsi_name, naa_name, read_model
 from .target.plan import Plan, Situation, make_plan, with_serials, without_fenced
 
 LOCK_SECONDS = 60.0
@@ -164,6 +164,7 @@ class _Run:
             "changed": changed,
             "steps": [str(step) for step in plan.steps],
             "target": description(wanted, wanted),
+            "naa": {store.name: naa_name(store.serial) for store in wanted.backstores.values()},
             "fenced": sorted({name for _tag, name in aside}),
             "saved_config": self._saved_config,
             "diff": {"before": description(before.own, admitted), "after": description(admitted, before.own)},
@@ -241,7 +242,7 @@ class _Run:
     def _to_save(self, look: Look) -> saved.Saved:
         places = {*self._wanted.backstores, *self._before.own.backstores}
         places |= {place for place in self._before.found.backstores if place.rpartition("/")[2] in self._params["remove_backstores"]}
-        return saved.with_target(look.saved, self._wanted.name, look.running, frozenset(places - look.situation.exported_elsewhere))
+        return saved.with_target(look.saved, self._wanted.name, look.running, frozenset(places))
 
     def _to_keep(self, aside: Mapping[tuple[int, str], Acl]) -> dict[tuple[int, str], KeptAcl]:
         """What shall be kept of this target: for each fenced initiator the ACL that it is to have, None for none."""
@@ -257,7 +258,7 @@ class _Run:
 
     def _fence_warnings(self, aside: Mapping[tuple[int, str], Acl]) -> list[str]:
         return [
-            "%s (host %s) is fenced and was not admitted. What is configured for it is kept and given to it when it is unfenced (iscsi_fence)"
+            "%s (host %s) is fenced and was not admitted. What is configured for it is kept and is given to it by its unfence (iscsi_fence)"
             % (name, self._hosts[name])
             for name in sorted({name for _tag, name in aside})
         ]

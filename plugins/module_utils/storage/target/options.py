@@ -39,9 +39,7 @@ def _bad(option: str, what: str, remedy: str) -> LibrehaError:
 def read_model(options: Options) -> Model:
     """What is wanted. Raises LibrehaError naming the option."""
     name = iscsi_name(options["name"], "name")
-    backstores = _unique(
-        "backstores", "name", [_backstore(one, "backstores[%d]" % at) for at, one in enumerate(options["backstores"] or [])]
-    )
+    backstores = _by_name(_backstore(one, "backstores[%d]" % at) for at, one in enumerate(options["backstores"] or []))
     by_place = {store.place: store for store in backstores.values()}
     _own_serials(by_place.values(), name)
     _own_paths(by_place.values())
@@ -61,6 +59,12 @@ def derived_serial(target: str, backstore: str) -> str:
     """The serial of a backstore that is given none: a UUID (version 5) of the target's and the backstore's name, so it is
     the same after a new installation, and on a second server that takes over."""
     return str(uuid.uuid5(_NAMESPACE, "%s,%s" % (target, backstore)))
+
+
+def naa_name(serial: str) -> str:
+    """The NAA name that LIO makes of a unit's serial: its IEEE number and the serial's first hexadecimal digits."""
+    digits = "".join(digit for digit in serial.lower() if digit in "0123456789abcdef")
+    return "naa.6001405%s" % digits[:_NAA_DIGITS].ljust(_NAA_DIGITS, "0")
 
 
 def iscsi_name(text: str, option: str) -> str:
@@ -256,10 +260,10 @@ def _by_name(items: Iterable[Backstore]) -> dict[str, Backstore]:
 def _own_serials(stores: Iterable[Backstore], target: str) -> None:
     seen: dict[str, str] = {}
     for store in stores:
-        digits = (store.serial or derived_serial(target, store.name)).replace("-", "")[:_NAA_DIGITS]
-        if digits in seen:
-            raise _bad("backstores", "%s and %s would have the same NAA name" % (seen[digits], store.name), "give them different serials")
-        seen[digits] = store.name
+        name = naa_name(store.serial or derived_serial(target, store.name))
+        if name in seen:
+            raise _bad("backstores", "%s and %s would have the same NAA name" % (seen[name], store.name), "give them different serials")
+        seen[name] = store.name
 
 
 def _own_paths(stores: Iterable[Backstore]) -> None:

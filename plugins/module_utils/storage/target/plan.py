@@ -70,7 +70,7 @@ def make_plan(wanted: Model, found: Model, situation: Situation, fenced: frozens
     """*wanted* without fenced initiators, with serials. An empty model that does not exist means: remove the target."""
     plan = Plan()
     away = _removals(wanted, found, situation, fenced, plan)
-    for place, store in wanted.backstores.items():
+    for store in wanted.backstores.values():
         _backstore(store, found, situation, plan)
         _contradiction(store, situation, plan)
     for tag, tpg in wanted.tpgs.items():
@@ -94,10 +94,10 @@ def _removals(wanted: Model, found: Model, situation: Situation, fenced: frozens
                 continue
             name = place.rpartition("/")[2]
             if wanted.exists and name not in situation.remove_backstores:
+                instead = keeping.luns.get(number, "nothing").rpartition("/")[2]
                 plan.refusals.append(
-                    "TPG %d exports backstore %s as LUN %d, the model has %s there. To take it away from the hosts (its data stays), name it in "
-                    "remove_backstores"
-                    % (tag, name, number, keeping.luns[number].rpartition("/")[2] if number in keeping.luns else "nothing")
+                    "TPG %d exports backstore %s as LUN %d, the model has %s there. To take it away from the hosts (its data stays), "
+                    "name it in remove_backstores" % (tag, name, number, instead)
                 )
             gone.add((tag, number))
             lost.add(place)
