@@ -12,37 +12,37 @@ options:
   driver:
     description:
       - The iSCSI target service that runs on this storage server.
-      - V(tgt) is tgtd, the target in user space.
-      - V(lio) is the target of the Linux kernel, which targetcli configures.
+      - V(tgt) is tgtd, the target in user space. V(lio) is the kernel's own target, LIO.
     type: str
     choices: [tgt, lio]
     default: tgt
   control_port:
     description:
-      - With O(driver=tgt), the control port of tgtd, the number after C(tgtd -C).
+      - The control port of tgtd, the number after C(tgtd -C). Of no meaning with O(driver=lio).
     type: int
     default: 0
   saved_config:
     description:
       - The saved configuration that the service loads at its start.
-      - With O(driver=tgt), the file after C(tgt-admin -e -c), F(/etc/tgt/targets.conf) by default. Included files are followed.
-      - With O(driver=lio), F(/etc/rtslib-fb-target/saveconfig.json) or F(/etc/target/saveconfig.json), whichever this system has.
-      - Every target of tgt must have an C(initiator-address) line, C(initiator-address 255.255.255.255) where hosts are admitted by name.
+      - With O(driver=tgt) the file after C(tgt-admin -e -c), by default C(/etc/tgt/targets.conf). Included files are followed.
+        Every target in it must have an C(initiator-address) line, C(initiator-address 255.255.255.255) where hosts are admitted by name.
         Without one C(tgt-admin) admits everybody, whatever C(initiator-name) lines there are.
+      - With O(driver=lio) the save file of rtslib-fb and targetcli. By default that of the distribution,
+        C(/etc/rtslib-fb-target/saveconfig.json) or C(/etc/target/saveconfig.json).
     type: path
   fence_list:
     description:
       - The file that remembers which initiators are fenced, and the highest fencing token seen. Keep it on a local, durable file system.
-      - With O(driver=lio), the file C(lio_acls.json) beside it keeps the ACLs of fenced initiators until they are let in again.
+      - With O(driver=lio) the ACLs of fenced initiators are kept beside it (C(fences-acls.json)), for the day when they are unfenced.
     type: path
     default: /var/lib/libreha/fences.json
   timeout:
     description:
-      - Seconds to wait for each answer of the target service.
+      - Seconds to wait for each answer of tgtd, or for the kernel to end the sessions of an initiator.
     type: float
     default: 5.0
 requirements:
   - tgt (for O(driver=tgt))
-  - The kernel's target and python3-rtslib-fb (for O(driver=lio)).
+  - rtslib-fb (for changes with O(driver=lio); C(python3-rtslib-fb) on Debian and Ubuntu, C(python3-rtslib) on the RHEL family)
   - Linux 5.6 or newer
 """

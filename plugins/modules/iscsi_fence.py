@@ -103,6 +103,7 @@ options:
       - A CHAP account of tgt is a user and a secret and is not bound to an initiator. Without this option, an account with the name of the
         initiator, which is what ESXi uses by default, is taken for the host's own. With an account that hosts share, the secret cannot
         be changed for one of them and stays as it is.
+      - With O(driver=lio) each ACL has an account of its own, and this option renames its user.
     type: str
   chap_secret:
     description:

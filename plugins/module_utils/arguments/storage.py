@@ -34,12 +34,12 @@ def read_storage(params: Mapping[str, Any]) -> tuple[StorageTarget, FenceList]:
     if params["timeout"] <= 0:
         raise LibrehaError("timeout is %s" % params["timeout"], remedy="give the seconds to wait for an answer, such as 5")
     for option in ("saved_config", "fence_list"):
-        if params[option] is not None and not params[option].startswith("/"):
+        if params[option] and not params[option].startswith("/"):
             raise LibrehaError("%s is not an absolute path: %s" % (option, params[option]), remedy="give the whole path")
     target = open_storage(
         params["driver"],
         control_port=params["control_port"],
-        saved_config=params["saved_config"],
+        saved_config=params["saved_config"] or "",
         fence_list=params["fence_list"],
         chap_user=params.get("chap_user") or "",
         timeout=params["timeout"],

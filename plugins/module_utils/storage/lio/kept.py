@@ -1,72 +1,96 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The node ACLs of fenced initiators, kept beside the fence list: what they get back when they are let in again.
+"""The ACLs that fences took away, kept so that an unfence gives back what was there: LUNs, attributes, CHAP.
 
-A fence deletes the ACL, and with it the CHAP account, the attributes and the mapped LUNs. The module iscsi_target
-changes what is kept here, and not the target, as long as an initiator is fenced. The file holds CHAP secrets: mode 0600.
+LIO has no way to suspend an ACL: to fence is to delete it, at run time and in the saved configuration. So it is written here
+before. The file lies beside the fence list, is readable by root only (it holds CHAP secrets) and is changed
+only under the fence list's lock. What it holds lets nobody in.
+
+The module iscsi_target writes here what is configured *now* for a fenced initiator, or that it is configured no more.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, Optional
 
 from ...errors import LibrehaError
 from .. import durable
-from .saved import same
 
 SCHEMA = 1
-Acl = dict[str, Any]
-"""A node ACL as rtslib dumps it."""
+
+Acl = Optional[dict[str, Any]]
+"""A node ACL in the form of rtslib's dump; None for an initiator that is no longer configured there."""
+
+
+def beside(fence_list: str) -> str:
+    """Path of the kept ACLs that belong to a fence list: fences.json -> fences-acls.json."""
+    stem, ending = os.path.splitext(fence_list)
+    return "%s-acls%s" % (stem, ending)
 
 
 class KeptAcls:
-    """The file. Only to be changed under the fence list's lock."""
+    """The file. A missing one holds nothing."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def read(self) -> list[tuple[str, int, Acl]]:
-        """(IQN, tag of the portal group, ACL) of each. Raises LibrehaError when the file is there and cannot be understood."""
+    def of(self, initiator: str) -> dict[tuple[str, int], Acl]:
+        """(target, TPG) -> ACL. Raises LibrehaError when the file cannot be understood."""
+        wanted = initiator.casefold()
+        return {place: acl for (target, tag, name), acl in self._read().items() if name == wanted for place in [(target, tag)]}
+
+    def of_target(self, target: str) -> dict[tuple[int, str], Acl]:
+        """(TPG, initiator) -> ACL."""
+        return {(tag, name): acl for (place, tag, name), acl in self._read().items() if place == target}
+
+    def keep(self, initiator: str, acls: Mapping[tuple[str, int], Acl]) -> bool:
+        """Replace what is kept of these places; durable on return. Whether anything changed."""
+        before = self._read()
+        after = {**before, **{(target, tag, initiator.casefold()): acl for (target, tag), acl in acls.items()}}
+        return self._write(before, after)
+
+    def replace_target(self, target: str, acls: Mapping[tuple[int, str], Acl]) -> bool:
+        """Let these be all that is kept of *target*; durable on return. Whether anything changed."""
+        before = self._read()
+        after = {place: acl for place, acl in before.items() if place[0] != target}
+        after.update({(target, tag, name.casefold()): acl for (tag, name), acl in acls.items()})
+        return self._write(before, after)
+
+    def drop(self, initiator: str, targets: Iterable[str]) -> bool:
+        """Forget the initiator's ACLs in *targets*; durable on return. Whether anything changed."""
+        gone = set(targets)
+        before = self._read()
+        after = {place: acl for place, acl in before.items() if place[2] != initiator.casefold() or place[0] not in gone}
+        return self._write(before, after)
+
+    def _read(self) -> dict[tuple[str, int, str], Acl]:
         try:
             with open(self.path, encoding="utf-8") as source:
                 content = json.load(source)
             if content["schema"] != SCHEMA:
                 raise ValueError("its schema is %r" % content["schema"])
-            return [(str(item["target"]), int(item["tag"]), dict(item["acl"])) for item in content["acls"]]
+            return {(item["target"], int(item["tpg"]), item["initiator"].casefold()): item["acl"] for item in content["acls"]}
         except FileNotFoundError:
-            return []
+            return {}
         except OSError as error:
-            raise LibrehaError("cannot read %s: %s" % (self.path, error.strerror), remedy="run the task as root (become: true)") from error
-        except (ValueError, KeyError, TypeError) as error:
             raise LibrehaError(
-                "the ACLs of fenced initiators in %s cannot be understood: %s" % (self.path, error),
-                remedy="remove that file; fenced hosts stay fenced, and get their ACLs from the next run of the module iscsi_target",
+                "cannot read the kept ACLs %s: %s" % (self.path, error.strerror), remedy="run the task as root (become: true)"
+            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LibrehaError(
+                "the kept ACLs %s are damaged: %s" % (self.path, error),
+                remedy="move it away and run the module iscsi_target, which writes it anew from the inventory; fences hold without it",
             ) from error
 
-    def of(self, initiator: str, targets: Iterable[str] | None = None) -> list[tuple[str, int, Acl]]:
-        wanted = None if targets is None else set(targets)
-        return [item for item in self.read() if same(item[2]["node_wwn"], initiator) and (wanted is None or item[0] in wanted)]
-
-    def keep(self, acls: Iterable[tuple[str, int, Acl]]) -> bool:
-        """Keep *acls*, each in place of an older one of the same portal group and name; durable on return."""
-        before = self.read()
-        after = list(before)
-        for iqn, tag, acl in acls:
-            after = [item for item in after if not (item[:2] == (iqn, tag) and same(item[2]["node_wwn"], acl["node_wwn"]))]
-            after.append((iqn, tag, acl))
-        return self._write(before, after)
-
-    def forget(self, initiator: str, targets: Iterable[str]) -> bool:
-        gone = set(targets)
-        before = self.read()
-        return self._write(before, [item for item in before if not (same(item[2]["node_wwn"], initiator) and item[0] in gone)])
-
-    def _write(self, before: list[tuple[str, int, Acl]], after: list[tuple[str, int, Acl]]) -> bool:
-        after = sorted(after, key=lambda item: (item[0], item[1], item[2]["node_wwn"]))
-        if after == before:
+    def _write(self, before: dict[tuple[str, int, str], Acl], after: dict[tuple[str, int, str], Acl]) -> bool:
+        if before == after:
             return False
-        content = {"schema": SCHEMA, "acls": [{"target": iqn, "tag": tag, "acl": acl} for iqn, tag, acl in after]}
-        durable.replace(self.path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+        acls = [{"target": target, "tpg": tag, "initiator": name, "acl": after[target, tag, name]} for target, tag, name in sorted(after)]
+        folder = os.path.dirname(os.path.realpath(self.path))
+        if not os.path.isdir(folder):
+            os.makedirs(folder, mode=0o700)
+        durable.replace(self.path, (json.dumps({"schema": SCHEMA, "acls": acls}, indent=2) + "\n").encode(), mode=0o600)
         return True

@@ -1,108 +1,176 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""LIO's saved configuration (``saveconfig.json``), which ``targetctl restore`` loads at boot: who is admitted by it."""
+"""The saved configuration of LIO: rtslib's saveconfig.json, which the target service restores at its start.
+
+It is JSON in the form of rtslib's RTSRoot.dump(). rtslib's own save_to_file copies over the old file in place, so that a crash in
+the middle leaves half a file and no fsync of the folder follows; it is written here through durable.replace instead.
+"""
 
 from __future__ import annotations
 
+import copy
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...decide.observations import TargetAccess
 from ...errors import LibrehaError
 from .. import durable
+from .configfs import open_rules
 
-CANDIDATES = ("/etc/rtslib-fb-target/saveconfig.json", "/etc/target/saveconfig.json")
-"""Debian's package, and everybody else's."""
+PLACES = ("/etc/rtslib-fb-target/saveconfig.json", "/etc/target/saveconfig.json")
+"""Where rtslib saves on Debian and Ubuntu, and on the RHEL family."""
+
+Saved = dict[str, Any]
 
 
 def default_path() -> str:
-    """The file of this machine: the one that exists, or whose folder does."""
-    for exists in (os.path.isfile, lambda path: os.path.isdir(os.path.dirname(path))):
-        for path in CANDIDATES:
-            if exists(path):
-                return path
-    return CANDIDATES[0]
+    """The first place whose folder exists."""
+    return next((path for path in PLACES if os.path.isdir(os.path.dirname(path))), PLACES[0])
 
 
-def read(path: str) -> dict[str, Any]:
-    """The whole configuration; an empty one where the file does not exist. Raises LibrehaError when it cannot be understood."""
+def read(path: str) -> Saved:
+    """The content; that of an empty target when there is no file. Raises LibrehaError when it cannot be understood."""
     try:
         with open(path, encoding="utf-8") as source:
             content = json.load(source)
+        for target, tpg in _tpgs(content):  # look at everything that is used below
+            if not isinstance(target["wwn"], str) or not all(isinstance(acl["node_wwn"], str) for acl in tpg.get("node_acls", [])):
+                raise ValueError("a name in target %r is not text" % (target.get("wwn"),))
+        return content
     except FileNotFoundError:
         return {"fabric_modules": [], "storage_objects": [], "targets": []}
     except OSError as error:
-        raise LibrehaError("cannot read %s: %s" % (path, error.strerror), remedy="run the task as root (become: true)") from error
-    except ValueError as error:
         raise LibrehaError(
-            "%s is not JSON (%s)" % (path, error),
-            remedy="restore one of the copies beside it (folder backup), or save the running target anew: targetcli saveconfig",
+            "cannot read the saved configuration %s: %s" % (path, error.strerror), remedy="run the task as root (become: true)"
         ) from error
-    if not isinstance(content, dict) or not isinstance(content.get("targets", []), list):
-        raise LibrehaError("%s is no saved configuration of LIO" % path, remedy="save the running target anew: targetcli saveconfig")
-    return content
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LibrehaError(
+            "the saved configuration %s cannot be understood: %s: %s" % (path, type(error).__name__, error),
+            remedy="restore it from its folder backup/, or write it anew from what runs: targetcli saveconfig",
+        ) from error
 
 
-def write(path: str, content: dict[str, Any]) -> None:
-    """Durable on return; mode 0600, since it holds CHAP secrets."""
-    durable.replace(path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+def write(path: str, content: Saved) -> None:
+    """Durable on return; readable by root only, since it holds CHAP secrets. Raises LibrehaError."""
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise LibrehaError("there is no folder %s for the saved configuration" % folder, remedy="create it, or correct saved_config")
+    durable.replace(path, (json.dumps(content, sort_keys=True, indent=2) + "\n").encode(), mode=0o600)
 
 
-def portal_groups(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(IQN, TPG) of all iSCSI targets."""
+def _tpgs(content: Saved) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     for target in content.get("targets", []):
-        if target.get("fabric") == "iscsi":
+        if target["fabric"] == "iscsi":
             for tpg in target.get("tpgs", []):
-                yield str(target.get("wwn")), tpg
+                yield target, tpg
 
 
 def access(path: str) -> list[TargetAccess]:
+    """Whom each saved target will admit at the next start."""
     found: dict[str, TargetAccess] = {}
-    for iqn, tpg in portal_groups(read(path)):
-        open_to_all = bool(int(tpg.get("attributes", {}).get("generate_node_acls", 0)))
-        names = tuple(str(acl.get("node_wwn")) for acl in tpg.get("node_acls", []))
-        luns = tuple(int(lun["index"]) for lun in tpg.get("luns", []))
-        merge(found, iqn, names, open_to_all, luns)
+    for target, tpg in _tpgs(read(path)):
+        attributes = {key: str(value) for key, value in tpg.get("attributes", {}).items()}
+        this = TargetAccess(
+            target=target["wwn"],
+            initiators=tuple(acl["node_wwn"] for acl in tpg.get("node_acls", [])),
+            reason="; ".join(open_rules(int(tpg.get("tag", 1)), attributes)),
+            luns=tuple(sorted(int(lun["index"]) for lun in tpg.get("luns", []))),
+        )
+        found[target["wwn"]] = merged(found.get(target["wwn"]), this)
     return list(found.values())
 
 
-def merge(found: dict[str, TargetAccess], iqn: str, names: Iterable[str], open_to_all: bool, luns: Iterable[int]) -> None:
-    """Add what one portal group admits to what its target admits."""
-    before = found.get(iqn, TargetAccess(iqn, (), False, "", ()))
-    found[iqn] = TargetAccess(
-        target=iqn,
-        initiators=tuple(dict.fromkeys((*before.initiators, *names))),
-        anybody=before.anybody or open_to_all,
-        reason=before.reason or ("demo mode (generate_node_acls=1)" if open_to_all else ""),
-        luns=tuple(sorted({*before.luns, *luns})),
+def merged(one: TargetAccess | None, other: TargetAccess) -> TargetAccess:
+    """The access to a target by two of its TPGs. It admits anybody when a reason says so."""
+    reasons = [access.reason for access in (one, other) if access is not None and access.reason]
+    return TargetAccess(
+        target=other.target,
+        initiators=tuple(dict.fromkeys((one.initiators if one else ()) + other.initiators)),
+        anybody=bool(reasons),
+        reason="; ".join(reasons),
+        luns=tuple(sorted({*(one.luns if one else ()), *other.luns})),
     )
 
 
-def take_acls(content: dict[str, Any], initiator: str) -> list[tuple[str, int, dict[str, Any]]]:
-    """Take the initiator's ACLs out of *content*; returns (IQN, tag of the portal group, ACL) of each."""
-    taken = []
-    for iqn, tpg in portal_groups(content):
-        for acl in list(tpg.get("node_acls", [])):
-            if same(acl.get("node_wwn", ""), initiator):
-                tpg["node_acls"].remove(acl)
-                taken.append((iqn, int(tpg["tag"]), acl))
-    return taken
+def acls_of(content: Saved, initiator: str) -> dict[tuple[str, int], dict[str, Any]]:
+    """(target, TPG) -> ACL of the initiator."""
+    wanted = initiator.casefold()
+    return {
+        (target["wwn"], int(tpg.get("tag", 1))): acl
+        for target, tpg in _tpgs(content)
+        for acl in tpg.get("node_acls", [])
+        if acl["node_wwn"].casefold() == wanted
+    }
 
 
-def put_acl(content: dict[str, Any], iqn: str, tag: int, acl: dict[str, Any]) -> bool:
-    """Put an ACL where it was, in place of one of the same name; whether anything changed."""
-    for name, tpg in portal_groups(content):
-        if name == iqn and int(tpg["tag"]) == tag:
-            others = [other for other in tpg.get("node_acls", []) if not same(other.get("node_wwn", ""), acl["node_wwn"])]
-            after = [*others, acl]
-            changed = after != tpg.get("node_acls", [])
-            tpg["node_acls"] = after
-            return changed
-    return False
+def revoke(path: str, initiator: str, keep: Callable[[dict[tuple[str, int], dict[str, Any]]], None]) -> bool:
+    """Take the initiator's ACLs out, after they were given to *keep*; durable on return. Whether anything changed.
+
+    When *keep* fails the right is taken all the same, and then its error is raised: a fence matters more than its way back.
+    """
+    content = read(path)
+    found = acls_of(content, initiator)
+    if not found:
+        return False
+    trouble: LibrehaError | None = None
+    try:
+        keep(found)
+    except LibrehaError as error:
+        trouble = error
+    wanted = initiator.casefold()
+    for _target, tpg in _tpgs(content):
+        tpg["node_acls"] = [acl for acl in tpg.get("node_acls", []) if acl["node_wwn"].casefold() != wanted]
+    write(path, content)
+    if trouble is not None:
+        raise trouble
+    return True
 
 
-def same(one: str, other: str) -> bool:
-    """iSCSI names are compared without regard to case (RFC 7143, 4.2.7.2: they are normalized to lower case)."""
-    return str(one).casefold() == str(other).casefold()
+def admit(path: str, acls: dict[tuple[str, int], dict[str, Any]]) -> bool:
+    """Put the ACLs into the TPGs that are in the saved configuration, replacing those of the same initiator; durable on
+    return. Whether anything changed."""
+    content = read(path)
+    before = copy.deepcopy(content)
+    for target, tpg in _tpgs(content):
+        acl = acls.get((target["wwn"], int(tpg.get("tag", 1))))
+        if acl is not None:
+            others = [other for other in tpg.get("node_acls", []) if other["node_wwn"].casefold() != acl["node_wwn"].casefold()]
+            tpg["node_acls"] = [*others, acl]
+    if content == before:
+        return False
+    write(path, content)
+    return True
+
+
+def with_target(content: Saved, name: str, running: Saved, stores: frozenset[str]) -> Saved:
+    """*content* with the iSCSI target *name* and the backstores at the places *stores* as they are *running*, which both are
+    taken out when they do not run. Other targets and backstores stay as they were saved."""
+
+    def ours(store: dict[str, Any]) -> bool:
+        return "/backstores/%s/%s" % (store["plugin"], store["name"]) in stores
+
+    def this(target: dict[str, Any]) -> bool:
+        return bool(target["fabric"] == "iscsi" and target["wwn"] == name)
+
+    return {
+        **content,
+        "storage_objects": [store for store in content.get("storage_objects", []) if not ours(store)]
+        + [store for store in running["storage_objects"] if ours(store)],
+        "targets": [target for target in content.get("targets", []) if not this(target)]
+        + [target for target in running["targets"] if this(target)],
+    }
+
+
+def same(one: Saved, other: Saved) -> bool:
+    """Whether both restore to the same, in whatever order rtslib listed it."""
+    return _in_order(one) == _in_order(other)
+
+
+def _in_order(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _in_order(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return sorted((_in_order(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
+    return value

@@ -1,0 +1,270 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the module iscsi_target does, from its options to its result.
+
+The fence list's lock is held from the first look to the last byte saved. So no fence happens in between: an ACL that the
+plan creates is of an initiator that is not fenced at that moment either. A fence that comes meanwhile waits for the lock, and
+after LOCK_SECONDS it ends this process (fence_list.py), which is right: the fence matters more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Callable
+
+from .. import clock
+from ..act.deadman import Permit
+from ..decide.instant import Instant
+from ..errors import LibrehaError
+from .fence_list import DEFAULT_FENCE_LIST, FenceList
+from .lio import configfs, library, saved
+from .lio.kept import Acl as KeptAcl
+from .lio.kept import KeptAcls, beside
+from .target import preflight
+from .target.found import dump_acl, read_acl, read_found
+from .target.hands import Hands
+from .target.model import Acl, Model, Portal, description
+from .target.options import iscsi_name, naa_name, read_model
+from .target.plan import Plan, Situation, make_plan, with_serials, without_fenced
+
+LOCK_SECONDS = 60.0
+
+
+def argument_spec() -> dict[str, Any]:
+    chap = {
+        "user": {"type": "str"},
+        "secret": {"type": "str", "required": True, "no_log": True},
+        "mutual_user": {"type": "str"},
+        "mutual_secret": {"type": "str", "no_log": True},
+    }
+    mapped = {
+        "lun": {"type": "int", "required": True},
+        "number": {"type": "int"},
+        "write_protect": {"type": "bool", "default": False},
+    }
+    acl = {
+        "initiator": {"type": "str", "required": True},
+        "luns": {"type": "list", "elements": "dict", "options": mapped},
+        "chap": {"type": "dict", "options": chap},
+        "attributes": {"type": "dict", "default": {}},
+    }
+    tpg = {
+        "tag": {"type": "int", "default": 1},
+        "enabled": {"type": "bool", "default": True},
+        "portals": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "default": 3260}},
+        },
+        "luns": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {"number": {"type": "int", "required": True}, "backstore": {"type": "str", "required": True}},
+        },
+        "acls": {"type": "list", "elements": "dict", "default": [], "options": acl},
+        "nopin_timeout": {"type": "int", "default": 3},
+        "nopin_response_timeout": {"type": "int", "default": 3},
+        "queue_depth": {"type": "int", "default": 64},
+        "attributes": {"type": "dict", "default": {}},
+        "parameters": {"type": "dict", "default": {}},
+    }
+    backstore = {
+        "name": {"type": "str", "required": True},
+        "type": {"type": "str", "required": True, "choices": ["block", "fileio"]},
+        "path": {"type": "path", "required": True},
+        "size": {"type": "str"},
+        "serial": {"type": "str"},
+        "write_back": {"type": "bool", "default": False},
+        "unmap": {"type": "bool"},
+        "existing_data": {"type": "str", "choices": ["refuse", "export"], "default": "refuse"},
+        "attributes": {"type": "dict", "default": {}},
+    }
+    return {
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "name": {"type": "str", "required": True},
+        "backstores": {"type": "list", "elements": "dict", "default": [], "options": backstore},
+        "tpgs": {"type": "list", "elements": "dict", "default": [], "options": tpg},
+        "remove_backstores": {"type": "list", "elements": "str", "default": []},
+        "disrupt": {"type": "list", "elements": "str", "default": []},
+        "saved_config": {"type": "path"},
+        "fence_list": {"type": "path", "default": DEFAULT_FENCE_LIST},
+    }
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is there before a run, or after it."""
+
+    found: Model
+    running: saved.Saved
+    saved: saved.Saved
+    situation: Situation
+    open_portals: frozenset[Portal]
+
+    @property
+    def own(self) -> Model:
+        """The target with the backstores that it exports."""
+        places = {place for tpg in self.found.tpgs.values() for place in tpg.luns.values()}
+        return replace(self.found, backstores={place: store for place, store in self.found.backstores.items() if place in places})
+
+
+def run(params: Mapping[str, Any], *, check_mode: bool = False, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:
+    """The module's result; ``warnings`` in it are for the user. Raises LibrehaError, and says whether something was changed."""
+    wanted = _wanted(params)
+    for option in ("saved_config", "fence_list"):
+        if params[option] and not params[option].startswith("/"):
+            raise LibrehaError("%s is not an absolute path: %s" % (option, params[option]), remedy="give the whole path")
+    if check_mode:
+        library.need_modules()
+    else:
+        library.need_kernel()
+    fence_list = FenceList(params["fence_list"], now=now)
+    lock = contextlib.nullcontext() if check_mode else fence_list.locked(Permit(now().seconds + LOCK_SECONDS, now=now))
+    with lock:
+        return _Run(params, wanted, fence_list, check_mode).result()
+
+
+def _wanted(params: Mapping[str, Any]) -> Model:
+    if params["state"] == "present":
+        return read_model(params)
+    return Model(iscsi_name(params["name"], "name"), exists=False)
+
+
+class _Run:
+    """One run, under the lock."""
+
+    def __init__(self, params: Mapping[str, Any], wanted: Model, fence_list: FenceList, check_mode: bool) -> None:
+        self._params = params
+        self._check_mode = check_mode
+        self._saved_config = params["saved_config"] or saved.default_path()
+        self._kept = KeptAcls(beside(params["fence_list"]))
+        self._hosts = {entry.initiator.casefold(): entry.host for entry in fence_list.read().entries}
+        self._fenced = frozenset(self._hosts)
+        self._before = self._look(wanted.name)
+        self._wanted = self._settled(wanted)
+
+    def result(self) -> dict[str, Any]:
+        before, wanted = self._before, self._wanted
+        admitted, aside = without_fenced(wanted, self._fenced)
+        plan = make_plan(admitted, before.found, before.situation, self._fenced)
+        refusals = plan.refusals + preflight.problems(plan.steps, self._exportable(), before.open_portals)
+        if refusals:
+            raise LibrehaError("nothing was changed. %s" % " -- ".join(refusals), details={"refusals": refusals})
+        kept = self._to_keep(aside)
+        changed = bool(plan.steps) or kept != self._kept.of_target(wanted.name)
+        if self._check_mode:
+            changed |= not saved.same(self._to_save(before), before.saved)
+        else:
+            changed |= self._act(plan, admitted, kept)
+        return {
+            "changed": changed,
+            "steps": [str(step) for step in plan.steps],
+            "target": description(wanted, wanted),
+            "naa": {store.name: naa_name(store.serial) for store in wanted.backstores.values()},
+            "fenced": sorted({name for _tag, name in aside}),
+            "saved_config": self._saved_config,
+            "diff": {"before": description(before.own, admitted), "after": description(admitted, before.own)},
+            "warnings": preflight.warnings(wanted.backstores.values()) + self._fence_warnings(aside),
+        }
+
+    def _act(self, plan: Plan, admitted: Model, kept: dict[tuple[int, str], KeptAcl]) -> bool:
+        """Whether the saved configuration was written anew."""
+        self._kept.replace_target(admitted.name, kept)
+        hands = Hands(admitted.name)
+        for number, step in enumerate(plan.steps):
+            try:
+                hands.carry_out(step)
+            except LibrehaError as error:
+                done = [str(one) for one in plan.steps[:number]]
+                raise LibrehaError(
+                    "%s (done before: %s)" % (error.message, ", ".join(done) or "nothing"), remedy=error.remedy, details={"steps": done}
+                ) from error
+        after = self._look(admitted.name)
+        left = make_plan(admitted, after.found, after.situation, self._fenced).steps if plan.steps else []
+        if left:
+            raise LibrehaError(
+                "the kernel's target did not take: %s" % ", ".join(map(str, left)),
+                remedy="see the kernel's log (dmesg), and whether these options have values that it knows",
+            )
+        content = self._to_save(after)
+        if saved.same(content, after.saved):
+            return False
+        saved.write(self._saved_config, content)
+        return True
+
+    def _look(self, name: str) -> Look:
+        running, content = library.dump(), saved.read(self._saved_config)
+        found = read_found(name, running["targets"], running["storage_objects"])
+        tpgs = configfs.read_tpgs()
+        elsewhere = {
+            lun["storage_object"]
+            for target in running["targets"]
+            for tpg in (target.get("tpgs", []) if target["wwn"] != name else ())
+            for lun in tpg.get("luns", [])
+        }
+        situation = Situation(
+            sessions=frozenset((tpg.tag, acl.initiator) for tpg in tpgs for acl in tpg.acls if tpg.target == name and acl.session),
+            exported_elsewhere=frozenset(elsewhere),
+            remove_backstores=frozenset(self._params["remove_backstores"]),
+            disrupt=frozenset(iscsi_name(one, "disrupt") for one in self._params["disrupt"]),
+            same_path=preflight.same_path,
+        )
+        addresses = [portal.rpartition(":") for tpg in tpgs for portal in tpg.portals]
+        return Look(found, running, content, situation, frozenset(Portal(one[0].strip("[]"), int(one[2])) for one in addresses))
+
+    def _settled(self, wanted: Model) -> Model:
+        """With serials, and UNMAP where it is not said and the disk can."""
+        wanted = with_serials(wanted, self._before.found.backstores, self._saved_stores(wanted.name).backstores)
+        stores = {
+            place: replace(store, attributes={"emulate_tpu": str(int(preflight.discards(store))), **store.attributes})
+            for place, store in wanted.backstores.items()
+        }
+        return replace(wanted, backstores=stores)
+
+    def _saved_stores(self, name: str) -> Model:
+        return read_found(name, (), self._before.saved.get("storage_objects", []))
+
+    def _exportable(self) -> frozenset[str]:
+        """Backstores that may have content: by the user's word, or because the saved configuration has them with that path."""
+        ours = self._saved_stores("").backstores
+        told = {given["name"] for given in self._params["backstores"] if given["existing_data"] == "export"}
+        known = {
+            store.name
+            for place, store in self._wanted.backstores.items()
+            if place in ours and preflight.same_path(store.path, ours[place].path)
+        }
+        return frozenset(told | known)
+
+    def _to_save(self, look: Look) -> saved.Saved:
+        places = {*self._wanted.backstores, *self._before.own.backstores}
+        places |= {place for place in self._before.found.backstores if place.rpartition("/")[2] in self._params["remove_backstores"]}
+        return saved.with_target(look.saved, self._wanted.name, look.running, frozenset(places))
+
+    def _to_keep(self, aside: Mapping[tuple[int, str], Acl]) -> dict[tuple[int, str], KeptAcl]:
+        """What shall be kept of this target: for each fenced initiator the ACL that it is to have, None for none."""
+        kept = {place: acl for place, acl in self._kept.of_target(self._wanted.name).items() if place[1] in self._fenced}
+        after: dict[tuple[int, str], KeptAcl] = dict.fromkeys(kept)
+        for place, acl in aside.items():
+            old = kept.get(place)
+            wish = dump_acl(acl)
+            if old is not None and _covers(read_acl(old), acl):
+                wish = old
+            after[place] = wish
+        return after
+
+    def _fence_warnings(self, aside: Mapping[tuple[int, str], Acl]) -> list[str]:
+        return [
+            "%s (host %s) is fenced and was not admitted. What is configured for it is kept and is given to it by its unfence (iscsi_fence)"
+            % (name, self._hosts[name])
+            for name in sorted({name for _tag, name in aside})
+        ]
+
+
+def _covers(old: Acl, wish: Acl) -> bool:
+    return (old.luns, old.chap) == (wish.luns, wish.chap) and all(
+        old.attributes.get(key) == value for key, value in wish.attributes.items()
+    )
