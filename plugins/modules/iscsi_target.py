@@ -17,8 +17,9 @@ description:
   - It is saved durably where the target service restores it from, so a restart brings back exactly this.
   - Data is never touched. No file or volume is removed, emptied or made smaller. A LUN is taken away from the hosts only if
     O(remove_backstores) names its backstore, and a backstore is never made anew under them.
-  - Sessions of hosts go on. A change that would end one, or take a LUN from a host that has one, is refused unless O(disrupt) names the initiator.
-  - A fenced initiator (M(libreha.vmware.iscsi_fence)) is not let back in. What is described for it is kept, and it gets that when it is unfenced.
+  - Sessions of hosts go on. A change that would end one, or take a LUN from a host that has one, is refused unless O(disrupt) names
+    the initiator.
+  - A fenced initiator (M(libreha.vmware.iscsi_fence)) is not let back in. What is described for it is kept, and given to it by its unfence.
   - Everything is checked first. With one thing wrong nothing is changed, and the task names all that is wrong.
   - Initiators are admitted by name only; demo mode is off.
   - Run it as root on the storage server.
@@ -189,7 +190,8 @@ options:
                 type: str
               secret:
                 description:
-                  - The secret that the initiator proves, 12 to 255 printable ASCII characters without spaces. Some initiators take no more than 16.
+                  - The secret that the initiator proves, 12 to 255 printable ASCII characters without spaces. Some initiators take no
+                    more than 16.
                   - After an unfence the initiator has a new secret; put it here as well, or this module sets the old one again.
                 type: str
                 required: true
@@ -218,8 +220,8 @@ options:
         default: 3
       queue_depth:
         description:
-          - How many commands one session may have under way, 1 to 512 (C(default_cmdsn_depth)). It applies to ACLs that are made from then on,
-            and to all after a restart of the target service.
+          - How many commands one session may have under way, 1 to 512 (C(default_cmdsn_depth)). It applies to ACLs that are made from
+            then on, and to all after a restart of the target service.
         type: int
         default: 64
       attributes:

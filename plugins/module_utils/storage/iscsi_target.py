@@ -167,7 +167,7 @@ class _Run:
             "naa": {store.name: naa_name(store.serial) for store in wanted.backstores.values()},
             "fenced": sorted({name for _tag, name in aside}),
             "saved_config": self._saved_config,
-            "diff": {"before": description(before.own, admitted), "after": description(admitted, before.own)},
+            "diff": {"before": description(before.own, admitted), "after": description(admitted, admitted)},
             "warnings": preflight.warnings(wanted.backstores.values()) + self._fence_warnings(aside),
         }
 

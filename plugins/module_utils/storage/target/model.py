@@ -101,7 +101,8 @@ class Model:
 
 
 def description(model: Model, said: Model) -> dict[str, Any]:
-    """*model* as the diff shows it: the attributes that *said* speaks of, and never a secret."""
+    """*model* as the diff shows it: the attributes that *said*, what is wanted, speaks of, and never a secret, only whether it
+    differs from the one that is wanted."""
     if not model.exists:
         return {}
     return {
@@ -145,8 +146,7 @@ def _acl(acl: Acl, said: Acl) -> dict[str, Any]:
             shown["chap_%s" % key] = getattr(acl.chap, key)
     for key in ("secret", "mutual_secret"):
         if getattr(acl.chap, key):
-            # another text where it differs, so that the diff shows that it is replaced
-            same = getattr(said.chap, key) in ("", getattr(acl.chap, key))
+            same = getattr(said.chap, key) == getattr(acl.chap, key)
             shown["chap_%s" % key] = HIDDEN if same else "%s, another one" % HIDDEN
     return shown
 
