@@ -73,6 +73,11 @@ def open_rules(tag: int, attributes: dict[str, str], dynamic: tuple[str, ...] = 
     return tuple(rules)
 
 
+def acl_folders(root: str = ROOT) -> list[str]:
+    """The folders that hold node ACLs; none where the kernel has no iSCSI target."""
+    return glob.glob("%s/iscsi/*/tpgt_*/acls" % glob.escape(root))
+
+
 def read_tpgs(root: str = ROOT) -> list[TpgReading]:
     """All TPGs of all iSCSI targets, in order. None when the kernel has no iSCSI target at all. Raises LibrehaError."""
     found = []

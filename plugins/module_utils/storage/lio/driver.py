@@ -71,7 +71,7 @@ class LioTarget(StorageTarget):
         that listens at each portal (``iscsi_np``): stopping the service, or a restart, ends them all. The age of folders in configfs
         would tell the wall clock's time, and that of the systemd unit nothing of a target that was configured by hand.
         """
-        if not any(tpg.enabled and tpg.portals for tpg in configfs.read_tpgs()):
+        if not any(tpg.enabled and tpg.portals for tpg in self._tpgs()):
             return None
         started = [seconds for seconds in map(_listening_since, os.listdir("/proc")) if seconds is not None]
         if not started:
@@ -83,7 +83,7 @@ class LioTarget(StorageTarget):
 
     def sessions(self) -> list[Session]:
         """One for each initiator and TPG, the newest: LIO shows no other. Its commands are those of all of them."""
-        tpgs = configfs.read_tpgs()
+        tpgs = self._tpgs()
         found = []
         received = octets_received(_ports(tpgs)) if any(acl.session for tpg in tpgs for acl in tpg.acls) else {}
         owners: dict[str, set[str]] = {}
@@ -112,7 +112,7 @@ class LioTarget(StorageTarget):
 
     def access(self) -> list[TargetAccess]:
         found: dict[str, TargetAccess] = {}
-        for tpg in configfs.read_tpgs():
+        for tpg in self._tpgs():
             this = TargetAccess(
                 target=tpg.target,
                 initiators=tuple(acl.initiator for acl in tpg.acls),
@@ -128,7 +128,8 @@ class LioTarget(StorageTarget):
     def revoke(self, initiator: str) -> bool:
         trouble: LibrehaError | None = None
         changed = False
-        for tpg in library.iscsi_tpgs():
+        cut = self._connections_of(initiator)
+        for tpg in self._library_tpgs():
             with library.words("revoke %s" % initiator):
                 acl = library.node_acl(tpg, initiator)
                 if acl is None:
@@ -137,7 +138,7 @@ class LioTarget(StorageTarget):
                     self._keep(initiator, {(tpg.parent_target.wwn, tpg.tag): acl.dump()})
                 except LibrehaError as error:  # the fence matters more than its way back
                     trouble = error
-                removal.remove_acl(acl, self._timeout, lambda: self._cut(initiator))
+                removal.remove_acl(acl, self._timeout, cut)
                 changed = True
         if trouble is not None:
             raise trouble
@@ -167,7 +168,7 @@ class LioTarget(StorageTarget):
     def admit(self, initiator: str, targets: Iterable[str], chap_secret: str | None) -> bool:
         """Saved configuration first, then run time, then the kept ACLs are forgotten; each step may be repeated."""
         wanted = set(targets)
-        running = [tpg for tpg in library.iscsi_tpgs() if tpg.parent_target.wwn in wanted]
+        running = [tpg for tpg in self._library_tpgs() if tpg.parent_target.wwn in wanted]
         kept = {place: acl for place, acl in self._kept.of(initiator).items() if place[0] in wanted}
         present = {(tpg.parent_target.wwn, tpg.tag) for tpg in running if library.node_acl(tpg, initiator) is not None}
         lost = wanted - {target for target, _tag in (*kept, *present)}
@@ -186,13 +187,28 @@ class LioTarget(StorageTarget):
         self._kept.drop(initiator, wanted)
         return changed
 
-    def _cut(self, initiator: str) -> None:
-        """Cut the connections from the initiator's address, unless another initiator's session comes from there."""
-        tpgs = configfs.read_tpgs()
+    def _tpgs(self) -> list[TpgReading]:
+        removal.require_answer(configfs.acl_folders(), self._timeout)
+        return configfs.read_tpgs()
+
+    def _library_tpgs(self) -> list[Any]:
+        """As rtslib's objects."""
+        removal.require_answer(configfs.acl_folders(), self._timeout)
+        return library.iscsi_tpgs()
+
+    def _connections_of(self, initiator: str) -> Callable[[], None]:
+        """Cuts the connections from the initiator's addresses, but not from one where another initiator has a session. To be made
+        before a removal begins: while the kernel waits nothing more can be read."""
+        tpgs = self._tpgs()
         live = [(acl.initiator.casefold(), acl.session.address) for tpg in tpgs for acl in tpg.acls if acl.session]
-        for address in {where for name, where in live if name == initiator.casefold() and where}:
-            if all(name == initiator.casefold() for name, where in live if where == address):
+        others = {address for name, address in live if name != initiator.casefold()}
+        own = {address for name, address in live if name == initiator.casefold()} - others - {""}
+
+        def cut() -> None:
+            for address in sorted(own):
                 removal.cut_connections(address, _ports(tpgs))
+
+        return cut
 
     def _renewed(self, acl: dict[str, Any], initiator: str, secret: str | None) -> dict[str, Any]:
         """The ACL with its new CHAP secret."""
@@ -213,12 +229,12 @@ class LioTarget(StorageTarget):
     def _end_dynamic(self, initiator: str) -> None:
         """A session without an ACL gets one, and ends with it. (In demo mode the initiator may log in again.)"""
         rtslib = library.need_library()
-        for tpg in configfs.read_tpgs():
+        for tpg in self._tpgs():
             if initiator.casefold() in (name.casefold() for name in tpg.dynamic):
                 with library.words("end the session of %s" % initiator):
                     target = rtslib.Target(rtslib.FabricModule("iscsi"), tpg.target, "lookup")
                     acl = rtslib.NodeACL(rtslib.TPG(target, tpg.tag, "lookup"), initiator)
-                    removal.remove_acl(acl, self._timeout, lambda: self._cut(initiator))
+                    removal.remove_acl(acl, self._timeout, self._connections_of(initiator))
 
 
 def _ports(tpgs: Iterable[TpgReading]) -> set[int]:

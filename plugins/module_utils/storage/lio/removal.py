@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Remove a node ACL, which may make the kernel wait, without hanging with it.
+"""Requests that may make the kernel wait, made so that nobody hangs with it: remove a node ACL, look whether the target answers.
 
 The kernel returns from the removal when the last session of the ACL is gone (see ``driver``): as long as the backend does not finish
-a write, it waits, and no signal ends that. So it is done in a child process that is waited for within a bound. A child that
-still waits then is left to the kernel: whatever it finishes later only takes away.
+a write, it waits, and no signal ends that. Meanwhile it also holds the folder of the ACLs, so that listing that hangs as well (seen on
+Linux 6.1). So both are done in a child process that is waited for within a bound. A child that still waits then is left to the kernel:
+whatever it finishes later only takes away. It keeps none of our files open, or whoever reads our output would wait for it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Callable
 from ...errors import LibrehaError
 
 _POLL = 0.01
+_REMEDY = "see to the disk behind its LUNs, then run this again; the removal goes on meanwhile"
 
 
 def remove_acl(acl: Any, timeout: float, cut: Callable[[], object]) -> None:
@@ -31,26 +33,58 @@ def remove_acl(acl: Any, timeout: float, cut: Callable[[], object]) -> None:
     Raises LibrehaError when it is still not gone.
     """
     path, name = acl.path, acl.node_wwn
-    child = os.fork()
-    if child == 0:
-        try:
-            acl.delete()
-        finally:
-            os._exit(0)
+    child = _in_child(acl.delete)
     for last in (False, True):
-        until = time.monotonic() + timeout
-        while time.monotonic() < until:
-            if os.waitpid(child, os.WNOHANG)[0]:
-                if os.path.isdir(path):
-                    raise LibrehaError("the kernel did not remove the ACL of %s" % name, remedy="see its log (dmesg), then run this again")
-                return
-            time.sleep(_POLL)
+        if _ended(child, timeout):
+            if os.path.isdir(path):
+                raise LibrehaError("the kernel did not remove the ACL of %s" % name, remedy="see its log (dmesg), then run this again")
+            return
         if not last:
             cut()
     raise LibrehaError(
         "the kernel is still ending the sessions of %s after %.0f s: a command has not come back from the backend" % (name, 2 * timeout),
-        remedy="see to the disk behind its LUNs, then run this again; the removal goes on meanwhile",
+        remedy=_REMEDY,
     )
+
+
+def require_answer(folders: Iterable[str], timeout: float) -> None:
+    """Raises LibrehaError when *folders* of configfs cannot be listed within *timeout* seconds."""
+    wanted = list(folders)
+
+    def list_all() -> None:
+        for folder in wanted:
+            os.listdir(folder)
+
+    if not _ended(_in_child(list_all), timeout):
+        raise LibrehaError(
+            "the kernel's target has not answered for %.0f s: it is ending sessions, and a command has not come back from the backend"
+            % timeout,
+            remedy=_REMEDY,
+        )
+
+
+def _in_child(act: Callable[[], object]) -> int:
+    child = os.fork()
+    if child:
+        return child
+    try:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(null, number)
+        os.closerange(3, 1024)
+        act()
+    finally:
+        os._exit(0)
+
+
+def _ended(child: int, timeout: float) -> bool:
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return True
+        time.sleep(_POLL)
+    return False
 
 
 def cut_connections(address: str, ports: Iterable[int]) -> None:
