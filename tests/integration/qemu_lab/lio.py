@@ -1,0 +1,180 @@
+"""The modules on the storage guest through real ansible and ssh, and a kernel initiator in another guest that logs in with CHAP."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from liblab.qemu import Guests
+from liblab.qemu.inventory import groups
+
+TARGET = "iqn.2026-01.lab.libreha:storage"
+NODE1 = "iqn.2026-01.lab.libreha:node1"
+NODE2 = "iqn.2026-01.lab.libreha:node2"
+SECRETS = {NODE1: "secret-of-node1-", NODE2: "secret-of-node2-"}
+PORTALS = ("192.0.2.1", "198.51.100.1")
+SAVED = "/etc/rtslib-fb-target/saveconfig.json"
+
+DUMP = "import json, rtslib_fb; print(json.dumps(rtslib_fb.RTSRoot().dump(), sort_keys=True))"
+
+WRITER = r"""
+import mmap, os, struct, sys
+disk, acked = sys.argv[1:]
+notes = os.open(acked, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+out = os.open(disk, os.O_WRONLY | os.O_DIRECT | os.O_SYNC)
+block = mmap.mmap(-1, 512)
+for number in range(1, 1 << 17):
+    block[:16] = b"LHTEST01" + struct.pack("<Q", number)
+    os.pwrite(out, block, number * 512)
+    os.write(notes, b"%d\n" % number)
+    os.fsync(notes)
+"""
+
+COUNTER = r"""
+import sys
+with open(sys.argv[1], "rb") as disk:
+    disk.seek(512)
+    number = 0
+    while disk.read(512).startswith(b"LHTEST01"):
+        number += 1
+print(number)
+"""
+
+
+def model(**changes: Any) -> dict[str, Any]:
+    """Two LUNs, two portals, two hosts."""
+    whole: dict[str, Any] = {
+        "name": TARGET,
+        "backstores": [
+            {"name": "disk", "type": "block", "path": "/dev/disk/by-id/virtio-data1"},
+            {"name": "file", "type": "fileio", "path": "/var/lib/file.img", "size": "64MiB"},
+        ],
+        "tpgs": [
+            {
+                "portals": [{"address": address} for address in PORTALS],
+                "luns": [{"number": 0, "backstore": "disk"}, {"number": 5, "backstore": "file"}],
+                "acls": [{"initiator": name, "chap": {"secret": secret}} for name, secret in SECRETS.items()],
+            }
+        ],
+    }
+    whole.update(changes)
+    return copy.deepcopy(whole)
+
+
+@dataclass
+class Answer:
+    result: dict[str, Any]
+    failed: bool
+    text: str
+    seconds: float = field(default=0.0)
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.result.get("changed"))
+
+
+@dataclass
+class Lio:
+    """The storage guest under ansible, and what an initiator guest sees of it."""
+
+    guests: Guests
+    folder: Path
+
+    def module(self, name: str, arguments: dict[str, Any], *flags: str, fails: bool = False) -> Answer:
+        inventory = self.folder / "inventory.yml"
+        inventory.write_text(yaml.safe_dump({"all": {"children": groups(self.guests.status())}}))
+        ansible = Path(sys.executable).with_name("ansible")
+        command = [str(ansible), "storage", "-i", str(inventory), "-m", "libreha.vmware.%s" % name, "-a", json.dumps(arguments), *flags]
+        began = time.monotonic()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
+        result = json.loads(done.stdout[done.stdout.index("=> ") + 3 :]) if "=> " in done.stdout else {"msg": done.stdout + done.stderr}
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return Answer(result, done.returncode != 0, done.stdout + done.stderr, time.monotonic() - began)
+
+    def target(self, arguments: dict[str, Any], *flags: str, fails: bool = False) -> Answer:
+        return self.module("iscsi_target", arguments, *flags, fails=fails)
+
+    def look(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.module("iscsi_session_info", {"driver": "lio"}).result["storage"]
+        return found
+
+    def fence(self, token: int, initiator: str = NODE1, **options: Any) -> Answer:
+        host = initiator.rpartition(":")[2]
+        arguments = {"driver": "lio", "state": "fenced", "host": host, "initiators": [initiator], "token": token, "reason": "test"}
+        return self.module("iscsi_fence", {**arguments, **options})
+
+    def unfence(self, token: int, initiator: str = NODE1, *, fails: bool = False, **options: Any) -> Answer:
+        host = initiator.rpartition(":")[2]
+        arguments = {"driver": "lio", "state": "unfenced", "host": host, "token": token, "force": host, "reason": "test", **options}
+        return self.module("iscsi_fence", arguments, fails=fails)
+
+    def dump(self) -> str:
+        """Everything that runs, and everything that is saved."""
+        return self.guests.ssh("storage", "python3 -c '%s'; cat %s 2>/dev/null || true" % (DUMP, SAVED)).stdout
+
+    def sessions(self) -> dict[str, str]:
+        """Initiator -> number of its newest session at the target."""
+        return {session["initiator"]: session["sid"] for session in self.look()["sessions"]}
+
+    def clean(self) -> None:
+        """No session, no target, no fence, empty disks."""
+        self.guests.ssh("node1", "pkill -f writer.py; iscsiadm -m node -u; iscsiadm -m node -o delete; rm -f /root/acked; true")
+        self.guests.ssh(
+            "storage",
+            "targetctl clear; rm -rf /var/lib/libreha %s /var/lib/*.img; for disk in /dev/disk/by-id/virtio-data?; do wipefs -qa $disk; "
+            "dd if=/dev/zero of=$disk bs=1M count=8 status=none; done; sync" % SAVED,
+        )
+
+    # -- the initiator ----------------------------------------------------------------------------------------
+    def login(self, secret: str = SECRETS[NODE1], portals: tuple[str, ...] = PORTALS, name: str = "", mutual: str = "") -> str:
+        """ "" when node1 is in at all portals, otherwise what its kernel and iscsid said."""
+        settings = {"authmethod": "CHAP", "username": name or NODE1, "password": secret}
+        if mutual:
+            settings.update(username_in="target", password_in=mutual)
+        lines = ["set -e"]
+        for portal in portals:
+            lines.append("iscsiadm -m discovery -t sendtargets -p %s >/dev/null" % portal)
+        for key, value in settings.items():
+            lines.append("iscsiadm -m node -T %s -o update -n node.session.auth.%s -v '%s'" % (TARGET, key, value))
+        # signs of life, and how long a write waits for the session before it fails
+        for key, value in {
+            "conn[0].timeo.noop_out_interval": 2,
+            "conn[0].timeo.noop_out_timeout": 2,
+            "conn[0].timeo.login_timeout": 5,
+        }.items():
+            lines.append("iscsiadm -m node -T %s -o update -n 'node.%s' -v %d" % (TARGET, key, value))
+        lines += ["iscsiadm -m node -T %s -o update -n node.session.initial_login_retry_max -v 1" % TARGET]
+        lines += ["iscsiadm -m node -T %s -p %s --login 2>&1" % (TARGET, portal) for portal in portals] + ["udevadm settle"]
+        done = self.guests.ssh("node1", "bash -s", input="\n".join(lines) + "\n", check=False)
+        return "" if done.returncode == 0 else done.stdout + done.stderr
+
+    def disk(self, lun: int, portal: str = PORTALS[0]) -> str:
+        return "/dev/disk/by-path/ip-%s:3260-iscsi-%s-lun-%d" % (portal, TARGET, lun)
+
+    def start_writing(self, lun: int = 0) -> None:
+        self.guests.ssh("node1", "cat >/root/writer.py", input=WRITER)
+        self.guests.ssh("node1", "setsid python3 /root/writer.py %s /root/acked >/root/writer.log 2>&1 </dev/null &" % self.disk(lun))
+        self.wait_for(lambda: self.acked() > 20, 30, "the initiator writes")
+
+    def acked(self) -> int:
+        """Records that the initiator knows as written."""
+        return int(self.guests.ssh("node1", "wc -l </root/acked 2>/dev/null || echo 0").stdout or 0)
+
+    def landed(self, path: str = "/dev/disk/by-id/virtio-data1") -> int:
+        """Records that are on the storage server's disk."""
+        return int(self.guests.ssh("storage", "blockdev --flushbufs %s; python3 - %s" % (path, path), input=COUNTER).stdout)
+
+    def wait_for(self, condition: Any, seconds: float, what: str) -> float:
+        began = time.monotonic()
+        while not condition():
+            assert time.monotonic() - began < seconds, "not within %.0f s: %s" % (seconds, what)
+            time.sleep(0.5)
+        return time.monotonic() - began
