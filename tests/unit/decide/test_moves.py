@@ -52,7 +52,9 @@ def test_after_a_failover_the_vm_comes_back_to_the_host_it_prefers() -> None:
     assert world.moves() == {}
     world.fenced.clear()
     world.reboot("esx3")
-    world.run(12)
+    while not world.moves():
+        world.step(3)
+        assert world.now < 1200
     assert world.moves() == {"vm1": ("esx3", "rule")}
 
 
@@ -72,7 +74,7 @@ def test_an_operators_choice_is_kept_against_a_preference_but_not_against_a_requ
 def test_a_vm_is_stopped_for_a_rule_only_if_the_policy_says_so(allowed: str, moved: bool) -> None:
     world = three_hosts(rules=[APART], automatic_moves=allowed)
     world.step(3)
-    assert bool(world.moves()) == moved
+    assert any(action.kind == "move" for action in world.all_actions()) == moved
     assert (world.alarm("should_move") is None) == moved
 
 
@@ -98,6 +100,6 @@ def test_nothing_is_moved_while_vms_wait_for_their_start() -> None:
 def test_a_rule_that_no_move_can_mend_is_an_alarm() -> None:
     world = live(rules=[APART])
     world.hosts["esx2"].memory = world.hosts["esx3"].memory = 1024
-    world.step(3)
+    world.run(33)  # until the move that was ordered before, and not carried out, is given up
     assert world.moves() == {}
     assert "no move mends it" in str(world.alarm("rule:"))

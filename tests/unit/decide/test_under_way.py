@@ -25,8 +25,22 @@ def test_without_an_order_nothing_changes() -> None:
     assert settle(record, (), False, (), at(5)) is record
 
 
-def test_seen_running_anywhere_ends_the_order() -> None:
+def test_seen_running_there_ends_the_order_and_elsewhere_only_when_it_cannot_be_moving_any_more() -> None:
     assert settle(ordered(), ("esx2",), True, ("esx2",), at(5)).under_way is None
+    assert settle(ordered(), ("esx1",), True, ("esx1", "esx2"), at(5)).under_way is not None
+    assert settle(ordered(), ("esx1",), True, ("esx1", "esx2"), at(LANDED)).under_way is None
+
+
+def test_while_one_moves_nobody_follows_it_in_the_other_direction() -> None:
+    """vm1 and vm3 belong together and are apart: one of them goes, and the next look may still show it where it was."""
+    world = three_hosts(rules=[{"type": "vm_affinity", "vms": ["vm1", "vm3"], "together": True}])
+    for host in world.hosts.values():
+        host.live_migration = True
+    world.memory = type(world.memory)()
+    world.run(9)
+    moves = [action for action in world.all_actions() if action.kind == "move"]
+    assert len(moves) > 0
+    assert len({(vm.name, vm.destination) for action in moves for vm in action.vms}) == 1
 
 
 def test_a_destination_that_cannot_be_read_has_the_vm() -> None:

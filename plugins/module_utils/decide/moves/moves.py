@@ -23,6 +23,7 @@ from ..placement.capacity import rooms_for, running_on, takes_vms
 from ..placement.place import Place
 from ..state import Cluster, HostState
 from ..vms.starts import Starts
+from ..vms.under_way import unsettled
 from .moving import Moves, accept, by_source, leads, moving, stays, try_places, unit_of
 from .rebalance import balance_load, who_wants_balance
 
@@ -169,12 +170,14 @@ def _misplaced(cluster: Cluster) -> list[VmRecord]:
     """Running VMs whose place breaks a required rule, or is not the one that their rules prefer; the fewest first to move."""
     if not cluster.rules:
         return []
-    where = running_on(cluster)
+    where, moving_now = running_on(cluster), unsettled(cluster.vms)
     concerned = {*cluster.rules.hosts, *cluster.rules.groups}
     found = []
     for vm in cluster.vms:
         if vm.id not in concerned or vm.power is not Power.ON or vm.id in cluster.unprotected:
             continue
+        if moving_now & {vm.id, *(member for group in cluster.rules.groups.get(vm.id, ()) for member in group.members)}:
+            continue  # where it, or who it is to be with or without, is about to change
         source = cluster.hosts.get(vm.host)
         if source is None or not leads(source, cluster):
             continue

@@ -60,8 +60,10 @@ def settle(
     order = record.under_way
     if order is None:
         return record
-    if runs:
-        return replace(record, under_way=None)
+    age = now.since(order.at)
+    if runs:  # still where it came from: the move has not ended, or never will
+        moves = order.host not in sighted_on and not order.came_from and age is not None and 0 <= age < LANDED
+        return record if moves else replace(record, under_way=None)
     if order.host not in read:
         if never_asked(order, results):
             back = replace(record, host=order.came_from, power=Power.OFF) if order.came_from else record
@@ -74,5 +76,9 @@ def settle(
         if order.host in sighted_on:
             return replace(record, under_way=None)
         return replace(record, host=order.came_from, power=Power.OFF, under_way=None)
-    age = now.since(order.at)
     return replace(record, under_way=None) if age is None or age >= LANDED else record
+
+
+def unsettled(vms: Iterable[VmRecord]) -> frozenset[str]:
+    """The ids of VMs that run where they were, and may be running elsewhere in a moment: a move of theirs has not been seen to end."""
+    return frozenset(vm.id for vm in vms if vm.under_way is not None and vm.under_way.host != vm.host)
