@@ -44,10 +44,18 @@ def test_while_one_moves_nobody_follows_it_in_the_other_direction() -> None:
 
 
 def test_a_destination_that_cannot_be_read_has_the_vm() -> None:
-    record = settle(ordered(), (), False, ("esx3",), at(5))
+    record = settle(ordered(), (), False, ("esx3",), at(5), fenced=("esx1",))
     assert (record.host, record.power) == ("esx2", Power.ON)
     assert record.under_way == UnderWay("esx2", BEGAN, "esx1")
     assert settle(record, (), False, ("esx3",), at(500)) is record  # however long it takes
+
+
+def test_a_move_of_which_neither_end_can_be_read_is_accounted_for_at_both() -> None:
+    moving = ordered(power=Power.ON)
+    assert settle(moving, (), False, ("esx3",), at(5)) is moving
+    assert settle(moving, (), False, ("esx3",), at(5), fenced=("esx2",)) is moving  # fencing the destination proves nothing of the source
+    assert settle(moving, (), False, ("esx3",), at(5), fenced=("esx1",)).host == "esx2"
+    assert settle(moving, (), False, ("esx1", "esx3"), at(5)).host == "esx2"
 
 
 @pytest.mark.parametrize(("sighted", "host"), [(("esx2",), "esx2"), ((), "esx1")])
@@ -83,7 +91,7 @@ def result(seconds: float, asked: bool, host: str = "esx2", boot: str = "boot") 
     ],
 )
 def test_an_order_is_void_when_its_own_record_says_that_nothing_was_asked(results: list[ActResult], void: bool) -> None:
-    record = settle(ordered(), (), False, (), at(12), results)
+    record = settle(ordered(), (), False, (), at(12), results, ("esx1",))
     assert (record.host, record.power, record.under_way is None) == (("esx1", Power.OFF, True) if void else ("esx2", Power.ON, False))
     later = settle(ordered("esx1", "esx2", Power.ON), (), False, (), at(12), results)
     assert (later.host, later.under_way is None) == (("esx1", True) if void else ("esx2", False))
@@ -91,8 +99,8 @@ def test_an_order_is_void_when_its_own_record_says_that_nothing_was_asked(result
 
 def test_of_several_orders_to_one_host_the_first_one_counts() -> None:
     record = VmRecord("id", "vm", "path", "esx1", power=Power.OFF, under_way=UnderWay("esx2", at(20), first=BEGAN))
-    assert settle(record, (), False, (), at(40), [result(3, True), result(30, False)]).host == "esx2"
-    assert settle(record, (), False, (), at(40), [result(3, False), result(30, False)]).host == "esx1"
+    assert settle(record, (), False, (), at(40), [result(3, True), result(30, False)], ("esx1",)).host == "esx2"
+    assert settle(record, (), False, (), at(40), [result(3, False), result(30, False)], ("esx1",)).host == "esx1"
 
 
 def failed_over() -> tuple[World, str]:

@@ -50,6 +50,7 @@ def update_vms(
 ) -> tuple[tuple[VmRecord, ...], list[Alarm]]:
     """The VM records after this look, ordered by id, and the alarms about single VMs."""
     fenced = {name for name, verdict in verdicts.items() if verdict in (Verdict.FENCED, Verdict.FENCING)}
+    cut_off = {name for name, verdict in verdicts.items() if verdict is Verdict.FENCED}
     look = _Look(verdicts, told, frozenset(observation.vms_read) - fenced, now)
     once, several = _sightings(observation, look.read)
     records = memory.vms_by_id
@@ -66,7 +67,7 @@ def update_vms(
             sightings = [vm for vm in sightings if vm.accessible]
         elif known.under_way is not None:
             runs = any(vm.power is Power.ON for vm in sightings)
-            known = settle(known, {vm.host for vm in sightings}, runs, look.read, now, results.get(identity, ()))
+            known = settle(known, {vm.host for vm in sightings}, runs, look.read, now, results.get(identity, ()), cut_off)
         record = _first_seen(sightings, look) if known is None else _seen_again(known, sightings, look)
         if record is not None:
             after.append(record)

@@ -7,6 +7,9 @@ another host until that host's own list has been read again, a VM that is seen r
 whenever that host cannot be read. So it starts nowhere else before that host is fenced and stopped, like any lost host.
 The order is remembered before it is carried out; so this holds for a monitor that was killed in between, too.
 
+A move has two hosts on which the VM may run. While neither can be read it stays recorded where it was; when that host is fenced it
+counts as running at the other end. So both are fenced before a third one starts it.
+
 The order is void when the act's own record says that "power on" was never asked of that host: then the VM runs nowhere.
 """
 
@@ -53,10 +56,16 @@ def never_asked(order: UnderWay, results: Iterable[ActResult]) -> bool:
 
 
 def settle(
-    record: VmRecord, sighted_on: Collection[str], runs: bool, read: Collection[str], now: Instant, results: Iterable[ActResult] = ()
+    record: VmRecord,
+    sighted_on: Collection[str],
+    runs: bool,
+    read: Collection[str],
+    now: Instant,
+    results: Iterable[ActResult] = (),
+    fenced: Collection[str] = (),
 ) -> VmRecord:
-    """*record* with its open order judged by a look: *sighted_on* are the hosts that list the VM, *read*
-    those whose list was read, *results* how acts on it ended."""
+    """*record* with its open order judged by a look: *sighted_on* are the hosts that list the VM, *read* those whose list was read,
+    *fenced* those whose fence is confirmed, *results* how acts on it ended."""
     order = record.under_way
     if order is None:
         return record
@@ -70,6 +79,8 @@ def settle(
             return replace(back, under_way=None)
         if order.came_from:
             return record
+        if record.host not in read and record.host not in fenced:
+            return record  # a move of which neither end can be read: it may run on either, and is accounted for where it was first
         waiting = replace(order, came_from=record.host)
         return replace(record, host=order.host, power=Power.ON, on_since=None, registered="", under_way=waiting)
     if order.came_from:
