@@ -25,7 +25,7 @@ setup: ## Debian packages, .venv, Go build; only what is missing
 demo: setup ## 3 hosts, 12 VMs, one host is killed, its VMs come back
 	@$(PYTHON) tests/lab/demo.py
 
-test: setup sanity lint types unit sim quality lab-tests qemu-tests ## Everything that CI runs
+test: setup sanity lint types unit sim quality lab-tests ## Everything that CI runs
 
 sanity: setup ## ansible-test sanity
 	@tests/tools/sanity
