@@ -111,11 +111,9 @@ def test_a_lun_is_taken_away_only_with_its_backstores_name() -> None:
         with_tpg(luns={0: DS1.place}, acls={ESX1: replace(ACL1, luns={0: MappedLun(0)}), ESX2: replace(ACL2, luns={0: MappedLun(0)})}),
         backstores={DS1.place: DS1},
     )
-    refusals = make_plan(wanted, WANTED, ALL_IN).refusals
-    assert refusals == [
-        "TPG 1 exports backstore ds2 as LUN 1, the model has nothing there. To take it away from the hosts (its data stays), "
-        "name it in remove_backstores"
-    ]
+    (refusal,) = make_plan(wanted, WANTED, ALL_IN).refusals
+    assert refusal.startswith("TPG 1 exports backstore ds2 as LUN 1, the model has nothing there.")
+    assert refusal.endswith("name it in remove_backstores")
     named = replace(ALL_IN, remove_backstores=frozenset({"ds2"}))
     assert steps(make_plan(wanted, WANTED, named)) == ["TPG 1: remove LUN 1 (ds2)", "remove /backstores/fileio/ds2, its data stays"]
     elsewhere = replace(named, exported_elsewhere=frozenset({DS2.place}))
