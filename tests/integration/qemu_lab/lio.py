@@ -126,7 +126,10 @@ class Lio:
 
     def clean(self) -> None:
         """No session, no target, no fence, empty disks."""
-        self.guests.ssh("node1", "pkill -f writer.py; iscsiadm -m node -u; iscsiadm -m node -o delete; rm -f /root/acked; true")
+        self.guests.ssh(
+            "node1",
+            "kill $(cat /root/writer.pid); iscsiadm -m node -u; iscsiadm -m node -o delete; rm -f /root/writer.pid /root/acked; true",
+        )
         self.guests.ssh(
             "storage",
             "targetctl clear; rm -rf /var/lib/libreha %s /var/lib/*.img; for disk in /dev/disk/by-id/virtio-data?; do wipefs -qa $disk; "
@@ -161,7 +164,10 @@ class Lio:
 
     def start_writing(self, lun: int = 0) -> None:
         self.guests.ssh("node1", "cat >/root/writer.py", input=WRITER)
-        self.guests.ssh("node1", "setsid python3 /root/writer.py %s /root/acked >/root/writer.log 2>&1 </dev/null &" % self.disk(lun))
+        self.guests.ssh(
+            "node1",
+            "setsid python3 /root/writer.py %s /root/acked >/root/writer.log 2>&1 </dev/null & echo $! >/root/writer.pid" % self.disk(lun),
+        )
         self.wait_for(lambda: self.acked() > 20, 30, "the initiator writes")
 
     def acked(self) -> int:

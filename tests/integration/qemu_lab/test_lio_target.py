@@ -78,7 +78,7 @@ def test_the_target_proves_itself_with_mutual_chap(lio: Lio) -> None:
     for acl in both["tpgs"][0]["acls"]:
         acl["chap"].update(mutual_user="target", mutual_secret="secret-of-target")
     lio.target(both)
-    assert "authorization failure" in lio.login(mutual="of-another-target")
+    assert "Could not login" in lio.login(mutual="of-another-target")
     assert lio.login(mutual="secret-of-target") == ""
 
 
