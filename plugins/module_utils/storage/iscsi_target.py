@@ -22,6 +22,7 @@ from .fence_list import DEFAULT_FENCE_LIST, FenceList
 from .lio import configfs, library, saved
 from .lio.kept import Acl as KeptAcl
 from .lio.kept import KeptAcls, beside
+from .lio.saved import Saved
 from .target import preflight
 from .target.found import dump_acl, read_acl, read_found
 from .target.hands import Hands
@@ -100,8 +101,8 @@ class Look:
     """What is there before a run, or after it."""
 
     found: Model
-    running: saved.Saved
-    saved: saved.Saved
+    running: Saved
+    saved: Saved
     situation: Situation
     open_portals: frozenset[Portal]
 

@@ -35,7 +35,7 @@ class Hands:
             Act.CREATE_BACKSTORE: self._create_backstore,
             Act.GROW: self._grow,
             Act.SET_BACKSTORE: lambda step: self._backstore(step.subject).set_attribute(step.key, step.item),
-            Act.CREATE_TPG: lambda step: self._create_tpg(step),
+            Act.CREATE_TPG: self._create_tpg,
             Act.SET_TPG: lambda step: self._tpg(step).set_attribute(step.key, step.item),
             Act.SET_PARAMETER: lambda step: self._tpg(step).set_parameter(step.key, step.item),
             Act.ADD_LUN: lambda step: self._tpg(step).lun(step.number, self._backstore(step.subject)),
