@@ -4,7 +4,8 @@
 
 Reading is done in configfs itself (configfs.py), changes go through rtslib-fb (library.py).
 
-**Why a deleted ACL means no session, no login and nothing in flight** (as we know drivers/target of Linux; seen on 6.1: a fence of a writing, frozen
+**Why a deleted ACL means no session, no login and nothing in flight** (as we know drivers/target of Linux; seen on 6.1: a
+fence of a writing, frozen
 or killed initiator, and a removal that waits for a backend that hangs; not yet seen: a login that is frozen half way).
 rmdir of the folder ``acls/INITIATOR`` returns only when the last reference to the ACL is gone
 (``core_tpg_del_initiator_node_acl`` waits for ``acl_free_comp``):
