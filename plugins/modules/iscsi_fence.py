@@ -99,7 +99,6 @@ options:
   chap_user:
     description:
       - With O(state=unfenced), the CHAP account that belongs to this host alone.
-      - Only for O(driver=tgt). In LIO the account is part of the initiator's ACL.
       - A CHAP account of tgt is a user and a secret and is not bound to an initiator. Without this option, an account with the name of the
         initiator, which is what ESXi uses by default, is taken for the host's own. With an account that hosts share, the secret cannot
         be changed for one of them and stays as it is.

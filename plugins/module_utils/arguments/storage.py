@@ -33,9 +33,7 @@ def read_storage(params: Mapping[str, Any]) -> tuple[StorageTarget, FenceList]:
         )
     if params["timeout"] <= 0:
         raise LibrehaError("timeout is %s" % params["timeout"], remedy="give the seconds to wait for an answer, such as 5")
-    for option in ("saved_config", "fence_list"):
-        if params[option] and not params[option].startswith("/"):
-            raise LibrehaError("%s is not an absolute path: %s" % (option, params[option]), remedy="give the whole path")
+    require_absolute(params, "saved_config", "fence_list")
     target = open_storage(
         params["driver"],
         control_port=params["control_port"],
@@ -45,3 +43,10 @@ def read_storage(params: Mapping[str, Any]) -> tuple[StorageTarget, FenceList]:
         timeout=params["timeout"],
     )
     return target, FenceList(params["fence_list"])
+
+
+def require_absolute(params: Mapping[str, Any], *options: str) -> None:
+    """Raises LibrehaError for the first of these options that is given and is not an absolute path."""
+    for option in options:
+        if params[option] and not params[option].startswith("/"):
+            raise LibrehaError("%s is not an absolute path: %s" % (option, params[option]), remedy="give the whole path")

@@ -26,6 +26,7 @@ from .policy import Policy
 from .state import Cluster, HostState, leads_to_fence
 from .vms.inventory import update_vms
 from .vms.notes import keep_notes
+from .vms.tries import results_of
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,10 @@ def take_picture(policy: Policy, memory: Memory, observation: Observation, now: 
     """Judge one look; the arguments are those of :func:`decide.decide`."""
     hosts, told, cut_off = _judge_all(policy, memory, observation, now, run_id)
     verdicts = {name: host.verdict for name, host in hosts.items()}
-    seen_vms, vm_alarms = update_vms(memory, observation, verdicts, told, now)
+    results = results_of(observation.results)
+    seen_vms, vm_alarms = update_vms(memory, observation, verdicts, told, results, now)
     seen_vms, vm_alarms = _without_the_fenced(memory, seen_vms, vm_alarms, hosts)
-    vms, hung = keep_notes(memory, observation, seen_vms, verdicts, told, policy, now)
+    vms, hung = keep_notes(memory, observation, seen_vms, verdicts, told, results, policy, now)
     working = [name for name, host in hosts.items() if host.evidence.storage is Evidence.OK]
     datastores, had = remember_datastores(memory, observation, working)
     storage = remember_storage(memory, observation)

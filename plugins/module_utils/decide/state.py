@@ -92,6 +92,10 @@ class Cluster:
         record = self.hosts[host].record
         return (record.maintenance or record.wanted_maintenance) and not self.protected_on(host)
 
+    def leads(self, host: HostState) -> bool:
+        """Whether its VMs can be led in order, started, stopped and moved: it works, and its list was read in this look."""
+        return host.verdict.works and host.evidence.fresh and self.observation.was_read(host.name)
+
     def protected_on(self, host: str) -> list[VmRecord]:
         return [vm for vm in self.vms_on.get(host, ()) if vm.id not in self.unprotected]
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from ..arguments.hosts import HostAccess
+from ..decide.hosts.evidence import ALIVE
 from ..decide.instant import Instant
 from ..decide.observations import ApiAnswer, Evidence, HostObservation, IsolationProbe, Power
 from ..errors import LibrehaError
@@ -18,17 +19,6 @@ from ..hypervisor.interface import Connection, HostUnavailable
 from ..hypervisor.registry import open_hypervisor
 from .parallel import Late, Outcome, Raised, in_parallel
 from .ping import ping, probe_isolation
-
-# Answers that came over TCP from the host's own address.
-HEARD_BY_TCP = (
-    ApiAnswer.ANSWERED,
-    ApiAnswer.LOGIN_REFUSED,
-    ApiAnswer.CERTIFICATE_REFUSED,
-    ApiAnswer.LICENCE_REFUSED,
-    ApiAnswer.REFUSED,
-    ApiAnswer.TLS_REFUSED,
-    ApiAnswer.BROKEN,
-)
 
 
 def observe_hosts(
@@ -96,7 +86,7 @@ def _observation(access: HostAccess, outcomes: dict[tuple[str, str], Any], taken
     failed = unavailable(api, name)
     seen = HostObservation(name, taken_at, api_answer=failed[0], api_reason=failed[1]) if failed is not None else api
     answered, reason = _pinged(outcomes["ping", name])
-    if answered is not Evidence.OK and seen.api_answer in HEARD_BY_TCP and access.connection.proxy_host is None:
+    if answered is not Evidence.OK and seen.api_answer in ALIVE and access.connection.proxy_host is None:
         answered, reason = Evidence.OK, "TCP port %d answered the API's connection (%s)" % (access.connection.port, reason)
     power, power_reason = _power(access, outcomes.get(("power", name)))
     return dataclasses.replace(

@@ -16,6 +16,7 @@ from typing import Any, Callable
 
 from .. import clock
 from ..act.deadman import Permit
+from ..arguments.storage import require_absolute
 from ..decide.instant import Instant
 from ..errors import LibrehaError
 from .fence_list import DEFAULT_FENCE_LIST, FenceList
@@ -116,9 +117,7 @@ class Look:
 def run(params: Mapping[str, Any], *, check_mode: bool = False, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:
     """The module's result; ``warnings`` in it are for the user. Raises LibrehaError, and says whether something was changed."""
     wanted = _wanted(params)
-    for option in ("saved_config", "fence_list"):
-        if params[option] and not params[option].startswith("/"):
-            raise LibrehaError("%s is not an absolute path: %s" % (option, params[option]), remedy="give the whole path")
+    require_absolute(params, "saved_config", "fence_list")
     if check_mode:
         library.need_modules()
     else:

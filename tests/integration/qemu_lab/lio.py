@@ -81,6 +81,19 @@ class Answer:
         return bool(self.result.get("changed"))
 
 
+def run_module(guests: Guests, folder: Path, name: str, arguments: dict[str, Any], *flags: str) -> Answer:
+    """Run a module of the collection on the storage guest; *folder* gets the inventory."""
+    inventory = folder / "inventory.yml"
+    inventory.write_text(yaml.safe_dump({"all": {"children": groups(guests.status())}}))
+    ansible = Path(sys.executable).with_name("ansible")
+    command = [str(ansible), "storage", "-i", str(inventory), "-m", "libreha.vmware.%s" % name, "-a", json.dumps(arguments), *flags]
+    began = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
+    text = done.stdout + done.stderr
+    result = json.loads(done.stdout[done.stdout.index("=> ") + 3 :]) if "=> " in done.stdout else {"msg": text}
+    return Answer(result, done.returncode != 0, text, time.monotonic() - began)
+
+
 @dataclass
 class Lio:
     """The storage guest under ansible, and what an initiator guest sees of it."""
@@ -89,15 +102,9 @@ class Lio:
     folder: Path
 
     def module(self, name: str, arguments: dict[str, Any], *flags: str, fails: bool = False) -> Answer:
-        inventory = self.folder / "inventory.yml"
-        inventory.write_text(yaml.safe_dump({"all": {"children": groups(self.guests.status())}}))
-        ansible = Path(sys.executable).with_name("ansible")
-        command = [str(ansible), "storage", "-i", str(inventory), "-m", "libreha.vmware.%s" % name, "-a", json.dumps(arguments), *flags]
-        began = time.monotonic()
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
-        result = json.loads(done.stdout[done.stdout.index("=> ") + 3 :]) if "=> " in done.stdout else {"msg": done.stdout + done.stderr}
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return Answer(result, done.returncode != 0, done.stdout + done.stderr, time.monotonic() - began)
+        answer = run_module(self.guests, self.folder, name, arguments, *flags)
+        assert answer.failed == fails, answer.text
+        return answer
 
     def target(self, arguments: dict[str, Any], *flags: str, fails: bool = False) -> Answer:
         return self.module("iscsi_target", arguments, *flags, fails=fails)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from liblab.qemu import Guests
+from lio import run_module
 
-ROOT = Path(__file__).resolve().parents[3]
-LAB = ROOT / "tests" / "lab" / "lab"
 TARGET = "iqn.2026-01.lab.libreha:san"
 SECRET = "first-secret-01"
 LUN = "/dev/lab/lun0"
@@ -50,7 +46,7 @@ print(max([int(number) for number in numbers if number.isdigit()], default=-1))
 
 @dataclass
 class San:
-    """``inventory`` is the lab's, ``state_folder`` its guests'."""
+    """``state_folder`` is that of the guests."""
 
     guests: Guests
     state_folder: Path
@@ -106,18 +102,9 @@ class San:
 
     def module(self, module: str, /, *, check_mode: bool = False, **options: Any) -> dict[str, Any]:
         """Run a module of the collection on the storage server; its result, with ``failed`` if it failed."""
-        environment = {**os.environ, "LIBREHA_LAB_DIR": str(self.state_folder)}
-        inventory = subprocess.run(
-            [str(LAB), "inventory"], env=environment, capture_output=True, text=True, check=True, timeout=60
-        ).stdout.strip()
-        command = ["ansible", "storage", "-o", "-i", inventory, "-m", "libreha.vmware.%s" % module, "-a", json.dumps(options)]
-        command += ["--check"] if check_mode else []
-        done = subprocess.run(
-            command, env={**environment, "ANSIBLE_FORCE_COLOR": "0"}, capture_output=True, text=True, check=False, timeout=300
-        )
-        head, arrow, text = done.stdout.partition(" => ")
-        assert arrow, "%s\n%s" % (done.stdout, done.stderr)
-        return {**json.loads(text), "failed": "| FAILED" in head}
+        answer = run_module(self.guests, self.state_folder, module, options, *(["--check"] if check_mode else []))
+        assert "msg" not in answer.result or answer.failed, answer.text
+        return {**answer.result, "failed": answer.failed}
 
     def fence(self, token: int, **options: Any) -> dict[str, Any]:
         return self.module(

@@ -98,7 +98,7 @@ def test_a_vm_is_skipped_only_if_looking_at_it_changes_nothing(look: tuple[VmObs
     skipped = 0
     for one, other in combinations_with_replacement(DIFFERENT, 2):
         record = replace(same, **dict([one, other]))
-        arguments = Memory(vms=(record,)), Observation(NOW, vms=look, vms_read=HOSTS), verdicts, told, NOW
+        arguments = Memory(vms=(record,)), Observation(NOW, vms=look, vms_read=HOSTS), verdicts, told, {}, NOW
         skipping = update_vms(*arguments)
         with mock.patch.object(inventory, "_as_before", return_value=False):
             assert skipping == update_vms(*arguments), (one, other)

@@ -192,3 +192,50 @@ def test_what_is_kept_is_for_root_only_and_by_place(tmp_path: Path) -> None:
     Path(path).write_text("{}")
     with pytest.raises(LibrehaError, match="the kept ACLs .* are damaged"):
         kept.of(NODE1)
+
+
+ELSEWHERE = "iqn.2026-01.lab.libreha:elsewhere"
+
+
+def test_a_name_is_taken_whatever_its_case_in_every_target_and_given_back_in_one(tmp_path: Path) -> None:
+    config = tmp_path / "new.json"
+    more = content()
+    more["targets"].append({"wwn": ELSEWHERE, "fabric": "iscsi", "tpgs": [{"tag": 1, "node_acls": [acl(NODE1.upper())]}]})
+    saved.write(str(config), more)
+    assert config.stat().st_mode & 0o777 == 0o600
+    assert [access.initiators for access in saved.access(str(config))] == [(NODE1, NODE2), (NODE1.upper(),)]
+    kept: dict[tuple[str, int], Any] = {}
+    assert saved.revoke(str(config), NODE1, kept.update) is True
+    assert set(kept) == {(TARGET, 1), (TARGET, 2), (ELSEWHERE, 1)}
+    assert [access.initiators for access in saved.access(str(config))] == [(NODE2,), ()]
+    assert saved.admit(str(config), {(TARGET, 1): kept[TARGET, 1]}) is True
+    assert saved.admit(str(config), {(TARGET, 1): kept[TARGET, 1]}) is False
+    assert [access.initiators for access in saved.access(str(config))] == [(NODE2, NODE1), ()]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"targets": 5}'])
+def test_a_broken_saved_configuration_says_how_to_write_it_anew(config: Path, text: str) -> None:
+    config.write_text(text)
+    with pytest.raises(LibrehaError) as error:
+        saved.access(str(config))
+    assert "targetcli saveconfig" in error.value.remedy
+
+
+def test_a_kept_acl_is_replaced_and_dropped_by_target_and_name(tmp_path: Path) -> None:
+    kept = KeptAcls(str(tmp_path / "fences-acls.json"))
+    assert kept.keep(NODE1, {(TARGET, 1): acl(NODE1), (ELSEWHERE, 1): acl(NODE1)}) is True
+    assert kept.keep(NODE2, {(TARGET, 1): acl(NODE2)}) is True
+    assert kept.keep(NODE1, {(TARGET, 1): {**acl(NODE1), "chap_password": "another-secret"}}) is True
+    assert kept.of(NODE1)[TARGET, 1]["chap_password"] == "another-secret"  # type: ignore[index]
+    assert kept.drop(NODE1.upper(), [TARGET]) is True
+    assert set(kept.of(NODE1)) == {(ELSEWHERE, 1)}
+    assert set(kept.of(NODE2)) == {(TARGET, 1)}
+
+
+@pytest.mark.parametrize("text", ["{", "{}", json.dumps({"schema": 2, "acls": []}), json.dumps({"schema": 1, "acls": [{}]})])
+def test_kept_acls_that_cannot_be_understood_say_that_fences_hold_without_them(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "fences-acls.json"
+    path.write_text(text)
+    with pytest.raises(LibrehaError) as error:
+        KeptAcls(str(path)).of(NODE1)
+    assert "fences hold without it" in error.value.remedy

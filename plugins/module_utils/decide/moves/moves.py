@@ -24,10 +24,8 @@ from ..placement.place import Place
 from ..state import Cluster, HostState
 from ..vms.starts import Starts
 from ..vms.under_way import unsettled
-from .moving import Moves, accept, by_source, leads, moving, stays, try_places, unit_of
+from .moving import Moves, accept, by_source, moving, stays, try_places, unit_of
 from .rebalance import balance_load, who_wants_balance
-
-ASKED = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.PROACTIVE)
 
 
 def plan_moves(cluster: Cluster, starts: Starts, rebalance: str) -> Moves:
@@ -36,7 +34,7 @@ def plan_moves(cluster: Cluster, starts: Starts, rebalance: str) -> Moves:
     if cluster.observer_isolated:
         return out
     ordered = [vm for vm in cluster.vms if vm.ordered]
-    leaving = [host for host in cluster.hosts.values() if _is_to_be_emptied(host, cluster) and leads(host, cluster)]
+    leaving = [host for host in cluster.hosts.values() if _is_to_be_emptied(host, cluster) and cluster.leads(host)]
     unasked = not starts.failovers and not starts.restarts and not starts.moves
     wrong = _misplaced(cluster) if unasked else []
     homesick = [vm for vm in cluster.vms if vm.home] if unasked else []
@@ -68,7 +66,7 @@ def _operators(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
     reason = ""
     if cluster.policy.admission_control.enforce and vm.wanted_host in kept_for_failover(cluster.policy):
         reason = "%s is kept free for failovers (admission_control: failover_hosts)" % vm.wanted_host
-    elif source is None or not leads(source, cluster):
+    elif source is None or not cluster.leads(source):
         reason = "%s, where it is, is %s" % (vm.host, source.verdict.value if source is not None else "not known")
     elif refused is not None:
         why = next((why for host, why in refused.refusals if host == vm.wanted_host), "it takes no VM")
@@ -135,7 +133,7 @@ def _return(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
         out.records[vm.id] = replace(vm, home="")
         return
     source = cluster.hosts.get(vm.host)
-    if not takes_vms(home, cluster.policy) or home.record.maintenance or source is None or not leads(source, cluster):
+    if not takes_vms(home, cluster.policy) or home.record.maintenance or source is None or not cluster.leads(source):
         return
     if vm.power is not Power.ON or vm.id in moving(out):
         return
@@ -179,7 +177,7 @@ def _misplaced(cluster: Cluster) -> list[VmRecord]:
         if moving_now & {vm.id, *(member for group in cluster.rules.groups.get(vm.id, ()) for member in group.members)}:
             continue  # where it, or who it is to be with or without, is about to change
         source = cluster.hosts.get(vm.host)
-        if source is None or not leads(source, cluster):
+        if source is None or not cluster.leads(source):
             continue
         if cluster.rules.violation(vm.id, vm.host, where) or (not vm.wanted_host and _preferred_elsewhere(vm, cluster)):
             found.append(vm)

@@ -14,7 +14,7 @@ from ..options import AutomaticMoves
 from ..placement.capacity import less, wish_for
 from ..placement.place import Place, Room, Wish, place
 from ..state import Cluster, HostState
-from ..vms.recover import Findings, planned_vm
+from ..vms.recover import Findings, planned_move
 
 ASKED = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.PROACTIVE)
 
@@ -75,25 +75,10 @@ def accept(places: Iterable[Place], cause: Cause, why: str, cluster: Cluster, ou
 
 def _move(item: Place, cause: Cause, why: str, cluster: Cluster) -> PlannedMove:
     vm = item.wish.vm
-    planned = planned_vm(item, vm.host, "")
     running = vm.power is Power.ON
     live = running and _hands_over(cluster.hosts[vm.host]) and _hands_over(cluster.hosts[item.host])
-    refusals = "; ".join("%s: %s" % refusal for refusal in item.refusals if refusal[0] not in (vm.host, item.host))
-    return PlannedMove(
-        id=vm.id,
-        name=vm.name,
-        path=planned.path,
-        datastore_uuid=planned.datastore_uuid,
-        datastore=planned.datastore,
-        vmx=planned.vmx,
-        source=vm.host,
-        destination=item.host,
-        running=running,
-        live=live,
-        power_on=item.wish.power_on,
-        cause=cause,
-        reasons=("vm %s %s -> %s: %s" % (vm.name, vm.host, item.host, why),) + ((refusals,) if refusals else ()),
-    )
+    reason = "vm %s %s -> %s: %s" % (vm.name, vm.host, item.host, why)
+    return planned_move(item, cause, reason, running=running, live=live, untold=(vm.host, item.host))
 
 
 def by_source(planned: Iterable[PlannedMove]) -> list[MoveAction]:
@@ -109,11 +94,6 @@ def stays(vm: VmRecord, text: str, out: Moves, alarm: bool) -> None:
     out.held.append(Held("move", vm.name, text))
     if alarm:
         out.alarms.append(Alarm("stays:%s" % vm.id, Severity.WARNING, vm.name, text))
-
-
-def leads(host: HostState, cluster: Cluster) -> bool:
-    """Whether VMs can be taken from it in order: it works, and its list was read in this look."""
-    return host.verdict.works and host.evidence.fresh and cluster.observation.was_read(host.name)
 
 
 def _hands_over(host: HostState) -> bool:

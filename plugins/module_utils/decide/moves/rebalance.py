@@ -23,7 +23,7 @@ from ..placement.capacity import just_started
 from ..placement.place import Room
 from ..state import Cluster
 from ..vms.starts import Starts
-from .moving import Moves, accept, leads, try_places, unit_of
+from .moving import Moves, accept, try_places, unit_of
 
 Load = dict[str, tuple[int, int]]  # host -> MiB and MHz that are left
 
@@ -154,7 +154,7 @@ def balance_load(cluster: Cluster, out: Moves) -> None:
 def _movable(cluster: Cluster) -> list[Unit]:
     units = []
     for name, host in cluster.hosts.items():
-        if leads(host, cluster):
+        if cluster.leads(host):
             for vm in cluster.vms_on.get(name, ()):
                 unit = tuple(unit_of(vm, cluster))
                 if vm.power is Power.ON and not any(other.id in cluster.unprotected or other.ordered for other in unit):

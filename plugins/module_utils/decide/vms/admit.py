@@ -30,7 +30,8 @@ def admit_starts(cluster: Cluster, out: Findings) -> dict[str, VmRecord]:
     records: dict[str, VmRecord] = {}
     uncounted = {vm.id for vm in asked if vm.power is not Power.ON}
     for vm in asked:
-        if vm.id in uncounted and not _is_listed(vm, cluster):
+        host = cluster.hosts.get(vm.host)
+        if vm.id in uncounted and not (host is not None and cluster.leads(host)):
             continue  # its host is lost, or was not read: asked about when it can start there
         reason = refuses_start(cluster, vm, uncounted, rooms) if vm.id in uncounted else ""
         if not reason:
@@ -42,8 +43,3 @@ def admit_starts(cluster: Cluster, out: Findings) -> dict[str, VmRecord]:
         out.held.append(Held("start", vm.name, text))
         out.alarms.append(Alarm("refused:%s" % vm.id, Severity.WARNING, vm.name, text))
     return records
-
-
-def _is_listed(vm: VmRecord, cluster: Cluster) -> bool:
-    host = cluster.hosts.get(vm.host)
-    return host is not None and host.verdict.works and host.evidence.fresh and cluster.observation.was_read(vm.host)

@@ -25,7 +25,7 @@ from ..hosts.verdict import Verdict
 from ..instant import Instant
 from ..memory import Desired, FileRecord, Memory, VmRecord
 from ..observations import Backing, Observation, Power, VmObservation
-from .tries import results_of
+from .tries import Results
 from .under_way import settle
 
 NEEDED = ("vmx", "disk", "parent", "swap", "snapshot")  # kinds of files without which a VM does not run, also those it only reads
@@ -46,7 +46,7 @@ class _Look:
 
 
 def update_vms(
-    memory: Memory, observation: Observation, verdicts: Mapping[str, Verdict], told: Mapping[str, Told], now: Instant
+    memory: Memory, observation: Observation, verdicts: Mapping[str, Verdict], told: Mapping[str, Told], results: Results, now: Instant
 ) -> tuple[tuple[VmRecord, ...], list[Alarm]]:
     """The VM records after this look, ordered by id, and the alarms about single VMs."""
     fenced = {name for name, verdict in verdicts.items() if verdict in (Verdict.FENCED, Verdict.FENCING)}
@@ -54,7 +54,6 @@ def update_vms(
     look = _Look(verdicts, told, frozenset(observation.vms_read) - fenced, now)
     once, several = _sightings(observation, look.read)
     records = memory.vms_by_id
-    results = results_of(observation.results)
     after: list[VmRecord] = []
     for identity in sorted([*records, *(identity for identity in once if identity not in records)]):
         known = records.get(identity)

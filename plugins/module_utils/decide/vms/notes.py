@@ -14,10 +14,10 @@ from ..hosts.told import Told
 from ..hosts.verdict import Verdict
 from ..instant import Instant
 from ..memory import Desired, Hang, Memory, VmRecord
-from ..observations import ActResult, Observation, Power, VmObservation
+from ..observations import Observation, Power, VmObservation
 from ..policy import Policy
 from .start_order import note_ready
-from .tries import count, results_of
+from .tries import Results, count
 from .vm_monitoring import ALIVE, note_signs
 
 
@@ -27,11 +27,11 @@ def keep_notes(
     vms: tuple[VmRecord, ...],
     verdicts: Mapping[str, Verdict],
     told: Mapping[str, Told],
+    results: Results,
     policy: Policy,
     now: Instant,
 ) -> tuple[tuple[VmRecord, ...], dict[str, list[VmRecord]]]:
     """The records with their notes, and the running VMs without signs of life, by host."""
-    results = results_of(observation.results)
     before = memory.vms_by_id
     quiet: dict[tuple[str, str], VmObservation] = {
         (vm.id, vm.host): vm for vm in observation.vms if vm.power is Power.ON and vm.heartbeat not in ALIVE
@@ -50,7 +50,7 @@ def keep_notes(
     return tuple(after), hung
 
 
-def _at_rest(vm: VmRecord, results: Mapping[str, list[ActResult]]) -> bool:
+def _at_rest(vm: VmRecord, results: Results) -> bool:
     """It runs where it should, with a heartbeat if it ever had one, and nothing is to be noted: the case of nearly all."""
     if vm.power is not Power.ON or vm.id in results:
         return False

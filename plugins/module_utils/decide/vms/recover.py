@@ -13,9 +13,10 @@ that cannot be read now. It is then held until that host can be read.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from ..decision import Alarm, FailoverAction, Held, PlannedVm, Refusal, Severity, UnplacedVm
+from ..decision import Alarm, Cause, FailoverAction, Held, PlannedMove, PlannedVm, Refusal, Severity, UnplacedVm
 from ..hosts.fencing import Execution, execution
 from ..hosts.lies_on import fence_gap
 from ..memory import Desired, VmRecord
@@ -147,4 +148,29 @@ def planned_vm(item: Place, source: str, stopped: str) -> PlannedVm:
         cpu=vm.cpu,
         priority=item.wish.priority,
         reasons=(reason,) + ((others,) if others else ()),
+    )
+
+
+def planned_move(
+    item: Place, cause: Cause, reason: str, *, running: bool = False, live: bool = False, untold: Collection[str] = ()
+) -> PlannedMove:
+    """One VM of a move from where it is recorded to where *item* places it. *reason* is followed by why other hosts do not
+    take it, but for the hosts *untold*."""
+    vm = item.wish.vm
+    planned = planned_vm(item, vm.host, "")
+    refusals = "; ".join("%s: %s" % refusal for refusal in item.refusals if refusal[0] not in untold)
+    return PlannedMove(
+        id=vm.id,
+        name=vm.name,
+        path=planned.path,
+        datastore_uuid=planned.datastore_uuid,
+        datastore=planned.datastore,
+        vmx=planned.vmx,
+        source=vm.host,
+        destination=item.host,
+        running=running,
+        live=live,
+        power_on=item.wish.power_on,
+        cause=cause,
+        reasons=(reason,) + ((refusals,) if refusals else ()),
     )

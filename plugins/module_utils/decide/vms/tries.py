@@ -22,6 +22,9 @@ from ..policy import Policy
 
 DOUBLINGS = 4
 
+Results = Mapping[str, list[ActResult]]
+"""How acts ended, by VM id, in the order of their keys."""
+
 
 def count(vm: VmRecord, crashed_on: str, results: Iterable[ActResult], policy: Policy, now: Instant) -> VmRecord:
     """*vm* with what failed since the last look; *crashed_on* names the host on which it stopped by itself, if it did."""
@@ -70,7 +73,7 @@ def max_relocate(vm: VmRecord, policy: Policy) -> int:
     return policy.max_relocate if own is None else own
 
 
-def results_of(results: Iterable[ActResult]) -> Mapping[str, list[ActResult]]:
+def results_of(results: Iterable[ActResult]) -> Results:
     """By VM id, in the order of their keys."""
     found: dict[str, list[ActResult]] = {}
     for result in sorted(results, key=lambda item: item.key):

@@ -20,7 +20,7 @@ from ..observations import Power
 from ..placement.capacity import wish_for
 from ..placement.place import Place, Wish
 from ..state import Cluster, HostState
-from .recover import Findings, planned_vm
+from .recover import Findings, planned_move, planned_vm
 from .tries import exhausted, waits
 
 MOUNTING = 120.0  # s after its start in which a host may still be mounting its datastores
@@ -38,9 +38,7 @@ def down_vms(cluster: Cluster, out: Findings, refused: Collection[str] = ()) -> 
     """The VMs that should run and do not, on hosts that work; *refused* are ids that admission control did not let start."""
     down = Down()
     for host in cluster.hosts.values():
-        if not host.verdict.works or host.seen is None or host.record.going_down or not host.evidence.fresh:
-            continue
-        if not cluster.observation.was_read(host.name):
+        if not cluster.leads(host) or host.seen is None or host.record.going_down:
             continue
         for vm in cluster.vms_on.get(host.name, ()):
             if vm.desired is Desired.STARTED and vm.power is Power.OFF and not vm.ordered and vm.id not in refused:
@@ -89,7 +87,7 @@ def _comes_back(host: HostState) -> bool:
     return (
         seen is not None
         and seen.uptime is not None
-        and seen.uptime < 120.0
+        and seen.uptime < MOUNTING
         and not any(item.accessible for item in seen.datastores if item.luns)
     )
 
@@ -107,21 +105,5 @@ def restart(host: str, places: list[Place]) -> RestartAction:
 def relocation(item: Place) -> PlannedMove:
     """Take a VM that is down to another host and start it there."""
     vm = item.wish.vm
-    planned = planned_vm(item, vm.host, "")
     reason = "vm %s -> %s: %s" % (vm.name, item.host, vm.tries.reason or "%s does not take it" % vm.host)
-    refusals = "; ".join("%s: %s" % refusal for refusal in item.refusals)
-    return PlannedMove(
-        id=vm.id,
-        name=vm.name,
-        path=planned.path,
-        datastore_uuid=planned.datastore_uuid,
-        datastore=planned.datastore,
-        vmx=planned.vmx,
-        source=vm.host,
-        destination=item.host,
-        running=False,
-        live=False,
-        power_on=True,
-        cause=Cause.RESTART,
-        reasons=(reason,) + ((refusals,) if refusals else ()),
-    )
+    return planned_move(item, Cause.RESTART, reason)

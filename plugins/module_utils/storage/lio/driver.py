@@ -4,10 +4,9 @@
 
 Reading is done in configfs itself (configfs.py), changes go through rtslib-fb (library.py).
 
-**Why a deleted ACL means no session, no login and nothing in flight** (as we know drivers/target of Linux; seen on 6.1: a
-fence of a writing, frozen
-or killed initiator, and a removal that waits for a backend that hangs; not yet seen: a login that is frozen half way).
-rmdir of the folder ``acls/INITIATOR`` returns only when the last reference to the ACL is gone
+**Why a deleted ACL means no session, no login and nothing in flight** (as we know drivers/target of Linux. Seen on
+6.1: a fence of a writing, frozen or killed initiator, and a removal that waits for a backend that hangs. Not yet seen: a login that is
+frozen half way). rmdir of the folder ``acls/INITIATOR`` returns only when the last reference to the ACL is gone
 (``core_tpg_del_initiator_node_acl`` waits for ``acl_free_comp``):
 
 * each session holds one, from the first request of its login on (``core_tpg_get_initiator_node_acl``) to its release, and
@@ -27,7 +26,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, Callable
 
 from ... import clock
@@ -86,31 +86,26 @@ class LioTarget(StorageTarget):
     def sessions(self) -> list[Session]:
         """One for each initiator and TPG, the newest: LIO shows no other. Its commands are those of all of them."""
         tpgs = self._tpgs()
-        found = []
-        received = octets_received(_ports(tpgs)) if any(acl.session for tpg in tpgs for acl in tpg.acls) else {}
+        live = [(tpg.target, acl.initiator, acl.session) for tpg in tpgs for acl in tpg.acls if acl.session]
+        received = octets_received(_ports(tpgs)) if live else {}
         owners: dict[str, set[str]] = {}
-        for tpg in tpgs:
-            for acl in tpg.acls:
-                if acl.session:
-                    owners.setdefault(acl.session.address, set()).add(acl.initiator)
-        for tpg in tpgs:
-            for acl in tpg.acls:
-                if acl.session:
-                    address = acl.session.address
-                    # octets from an address are a sign of life of the one initiator that it belongs to
-                    life = received.get(address, 0) if len(owners[address]) == 1 else 0
-                    found.append(
-                        Session(
-                            initiator=acl.initiator,
-                            target=tpg.target,
-                            sid=acl.session.sid,
-                            address=address,
-                            commands_done=acl.session.commands,
-                            bytes_done=acl.session.octets + life,
-                        )
-                    )
-            found += [Session(initiator=name, target=tpg.target, sid="dynamic-%d" % tpg.tag) for name in tpg.dynamic]
-        return found
+        for _target, initiator, session in live:
+            owners.setdefault(session.address, set()).add(initiator)
+        found = []
+        for target, initiator, session in live:
+            # octets from an address are a sign of life of the one initiator that it belongs to
+            life = received.get(session.address, 0) if len(owners[session.address]) == 1 else 0
+            found.append(
+                Session(
+                    initiator=initiator,
+                    target=target,
+                    sid=session.sid,
+                    address=session.address,
+                    commands_done=session.commands,
+                    bytes_done=session.octets + life,
+                )
+            )
+        return found + [Session(initiator=name, target=tpg.target, sid="dynamic-%d" % tpg.tag) for tpg in tpgs for name in tpg.dynamic]
 
     def access(self) -> list[TargetAccess]:
         found: dict[str, TargetAccess] = {}
@@ -137,7 +132,7 @@ class LioTarget(StorageTarget):
                 if acl is None:
                     continue
                 try:
-                    self._keep(initiator, {(tpg.parent_target.wwn, tpg.tag): acl.dump()})
+                    self._kept.keep(initiator, {(tpg.parent_target.wwn, tpg.tag): acl.dump()})
                 except LibrehaError as error:  # the fence matters more than its way back
                     trouble = error
                 removal.remove_acl(acl, self._timeout, cut)
@@ -147,7 +142,7 @@ class LioTarget(StorageTarget):
         return changed
 
     def revoke_saved(self, initiator: str) -> bool:
-        return saved.revoke(self._saved_config, initiator, lambda acls: self._keep(initiator, acls))
+        return saved.revoke(self._saved_config, initiator, partial(self._kept.keep, initiator))
 
     def end_sessions(self, initiator: str) -> int:
         """Sessions end with the ACL, and in no other way: so this takes the right as well, should it be there (again)."""
@@ -224,9 +219,6 @@ class LioTarget(StorageTarget):
         if secret in (acl.get("chap_password"), acl.get("chap_mutual_password")):
             raise LibrehaError("the CHAP secret for %s is the old one" % initiator, remedy="give chap_secret a new random one")
         return {**acl, "chap_userid": self._chap_user or acl["chap_userid"], "chap_password": secret}
-
-    def _keep(self, initiator: str, acls: Mapping[tuple[str, int], dict[str, Any]]) -> None:
-        self._kept.keep(initiator, acls)
 
     def _end_dynamic(self, initiator: str) -> None:
         """A session without an ACL gets one, and ends with it. (In demo mode the initiator may log in again.)"""

@@ -105,7 +105,7 @@ def acls_of(content: Saved, initiator: str) -> dict[tuple[str, int], dict[str, A
     }
 
 
-def revoke(path: str, initiator: str, keep: Callable[[dict[tuple[str, int], dict[str, Any]]], None]) -> bool:
+def revoke(path: str, initiator: str, keep: Callable[[dict[tuple[str, int], dict[str, Any]]], object]) -> bool:
     """Take the initiator's ACLs out, after they were given to *keep*; durable on return. Whether anything changed.
 
     When *keep* fails the right is taken all the same, and then its error is raised: a fence matters more than its way back.
