@@ -98,13 +98,16 @@ class Hypervisors:
                 task.end((Outcome.NOT_FOUND, "%s is not registered there" % vm.name))
             elif not self._world.can_write(host):
                 task.end((Outcome.INACCESSIBLE, "its files are not accessible on %s" % host.name))
-            elif vm.starting or vm.locked_for(host.name, self._engine.now):
-                task.end((Outcome.FILE_LOCKED, "its files are locked by %s" % (vm.lock or vm.starting)))
+            elif vm.locked_for(host.name, self._engine.now):
+                task.end((Outcome.FILE_LOCKED, "its files are locked by %s" % vm.lock))
             else:
                 vm.starting, vm.lock, vm.lock_ends = host.name, host.name, None
                 self._at_host(host, POWER_ON - LOCK_CHECK, runs)(task)
 
         def runs(task: Task) -> None:
+            if vm.lock != host.name:  # it aged while this host stood still, and somebody else took it
+                task.end((Outcome.INACCESSIBLE, "the lock of its files is lost to %s" % (vm.lock or "nobody")))
+                return
             vm.starting = ""
             if not self._world.can_write(host):
                 vm.lock_ends = self._engine.now

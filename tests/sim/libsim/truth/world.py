@@ -384,6 +384,10 @@ class World:
             del self.target.sessions[host.name]
             self._settle()
 
+    def _opened_on(self, host: Host) -> list[Vm]:
+        """The VMs whose files it has opened: those that execute there, and those that it is just powering on."""
+        return [vm for vm in self.vms.values() if host.name in vm.executing or vm.starting == host.name]
+
     def _stand_still(self, session: Session) -> None:
         if session.works_since is not None:
             session.written_for += self.now - session.works_since
@@ -393,7 +397,7 @@ class World:
         session = self.target.sessions.get(host.name)
         if session is not None:
             self._stand_still(session)
-        for vm in self.vms_on(host.name):
+        for vm in self._opened_on(host):
             self._expire_lock(vm, host)
         self.engine.after(NOTICES_LOST_STORAGE, self._notice_lost_storage, host, host.boot)
 
@@ -405,7 +409,7 @@ class World:
         session = self.target.sessions[host.name]
         session.works_since = self.now
         host.accessible, host.mounted = True, host.boot
-        for vm in self.vms_on(host.name):
+        for vm in self._opened_on(host):
             if vm.lock == host.name:
                 vm.lock_ends = None
             elif not vm.lock:
