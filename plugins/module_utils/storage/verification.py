@@ -10,7 +10,7 @@ Confirmed means all of these; what is missing is said in words:
 4. none of its commands is in flight in the back end, in both reads;
 5. no login that was under way at the first read is still under way at the second. A login that began *after* a read
    which found the right gone is refused by the target; one that began before it may have passed the check already
-   (tgt_sockets.py). So one that is there in both reads might still become a session.
+   (tgt/sockets.py). So one that is there in both reads might still become a session.
 
 The reads are in an order that leaves no gap: the right is read before the first look at sessions and logins. Whatever
 an initiator began after that is refused; whatever it began before it is a session, or a login, in one of the looks.

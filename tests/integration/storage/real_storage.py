@@ -17,8 +17,8 @@ from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import FenceList
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fencing import Fencer
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt import TgtTarget
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt_control import Control
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt.control import Control
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt.driver import TgtTarget
 
 TARGET = "iqn.2026-01.test.libreha:shared"
 ESX1 = "iqn.1998-01.com.vmware:esx1"

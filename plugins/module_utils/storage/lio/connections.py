@@ -16,7 +16,7 @@ import struct
 from collections import Counter
 
 from ...errors import LibrehaError
-from ..tgt_sockets import same_address
+from ..addresses import same_address
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20

@@ -13,11 +13,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..decide.observations import TargetAccess
-from ..errors import LibrehaError
-from . import durable, targets_conf
+from ...decide.observations import TargetAccess
+from ...errors import LibrehaError
+from .. import durable
+from . import targets_conf
+from .reading import NOBODY_ADDRESS
 from .targets_conf import MASK, Option, Saved
-from .tgt_reading import NOBODY_ADDRESS
 
 _GUARD = "%sinitiator-address %s # without an address line tgt-admin admits everybody\n"
 _ACCOUNT = re.compile(r'^(\s*incominguser(?:\s*=\s*|\s+)"?)(\S+) ([^\s"#]+)("?\s*(?:#.*)?)$', re.DOTALL)

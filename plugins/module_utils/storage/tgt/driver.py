@@ -15,7 +15,7 @@ one. The counters (submitted minus done) tell how many are left while a nexus is
 
 After ``tgtadm --op delete --mode conn`` tgtd reads no more command from that connection: the event handler closes it
 before it looks at another request. It needs an event for that, which a frozen initiator with a full receive
-window never causes; so the socket is shut down from outside as well (tgt_sockets.py).
+window never causes; so the socket is shut down from outside as well (sockets.py).
 
 **CHAP.** A CHAP account of tgt is a user and a secret, bound to targets; it is not bound to an initiator name. So
 one initiator can get a new secret only if it has an account of its own: by convention the one whose user name is the
@@ -31,15 +31,16 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Callable
 
-from .. import clock
-from ..decide.instant import Instant
-from ..decide.observations import Session, TargetAccess
-from ..errors import LibrehaError
-from . import tgt_saved, tgt_sockets
-from .interface import StorageTarget
-from .tgt_control import Code, Control, Mode, NotServing, Op
-from .tgt_reading import TargetReading, read_session_counters, read_targets
-from .tgt_sockets import DaemonConnection, same_address
+from ... import clock
+from ...decide.instant import Instant
+from ...decide.observations import Session, TargetAccess
+from ...errors import LibrehaError
+from ..addresses import same_address
+from ..interface import StorageTarget
+from . import saved, sockets
+from .control import Code, Control, Mode, NotServing, Op
+from .reading import TargetReading, read_session_counters, read_targets
+from .sockets import DaemonConnection
 
 DEFAULT_SAVED_CONFIG = "/etc/tgt/targets.conf"
 _WRAP = 1 << 32  # tgtd counts commands in 32 bits
@@ -116,7 +117,7 @@ class TgtTarget(StorageTarget):
         ]
 
     def saved_access(self) -> list[TargetAccess]:
-        return tgt_saved.access(self._saved_config)
+        return saved.access(self._saved_config)
 
     def revoke(self, initiator: str) -> bool:
         changed = False
@@ -127,7 +128,7 @@ class TgtTarget(StorageTarget):
         return changed
 
     def revoke_saved(self, initiator: str) -> bool:
-        return tgt_saved.revoke(self._saved_config, initiator)
+        return saved.revoke(self._saved_config, initiator)
 
     def end_sessions(self, initiator: str) -> int:
         ended = 0
@@ -144,7 +145,7 @@ class TgtTarget(StorageTarget):
                 ended += answer.code == Code.SUCCESS
         own = {address for address, initiators in addresses.items() if initiators == {initiator.casefold()}}
         if own:
-            tgt_sockets.cut(show.pid, [connection for connection in tgt_sockets.accepted(show.pid) if connection.peer in own])
+            sockets.cut(show.pid, [connection for connection in sockets.accepted(show.pid) if connection.peer in own])
         return ended
 
     def in_flight(self, initiator: str) -> int:
@@ -159,19 +160,19 @@ class TgtTarget(StorageTarget):
             connections = Counter(sid for sid, _cid in self._connections(target))
             for nexus in target.nexuses:
                 listed[same_address(nexus.address)] += max(1, connections[nexus.sid])
-        accepted = tgt_sockets.accepted(show.pid)
+        accepted = sockets.accepted(show.pid)
         there = Counter(connection.peer for connection in accepted)
         return frozenset(_login(connection) for connection in accepted if there[connection.peer] > listed[connection.peer])
 
     def end_logins(self, logins: frozenset[str]) -> int:
         pid = self._control.ask(Mode.TARGET, Op.SHOW).pid
-        return tgt_sockets.cut(pid, [connection for connection in tgt_sockets.accepted(pid) if _login(connection) in logins])
+        return sockets.cut(pid, [connection for connection in sockets.accepted(pid) if _login(connection) in logins])
 
     def admit(self, initiator: str, targets: Iterable[str], chap_secret: str | None) -> bool:
         wanted = set(targets)
         running = self._targets()
         changed = self._renew_secret(self._own_account(initiator, running), initiator, running, chap_secret)
-        changed |= tgt_saved.admit(self._saved_config, initiator, wanted)
+        changed |= saved.admit(self._saved_config, initiator, wanted)
         for target in running:
             if target.name in wanted and not any(name.casefold() == initiator.casefold() for name in target.names):
                 changed |= self._bind(Op.BIND, target, initiator)
@@ -194,10 +195,10 @@ class TgtTarget(StorageTarget):
                 "%s logs in with the CHAP account %s: it is admitted again only with a new secret" % (initiator, user),
                 remedy="give chap_secret a new random one, and set the same on the host",
             )
-        if secret in tgt_saved.account_secrets(self._saved_config, user):
+        if secret in saved.account_secrets(self._saved_config, user):
             raise LibrehaError("the CHAP secret for %s is the old one" % user, remedy="give chap_secret a new random one")
         bound = [target for target in running if user in target.accounts]
-        tgt_saved.change_secret(self._saved_config, user, secret)
+        saved.change_secret(self._saved_config, user, secret)
         # tgtd cannot change a secret: the account goes, with its bindings, and comes again
         answer = self._control.ask(Mode.ACCOUNT, Op.DELETE, parameters="user=%s" % user)
         self._control.must("delete the CHAP account %s" % user, answer, Code.NO_USER)

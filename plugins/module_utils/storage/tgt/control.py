@@ -19,7 +19,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ..errors import LibrehaError
+from ...errors import LibrehaError
 
 _REQUEST = struct.Struct("@ii64sIiQQIIIIII")
 _ANSWER = struct.Struct("@II")

@@ -20,7 +20,8 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from ..errors import LibrehaError
+from ...errors import LibrehaError
+from ..addresses import same_address
 
 _PIDFD_GETFD = 438  # one number on every architecture (Linux 5.6)
 _LISTEN = "0A"
@@ -73,16 +74,6 @@ def cut(pid: int, connections: list[DaemonConnection]) -> int:
     finally:
         os.close(process)
     return ended
-
-
-def same_address(text: str) -> str:
-    """One spelling for one address: IPv4 mapped into IPv6 is IPv4, a zone is dropped."""
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return text
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address)
 
 
 def _shut(process: int, descriptor: int, inode: int) -> int:

@@ -10,7 +10,7 @@ Who is admitted. tgt-admin binds every ``initiator-name`` and ``initiator-addres
 whenever there is no initiator-address at all**, also when there are names (``$allowall`` in ``add_targets``; so in tgt
 1.0.85 and 1.0.97; targets.conf(5) says the same in half a sentence). A target that admits by name only is
 therefore open to everybody after the next start, unless it also has an address line that no initiator can match:
-:data:`~.tgt_reading.NOBODY_ADDRESS`.
+:data:`~.reading.NOBODY_ADDRESS`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ..decide.observations import TargetAccess
-from ..errors import LibrehaError
-from .tgt_reading import NOBODY_ADDRESS
+from ...decide.observations import TargetAccess
+from ...errors import LibrehaError
+from .reading import NOBODY_ADDRESS
 
 MASK = "#libreha-fenced# "
 """Put before a line that a fence takes out of force: it is a comment then, and comes back byte for byte."""

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
-from ansible_collections.libreha.vmware.plugins.module_utils.storage import targets_conf, tgt_saved
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt import saved, targets_conf
 
 A, B, C = ("iqn.1998-01.com.vmware:%s" % name for name in ("a", "b", "c"))
 NOBODY = "255.255.255.255"
@@ -83,13 +83,13 @@ def test_after_revoking_tgt_admin_admits_the_host_no_more_and_unfencing_restores
     path.write_bytes(SYNTAX[syntax].encode())
     before = admitted_by_tgt_admin(path)
     holders = [target for target, rules in before.items() if A in rules]
-    revoked = tgt_saved.revoke(str(path), A)
+    revoked = saved.revoke(str(path), A)
     after = admitted_by_tgt_admin(path)
     assert all(A not in rules for rules in after.values())
     assert all(set(rules) - {A, "ALL", NOBODY} == set(before[target]) - {A, "ALL", NOBODY} for target, rules in after.items())
     assert all("ALL" not in rules for target, rules in after.items() if target in holders)
-    assert tgt_saved.revoke(str(path), A) is False
-    tgt_saved.admit(str(path), A, holders)
+    assert saved.revoke(str(path), A) is False
+    saved.admit(str(path), A, holders)
     assert all((A in rules) is (target in holders) for target, rules in admitted_by_tgt_admin(path).items())
     assert revoked or not holders
 
@@ -97,10 +97,10 @@ def test_after_revoking_tgt_admin_admits_the_host_no_more_and_unfencing_restores
 def test_revoking_comments_out_one_line_and_unfencing_gives_it_back_byte_for_byte(tmp_path):
     path = tmp_path / "targets.conf"
     path.write_text(PLAIN)
-    tgt_saved.revoke(str(path), A)
+    saved.revoke(str(path), A)
     changed = [line for line in path.read_text().splitlines() if line not in PLAIN.splitlines()]
     assert changed == ["#libreha-fenced# \tinitiator-name %s # esx a" % A]
-    tgt_saved.admit(str(path), A, ["iqn.2026-01.t:one"])
+    saved.admit(str(path), A, ["iqn.2026-01.t:one"])
     assert path.read_text() == PLAIN
 
 
@@ -108,7 +108,7 @@ def test_bytes_that_are_no_text_and_permissions_are_kept(tmp_path):
     path = tmp_path / "targets.conf"
     path.write_bytes(PLAIN.encode() + b"# caf\xe9 \xff\xfe\r\n\x00\n")
     os.chmod(path, 0o640)
-    tgt_saved.revoke(str(path), B)
+    saved.revoke(str(path), B)
     assert path.read_bytes().endswith(b"# caf\xe9 \xff\xfe\r\n\x00\n")
     assert path.stat().st_mode & 0o7777 == 0o640
 
@@ -122,7 +122,7 @@ def test_included_files_are_followed_and_only_those_that_change_are_written(tmp_
     path.write_text("include %s/conf.d/*.conf\n" % tmp_path)
     assert admitted_by_us(path) == admitted_by_tgt_admin(path)
     inodes = [file.stat().st_ino for file in (path, two)]
-    tgt_saved.revoke(str(path), A)
+    saved.revoke(str(path), A)
     assert A not in str(admitted_by_tgt_admin(path))
     assert [file.stat().st_ino for file in (path, two)] == inodes
 
@@ -132,7 +132,7 @@ def test_an_include_inside_a_target_belongs_to_it(tmp_path):
     path = tmp_path / "targets.conf"
     path.write_text("<target iqn.t:one>\ninclude %s/names\ninitiator-address %s\n</target>\n" % (tmp_path, NOBODY))
     assert admitted_by_us(path) == admitted_by_tgt_admin(path)
-    tgt_saved.revoke(str(path), A)
+    saved.revoke(str(path), A)
     assert admitted_by_tgt_admin(path) == {"iqn.t:one": sorted([B, NOBODY])}
 
 
@@ -140,23 +140,23 @@ def test_a_symbolic_link_stays_one(tmp_path):
     real, link = tmp_path / "real", tmp_path / "targets.conf"
     real.write_text(PLAIN)
     link.symlink_to(real)
-    tgt_saved.revoke(str(link), A)
+    saved.revoke(str(link), A)
     assert link.is_symlink() and "libreha-fenced" in real.read_text()
 
 
 def test_the_last_name_leaves_a_target_that_nobody_may_enter(tmp_path):
     path = tmp_path / "targets.conf"
     path.write_text("<target iqn.t:one>\n  initiator-name %s\n</target>\n" % A)
-    tgt_saved.revoke(str(path), A)
+    saved.revoke(str(path), A)
     assert admitted_by_tgt_admin(path) == {"iqn.t:one": [NOBODY]}
-    assert tgt_saved.access(str(path))[0].anybody is False
+    assert saved.access(str(path))[0].anybody is False
 
 
 def test_a_target_open_on_purpose_is_left_alone_and_reported(tmp_path):
     path = tmp_path / "targets.conf"
     path.write_text("<target iqn.t:one>\n  backing-store /dev/null\n</target>\n")
-    assert tgt_saved.revoke(str(path), A) is False
-    (access,) = tgt_saved.access(str(path))
+    assert saved.revoke(str(path), A) is False
+    (access,) = saved.access(str(path))
     assert access.anybody and "ALL" in access.reason
 
 
@@ -174,7 +174,7 @@ def test_what_cannot_be_followed_is_an_error_that_names_the_place(tmp_path, text
     path = tmp_path / "targets.conf"
     path.write_text(text)
     with pytest.raises(LibrehaError, match=why) as error:
-        tgt_saved.access(str(path))
+        saved.access(str(path))
     assert str(path) in str(error.value) and error.value.remedy
 
 
@@ -182,5 +182,5 @@ def test_a_name_continued_over_lines_is_refused_before_anything_is_written(tmp_p
     path = tmp_path / "targets.conf"
     path.write_text(SYNTAX["continued"])
     with pytest.raises(LibrehaError, match="one line"):
-        tgt_saved.revoke(str(path), A)
+        saved.revoke(str(path), A)
     assert path.read_text() == SYNTAX["continued"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from ..errors import LibrehaError
+from ...errors import LibrehaError
 
 # tgt-admin admits everybody to a saved target without an initiator-address line, names or not (see targets_conf.py).
 # This address can be no TCP peer's, so a line with it admits nobody. It must not be 0.0.0.0: tgtd compares the first
