@@ -63,6 +63,11 @@ options:
         type: list
         elements: dict
         default: []
+      storage_health:
+        description: The C(storage_health) of M(libreha.vmware.storage_health_info), of the storage servers where it was read in this look.
+        type: list
+        elements: dict
+        default: []
   commands:
     description:
       - What persons ask for. Each is put into the memory once and journaled with its name and reason; this look and those that follow act
@@ -319,6 +324,7 @@ def argument_spec():
                 "vms_read": {"type": "list", "elements": "str", "default": []},
                 "events": {"type": "list", "elements": "dict", "default": []},
                 "storage": {"type": "list", "elements": "dict", "default": []},
+                "storage_health": {"type": "list", "elements": "dict", "default": []},
             },
         },
         "commands": {

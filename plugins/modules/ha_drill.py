@@ -66,6 +66,11 @@ options:
         type: list
         elements: dict
         default: []
+      storage_health:
+        description: The C(storage_health) of M(libreha.vmware.storage_health_info), of the storage servers where it was read in this look.
+        type: list
+        elements: dict
+        default: []
   earlier:
     description:
       - Looks taken a few seconds before, the oldest first, each like O(observation); its VMs and events may be left out.
@@ -300,6 +305,7 @@ def argument_spec():
                 "vms_read": {"type": "list", "elements": "str", "default": []},
                 "events": {"type": "list", "elements": "dict", "default": []},
                 "storage": {"type": "list", "elements": "dict", "default": []},
+                "storage_health": {"type": "list", "elements": "dict", "default": []},
             },
         },
         "earlier": {"type": "list", "elements": "dict", "default": []},

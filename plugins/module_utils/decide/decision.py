@@ -18,6 +18,7 @@ from .json_form import to_dict
 from .memory import Memory
 from .observations import Evidence, Power
 from .policy import Mode, Priority
+from .storage_health.record import ServerHealth
 
 
 class Severity(str, Enum):
@@ -270,6 +271,7 @@ class Decision:
     settled: bool
     next_sample_in: float
     proposed: tuple[Action, ...] = ()
+    storage: tuple[ServerHealth, ...] = ()
     admission: Optional[Admission] = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any, Optional
 from .instant import Instant
 from .json_form import from_dict, to_dict
 from .observations import Power
+from .storage_health.record import HealthRecord
 
 
 class Desired(str, Enum):
@@ -208,6 +209,7 @@ class Memory:
     vms: tuple[VmRecord, ...] = ()
     datastores: tuple[DatastoreRecord, ...] = ()
     storage: tuple[StorageRecord, ...] = ()
+    storage_health: tuple[HealthRecord, ...] = ()
     brake: BrakeRecord = BrakeRecord()
     disarmed: str = ""  # who disarmed the cluster, and why; empty: it is armed
     approved: tuple[Approval, ...] = ()  # with mode: ask

@@ -17,6 +17,7 @@ from typing import Any, Optional, TypeVar
 
 from .instant import Instant
 from .json_form import from_dict
+from .storage_health.seen import StorageHealth
 
 
 class Evidence(str, Enum):
@@ -323,6 +324,7 @@ class Observation:
     vms_read: tuple[str, ...] = ()  # hosts whose VM list was read in this look (an absent VM is gone only there)
     events: tuple[Event, ...] = ()
     storage: tuple[StorageObservation, ...] = ()
+    storage_health: tuple[StorageHealth, ...] = ()  # of the storage servers at which it was read in this look
     isolation: tuple[IsolationProbe, ...] = ()
     results: tuple[ActResult, ...] = ()  # of acts since the last look; repeating older ones does no harm
 
