@@ -12,13 +12,14 @@ version_added: "0.1.0"
 author:
   - The libreha contributors (@libreha)
 description:
-  - Reads, on the machine that the task runs on, how full thin pools, their metadata, snapshots and the file systems under the target's files are,
-    and the state of volume groups, LVM RAID volumes, arrays of the kernel (md) and, by SMART, the disks.
-  - It gives figures and states. How full is too full is the policy's (C(libreha_policy.storage_health)); M(libreha.vmware.ha_decide) judges it,
-    with the growth since earlier looks, and raises the alarms.
-  - A tool that is missing, hangs or prints something else is a sensor that is V(unknown) with the reason and the remedy, and no failed task. Nothing is
-    V(green) because it could not be read.
-  - All tools run at the same time, each within O(timeout). It changes nothing, and wakes no disk that sleeps. Run it as root on the storage server.
+  - Reads, on the machine that the task runs on, how full thin pools, their metadata, snapshots and the file systems under the target's
+    files are, and the state of volume groups, LVM RAID volumes, arrays of the kernel (md) and, by SMART, the disks.
+  - It gives figures and states. How full is too full is the policy's (C(libreha_policy.storage_health)). M(libreha.vmware.ha_decide)
+    judges it, with the growth since earlier looks, and raises the alarms.
+  - A tool that is missing, hangs or prints something else is a sensor that is V(unknown) with the reason and the remedy, and no failed
+    task. Nothing is V(green) because it could not be read.
+  - All tools run at the same time, each within O(timeout). It changes nothing, and wakes no disk that sleeps. Run it as root on the
+    storage server.
 extends_documentation_fragment:
   - libreha.vmware.storage
 options:
@@ -36,7 +37,7 @@ options:
     default: [/var/lib/libreha]
   smart:
     description:
-      - Whether the disks are asked, too. It takes up to a second a disk; the playbooks do it every C(libreha_policy.storage_health.disk_interval).
+      - Whether the disks are asked, too. The playbooks do it every C(libreha_policy.storage_health.disk_interval).
     type: bool
     default: true
   saved_config:
@@ -118,6 +119,10 @@ storage_health:
           description: What to do about it.
           type: str
           sample: "replace the disk: mdadm /dev/md0 --remove failed, then --add the new one"
+        source:
+          description: The part of the look that it is from - V(LVM), V(software RAID), V(file systems) or V(disks).
+          type: str
+          sample: software RAID
         wear:
           description: Of a disk, the percentage of its rated writes that is used up. V(null) where it does not tell.
           type: float
@@ -154,6 +159,10 @@ storage_health:
           description: What to do when it is too full.
           type: str
           sample: lvextend -l +50%FREE san/pool
+        source:
+          description: As of a sensor.
+          type: str
+          sample: LVM
     disks:
       description: The disks as sensors, of the same form as C(sensors). V(null) with O(smart=false).
       type: list
@@ -163,7 +172,7 @@ storage_health:
       type: dict
       contains:
         thin_pools:
-          description: Thin pools with size, percent (of data), metadata_size, metadata_percent, state, virtual_size, autoextend and when_full.
+          description: Thin pools with size, percent, metadata_size, metadata_percent, state, virtual_size, autoextend and when_full.
           type: list
           elements: dict
         volume_groups:

@@ -214,8 +214,10 @@ STORAGE_HEALTH = _object(
         "metadata_warning": _percent("Thin pools whose metadata is this full: an early alarm.", 70.0),
         "metadata_critical": _percent("Thin pools whose metadata is this full: a critical alarm.", 85.0),
         "hysteresis": _percent("How far below its threshold it must be again before an alarm ends.", 3.0),
-        "full_within": _seconds("An early alarm, however much room there is, when it would be full within this time at the present rate.", 14400.0),
-        "growth_window": _seconds("The time over which that rate is measured; the first 10 minutes of watching give none.", 3600.0, minimum=600),
+        "full_within": _seconds(
+            "However much room there is: an early alarm when it would be full within this time at the present rate.", 14400.0
+        ),
+        "growth_window": _seconds("The time over which that rate is measured; 10 minutes of watching give the first.", 3600.0, minimum=600),
         "wear_warning": _percent("Disks of whose rated writes this much is used up: an early alarm.", 80.0),
         "wear_critical": _percent("Disks of whose rated writes this much is used up: a critical alarm.", 95.0),
     },

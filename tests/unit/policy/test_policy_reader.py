@@ -70,7 +70,10 @@ def errors_of(raw: Any, hosts: Any = (), storage: Any = ()) -> list[str]:
         ({"storage_health": {"space_warning": 100}}, "libreha_policy.storage_health.space_warning: 100 is not less than 100; use percent"),
         ({"storage_health": {"space_warning": 92}}, "libreha_policy.storage_health.space_warning: 92 is not below space_critical, 90"),
         ({"storage_health": {"hysteresis": 70}}, "libreha_policy.storage_health.hysteresis: 70 is not below the lowest warning, 70"),
-        ({"storage_health": {"spce_warning": 70}}, "libreha_policy.storage_health.spce_warning: unknown option; did you mean space_warning?"),
+        (
+            {"storage_health": {"spce_warning": 70}},
+            "libreha_policy.storage_health.spce_warning: unknown option; did you mean space_warning?",
+        ),
         ({"storage_health": {"growth_window": 60}}, "libreha_policy.storage_health.growth_window: 60 is less than 600; use seconds"),
     ],
 )

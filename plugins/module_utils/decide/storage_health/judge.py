@@ -95,15 +95,41 @@ def _read(record: HealthRecord, look: StorageHealth, options: StorageHealthOptio
     known = {(fill.kind, fill.name): fill for fill in record.fills}
     fills = []
     for fill in look.fills:
-        before = known.get((fill.kind, fill.name))
+        before = known.pop((fill.kind, fill.name), None)
         points = before.points if before is not None and same_boot else ()
         points = follow(points, Point(look.taken_at.seconds, fill.used), options.growth_window)
         sensor = judge_fill(fill, points, before.sensor.health if before is not None else Health.GREEN, options)
         fills.append(FillRecord(fill.name, fill.kind, sensor, points))
-    record = replace(record, read_at=now, boot_id=look.taken_at.boot_id, sensors=look.sensors, fills=tuple(fills), stale=False)
+    blind = _Blind(look.sensors)
+    fills += [fill if same_boot else replace(fill, points=()) for fill in known.values() if blind.to(fill.sensor)]
+    record = replace(
+        record,
+        read_at=now,
+        boot_id=look.taken_at.boot_id,
+        sensors=(*look.sensors, *(sensor for sensor in record.sensors if blind.to(sensor))),
+        fills=tuple(fills),
+        stale=False,
+    )
     if look.disks is not None:
-        record = replace(record, disks_at=now, disks=tuple(_worn(disk, options) for disk in look.disks))
+        blind = _Blind(look.disks)
+        kept = {disk.name: disk for disk in record.disks if blind.to(disk)}
+        fresh = [_worn(disk, options) for disk in look.disks if disk.name not in kept]
+        record = replace(record, disks_at=now, disks=(*fresh, *kept.values()))
     return record
+
+
+class _Blind:
+    """What the look could not see. What was known to be wrong there stays an alarm: nobody saw that it ended."""
+
+    def __init__(self, sensors: Iterable[StorageSensor]) -> None:
+        unknown = [sensor for sensor in sensors if sensor.health is Health.UNKNOWN]
+        self.names = {sensor.name for sensor in unknown}
+        self.sources = {sensor.source for sensor in unknown if sensor.name == sensor.source}
+
+    def to(self, sensor: StorageSensor) -> bool:
+        """Whether *sensor* of an earlier look still stands."""
+        wrong = sensor.health in (Health.RED, Health.YELLOW)
+        return wrong and (sensor.source in self.sources or sensor.name in self.names)
 
 
 def judge_fill(fill: Fill, points: Sequence[Point], before: Health, options: StorageHealthOptions) -> StorageSensor:
@@ -113,25 +139,27 @@ def judge_fill(fill: Fill, points: Sequence[Point], before: Health, options: Sto
     room = fill.size + fill.reserve
     percent = 100.0 * fill.used / room
     left = full_in(points, room)
-    metadata = fill.kind is FillKind.THIN_METADATA
-    warning = options.metadata_warning if metadata else options.space_warning
-    critical = options.metadata_critical if metadata else options.space_critical
-    slack = options.hysteresis
-    health = Health.GREEN
-    if percent >= critical or (before is Health.RED and percent >= critical - slack):
-        health = Health.RED
-    elif percent >= warning or (before in (Health.YELLOW, Health.RED) and percent >= warning - slack):
-        health = Health.YELLOW
-    elif left is not None and left < options.full_within * (AGAIN if before is Health.YELLOW else 1.0):
-        health = Health.YELLOW
-    if fill.kind is FillKind.SNAPSHOT and health is Health.RED:
-        health = Health.YELLOW  # no VM notices that a snapshot is lost
+    health = _level(fill.kind, percent, left, before, options)
     reading = "%.1f %% full (%s of %s)" % (100.0 * fill.used / fill.size, _amount(fill.used, fill.kind), _amount(fill.size, fill.kind))
     if left is not None and left < FORETOLD:
         reading += ", at the present rate full in about %s" % in_words(left)
     if health is Health.GREEN:
-        return StorageSensor(fill.name, health, reading)
-    return StorageSensor(fill.name, health, reading, "; ".join(filter(None, (fill.note, WHEN_FULL[fill.kind]))), fill.remedy)
+        return StorageSensor(fill.name, health, reading, source=fill.source)
+    reason = "; ".join(filter(None, (fill.note, WHEN_FULL[fill.kind])))
+    return StorageSensor(fill.name, health, reading, reason, fill.remedy, fill.source)
+
+
+def _level(kind: FillKind, percent: float, left: float | None, before: Health, options: StorageHealthOptions) -> Health:
+    metadata = kind is FillKind.THIN_METADATA
+    warning = options.metadata_warning if metadata else options.space_warning
+    critical = options.metadata_critical if metadata else options.space_critical
+    if percent >= critical - (options.hysteresis if before is Health.RED else 0):
+        return Health.YELLOW if kind is FillKind.SNAPSHOT else Health.RED  # no VM notices that a snapshot is lost
+    if percent >= warning - (options.hysteresis if before in (Health.YELLOW, Health.RED) else 0):
+        return Health.YELLOW
+    if left is not None and left < options.full_within * (AGAIN if before is Health.YELLOW else 1.0):
+        return Health.YELLOW
+    return Health.GREEN
 
 
 def _worn(disk: StorageSensor, options: StorageHealthOptions) -> StorageSensor:

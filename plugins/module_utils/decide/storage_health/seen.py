@@ -33,6 +33,7 @@ class StorageSensor:
     reading: str = ""
     reason: str = ""  # why it is not green
     remedy: str = ""  # what a person does about it
+    source: str = ""  # the part of the look that it is from; a part that failed as a whole is an unknown sensor of that name
     wear: Optional[float] = None  # disks: percent of the rated writes that are used up
 
 
@@ -58,6 +59,7 @@ class Fill:
     reserve: float = 0.0
     note: str = ""  # what a person needs to know beside the figures
     remedy: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The disks' own opinion of themselves: SMART, by smartctl (since 7.0, ``--json``).
 
-``smartctl --scan-open`` also finds the disks behind RAID controllers that it knows. A disk of the kernel that it does not find, a virtual one for
-instance, is not in order for that: it is unknown. Disks that sleep are not woken (``-n standby``).
+``smartctl --scan-open`` also finds the disks behind RAID controllers that it knows. A disk of the kernel that it does not find, a
+virtual one for instance, is not in order for that: it is unknown. Disks that sleep are not woken (``-n standby``).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from functools import partial
 from typing import Any
 
 from ...decide.storage_health.seen import Health, StorageSensor
-from ..parallel import Late, Outcome, Raised, in_parallel
-from .tools import CannotTell, ask, number, read_json
+from ..parallel import in_parallel
+from .tools import CannotTell, ask, failure, number, read_json
 
 SCAN = ("smartctl", "--json", "--scan-open")
-# Bits of smartctl's exit status (smartctl(8)): the others are about the disk and are in the report. By itself it ends for a disk
-# that sleeps as for one that cannot be opened, and says which of the two only in words that JSON leaves out; so it is given a status for it.
+# Bits of smartctl's exit status (smartctl(8)): the others are about the disk and are in the report. By itself it ends for a disk that
+# sleeps as for one that cannot be opened, and says which only in words that JSON leaves out; so it is given a status for it.
 BAD_CALL, NOT_OPENED = 1, 2
 SLEEPS = BAD_CALL | NOT_OPENED  # smartctl never sets both
 LOOK = ("smartctl", "--json", "--nocheck", "standby,%d" % SLEEPS, "--info", "--health", "--attributes")
@@ -108,15 +108,9 @@ def label(name: str, kind: str) -> str:
     return "%s %s" % (name, kind) if "," in kind else name
 
 
-def _outcome(name: str, kind: str, outcome: Outcome[Disk]) -> Disk:
-    if isinstance(outcome, Late):
-        return Disk(label(name, kind), unknown="it did not answer within %g s" % outcome.after, remedy="see dmesg")
-    if isinstance(outcome, Raised):
-        error = outcome.error
-        if not isinstance(error, CannotTell):
-            raise error
-        return Disk(label(name, kind), unknown=error.reason, remedy=error.remedy)
-    return outcome
+def _outcome(name: str, kind: str, outcome: Any) -> Disk:
+    failed = failure(outcome)
+    return outcome if failed is None else Disk(label(name, kind), unknown=failed.reason, remedy=failed.remedy)
 
 
 def read_disk(name: str, status: int, report: Mapping[str, Any]) -> Disk:
@@ -131,7 +125,6 @@ def read_disk(name: str, status: int, report: Mapping[str, Any]) -> Disk:
         entry.get("id"): entry for entry in _part(report, "ata_smart_attributes").get("table") or () if isinstance(entry, Mapping)
     }
     sectors = {word: _whole(_part(attributes.get(number_of), "raw").get("value")) for number_of, word in COUNTED.items()}
-    sectors["reallocated"] = _first(sectors["reallocated"], _whole(report.get("scsi_grown_defect_list")))
     temperature = _part(report, "temperature")
     passed = _part(report, "smart_status").get("passed")
     return Disk(
@@ -143,13 +136,15 @@ def read_disk(name: str, status: int, report: Mapping[str, Any]) -> Disk:
         wear=_first(number(nvme.get("percentage_used")), number(report.get("scsi_percentage_used_endurance_indicator"))),
         spare=number(nvme.get("available_spare")),
         media_errors=_whole(nvme.get("media_errors")),
+        reallocated=_first(sectors["reallocated"], _whole(report.get("scsi_grown_defect_list"))),
+        pending=sectors["pending"],
+        uncorrectable=sectors["uncorrectable"],
         temperature=_whole(temperature.get("current")),
         temperature_limit=_first(
             *(_whole(temperature.get(key)) for key in ("op_limit_max", "limit_max", "drive_trip")), _whole(_limit(report))
         ),
         unknown="" if isinstance(passed, bool) or nvme else "it gives no SMART (%s)" % (said or "a virtual disk, or behind a controller"),
         remedy="" if isinstance(passed, bool) or nvme else "see smartctl --scan-open and the tool of its controller's vendor",
-        **sectors,
     )
 
 
@@ -188,7 +183,7 @@ def sensor(disk: Disk) -> StorageSensor:
         yellow.append("%d degrees, its limit is %d" % (disk.temperature, disk.temperature_limit))
     health = Health.RED if red else Health.YELLOW if yellow else Health.GREEN
     remedy = "" if health is Health.GREEN else REPLACE % disk.name.partition(" ")[0]
-    return StorageSensor(name, health, reading, "; ".join((*red, *yellow)), remedy, disk.wear)
+    return StorageSensor(name, health, reading, "; ".join((*red, *yellow)), remedy, wear=disk.wear)
 
 
 def _warnings(bits: int | None) -> Sequence[str]:

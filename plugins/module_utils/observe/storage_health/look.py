@@ -2,24 +2,24 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """One look at the health of this storage server: everything at the same time, nothing waited for longer than its limit.
 
-Whatever cannot be read is a sensor that is unknown, with the reason and the remedy: a missing tool must neither end a run of the monitor nor
-look like good news.
+Whatever cannot be read is a sensor that is unknown, with the reason and the remedy: a missing tool must neither end a run of the
+monitor nor look like good news.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from ... import clock
 from ...decide.json_form import to_dict
 from ...decide.storage_health.seen import Fill, Health, StorageHealth, StorageSensor
-from ..parallel import Late, Outcome, Raised, in_parallel
+from ..parallel import Outcome, in_parallel
 from . import arrays, disks, file_systems, lvm
-from .tools import CannotTell
+from .tools import failure
 
 SLACK = 1.0  # s for the threads' own work
 
@@ -49,25 +49,20 @@ def look(wanted: Wanted) -> dict[str, Any]:
         looks["disks"] = partial(disks.read_disks, seconds)
     outcomes = in_parallel(looks, 2 * (seconds + SLACK) + SLACK)
     found = _Found()
-    volumes = found.take("LVM", outcomes, lvm.Lvm())
-    found.sensors += lvm.sensors(volumes)
-    found.fills += lvm.fills(volumes)
-    members = found.take("software RAID", outcomes, [])
-    found.sensors += [arrays.sensor(array) for array in members]
+    volumes = found.take("LVM", outcomes["LVM"], lvm.Lvm())
+    found.add("LVM", lvm.sensors(volumes), lvm.fills(volumes))
+    members = found.take("software RAID", outcomes["software RAID"], [])
+    found.add("software RAID", [arrays.sensor(array) for array in members])
     systems = []
-    for mount, outcome in found.take("file systems", outcomes, {}).items():
-        system = found.take("file system %s" % mount, {"file system %s" % mount: outcome}, None)
+    for mount, outcome in found.take("file systems", outcomes["file systems"], {}).items():
+        system = found.take("file systems", outcome, None, "file system %s" % mount)
         if system is not None:
             systems.append(system)
-            found.fills += file_systems.fills(system)
-    read = None
-    smart: list[disks.Disk] = []
-    if wanted.smart:
-        before = len(found.sensors)
-        smart = found.take("disks", outcomes, [])
-        read = (*found.sensors[before:], *(disks.sensor(disk) for disk in smart))
-        del found.sensors[before:]
-    health = StorageHealth(wanted.name, taken_at, tuple(found.sensors), tuple(found.fills), read)
+            found.add("file systems", (), file_systems.fills(system))
+    asked = _Found()
+    smart = asked.take("disks", outcomes["disks"], []) if wanted.smart else []
+    asked.add("disks", [disks.sensor(disk) for disk in smart])
+    health = StorageHealth(wanted.name, taken_at, tuple(found.sensors), tuple(found.fills), tuple(asked.sensors) if wanted.smart else None)
     figures = {
         "thin_pools": volumes.pools,
         "volume_groups": volumes.groups,
@@ -88,20 +83,17 @@ class _Found:
         self.sensors: list[StorageSensor] = []
         self.fills: list[Fill] = []
 
-    def take(self, what: str, outcomes: Mapping[str, Outcome[Any]], nothing: Any) -> Any:
-        """The outcome of a look, or *nothing* and a sensor that says why. Raises what is a defect."""
-        outcome = outcomes[what]
-        if isinstance(outcome, Late):
-            reason = "it was not read within %g s" % outcome.after
-            self.sensors.append(StorageSensor(what, Health.UNKNOWN, "", reason, "see dmesg: a disk that does not answer may hold it up"))
-            return nothing
-        if isinstance(outcome, Raised):
-            error = outcome.error
-            if not isinstance(error, CannotTell):
-                raise error
-            self.sensors.append(StorageSensor(what, Health.UNKNOWN, "", error.reason, error.remedy))
-            return nothing
-        return outcome
+    def add(self, source: str, sensors: Iterable[StorageSensor], fills: Iterable[Fill] = ()) -> None:
+        self.sensors += [replace(sensor, source=source) for sensor in sensors]
+        self.fills += [replace(fill, source=source) for fill in fills]
+
+    def take(self, source: str, outcome: Outcome[Any], nothing: Any, what: str = "") -> Any:
+        """The outcome of a look, or *nothing* and a sensor that says why *what* (the whole source) is unknown."""
+        failed = failure(outcome)
+        if failed is None:
+            return outcome
+        self.add(source, [StorageSensor(what or source, Health.UNKNOWN, "", failed.reason, failed.remedy)])
+        return nothing
 
 
 def _read_file_systems(wanted: Wanted) -> dict[str, Outcome[file_systems.FileSystem]]:

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """LVM as lvs reports it: thin pools, snapshots, RAID volumes, and the room left in volume groups.
 
-Everything comes from one call of lvs (lvs(8), ``--reportformat json``, since LVM 2.02.158) and one of lvmconfig. What was found on LVM 2.03
-and is relied upon here: fields of a volume to which they do not apply are empty or "unknown"; a snapshot that overflowed has ``lv_snapshot_invalid``
-"snapshot invalid"; a pool's ``lv_health_status`` is one of failed, out_of_data, metadata_read_only, and empty while it is well (lvs(8), "lv_attr").
+Everything comes from one call of lvs (lvs(8), ``--reportformat json``, since LVM 2.02.158) and one of lvmconfig. Found on LVM 2.03 and
+relied upon here: fields that do not apply to a volume are empty or "unknown"; a snapshot that overflowed has ``lv_snapshot_invalid``
+"snapshot invalid"; a pool's ``lv_health_status`` is failed, out_of_data or metadata_read_only, and empty while it is well.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...decide.storage_health.seen import Fill, FillKind, Health, StorageSensor, in_units
-from ..parallel import Late, Raised, in_parallel
-from .tools import CannotTell, ask, installed, number, read_json, read_text
+from ..parallel import in_parallel
+from .tools import CannotTell, ask, failure, installed, number, read_json, read_text
 
 FIELDS = (
-    "lv_full_name vg_name lv_name segtype lv_active lv_size lv_metadata_size data_percent metadata_percent sync_percent raid_mismatch_count "
-    "lv_health_status lv_check_needed lv_snapshot_invalid lv_when_full pool_lv origin seg_monitor lv_profile vg_size vg_free vg_missing_pv_count"
-).split()
-LVS = ("lvs", "--all", "--reportformat", "json", "--units", "b", "--nosuffix", "--options", ",".join(FIELDS))
+    "lv_full_name,vg_name,lv_name,segtype,lv_size,lv_metadata_size,data_percent,metadata_percent,sync_percent,raid_mismatch_count,"
+    "lv_health_status,lv_check_needed,lv_snapshot_invalid,lv_when_full,pool_lv,origin,seg_monitor,lv_profile,vg_size,vg_free,"
+    "vg_missing_pv_count"
+)
+LVS = ("lvs", "--all", "--reportformat", "json", "--units", "b", "--nosuffix", "--options", FIELDS)
 SETTINGS = ("thin_pool_autoextend_threshold", "thin_pool_autoextend_percent")
 LVMCONFIG = ("lvmconfig", "--typeconfig", "full", *("activation/" + name for name in SETTINGS))
 LATE_BY = 5.0  # percentage points above the threshold at which automatic extension evidently does not work
@@ -35,7 +36,7 @@ POOL_STATES = {
 
 @dataclass(frozen=True)
 class ThinPool:
-    """Sizes in bytes. ``percent`` is None while it is not active; ``autoextend`` is its threshold in percent, None where it is not set up."""
+    """Sizes in bytes. ``percent`` is None while it is not active, ``autoextend`` (its threshold in percent) where it is not set up."""
 
     name: str
     group: str
@@ -91,12 +92,12 @@ def read_lvm(seconds: float) -> Lvm:
     if installed("lvs") is None and not any(read_text(path).startswith("LVM-") for path in glob.glob("/sys/block/dm-*/dm/uuid")):
         return Lvm()
     outcomes = in_parallel({"lvs": lambda: _volumes(seconds), "lvmconfig": lambda: _settings(seconds)}, seconds + 1.0)
-    volumes, settings = outcomes["lvs"], outcomes["lvmconfig"]
-    if isinstance(volumes, Late):
-        raise CannotTell("lvs did not end within %g s" % seconds, "see dmesg: a disk that does not answer may hold it up")
-    if isinstance(volumes, Raised):
-        raise volumes.error
-    return sort_out(volumes, {} if isinstance(settings, (Late, Raised)) else settings)
+    volumes: Any = outcomes["lvs"]
+    settings: Any = outcomes["lvmconfig"]
+    failed = failure(volumes)
+    if failed is not None:
+        raise failed
+    return sort_out(volumes, {} if failure(settings) else settings)
 
 
 def _volumes(seconds: float) -> Any:
@@ -123,9 +124,9 @@ def sort_out(rows: Iterable[Mapping[str, Any]], settings: Mapping[str, str]) -> 
         groups = {row["vg_name"]: _group(row) for row in volumes.values()}
         kinds = {name: str(row["segtype"]) for name, row in volumes.items()}
         pools = [_pool(row, volumes.values(), settings) for name, row in volumes.items() if kinds[name] == "thin-pool"]
-        snapshots = [_snapshot(row) for name, row in volumes.items() if row["origin"] and kinds[name] not in ("thin", "cache", "writecache")]
+        snapshots = [_snapshot(row) for name, row in volumes.items() if row["origin"] and kinds[name] not in ("thin", "cache")]
         raids = [_raid(row) for name, row in volumes.items() if kinds[name].startswith("raid") and not row["lv_name"].startswith("[")]
-        named = {item.name for item in (*pools, *snapshots, *raids)}
+        named = {item.name for item in pools} | {item.name for item in snapshots} | {item.name for item in raids}
         broken = [(name, row["lv_health_status"]) for name, row in volumes.items() if row["lv_health_status"] and name not in named]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise CannotTell("the report of lvs cannot be understood (%s)" % error, "update the package lvm2") from None
@@ -251,7 +252,7 @@ def _pool_state(pool: ThinPool) -> StorageSensor:
     name = "thin pool %s" % pool.name
     if pool.state:
         reasons = [POOL_STATES.get(part, "the kernel reports it as %s" % part) for part in pool.state.split(", ")]
-        remedy = "lvextend it at once if it has no room; otherwise stop the VMs on it, deactivate it and run lvconvert --repair %s" % pool.name
+        remedy = "lvextend it at once if it has no room; otherwise stop its VMs, deactivate it, and lvconvert --repair %s" % pool.name
         return StorageSensor(name, Health.RED, pool.state, "; ".join(reasons), remedy)
     if pool.percent is None:
         return StorageSensor(name, Health.UNKNOWN, "", "it is not active, so how full it is cannot be told", "lvchange -ay %s" % pool.name)

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..parallel import Late, Outcome, Raised
+
 PACKAGES = {"lvs": "lvm2", "lvmconfig": "lvm2", "smartctl": "smartmontools"}
 _ALSO = "/usr/local/sbin:/usr/sbin:/sbin"  # where a login without a shell of its own does not look
 
@@ -25,6 +27,17 @@ class CannotTell(Exception):
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
+
+
+def failure(outcome: Outcome[Any]) -> CannotTell | None:
+    """Why a look has no result; None where it has. One tool's strange answer must not blind us to the others, so what nobody
+    foresaw is a reason, too."""
+    if isinstance(outcome, Late):
+        return CannotTell("it was not read within %g s" % outcome.after, "see dmesg: a disk that does not answer may hold it up")
+    if isinstance(outcome, Raised):
+        error = outcome.error
+        return error if isinstance(error, CannotTell) else CannotTell("unexpected %s: %s" % (type(error).__name__, error))
+    return None
 
 
 @dataclass(frozen=True)
