@@ -114,16 +114,14 @@ def _outcome(name: str, kind: str, outcome: Any) -> Disk:
 
 
 def read_disk(name: str, status: int, report: Mapping[str, Any]) -> Disk:
-    """One report of smartctl. Raises CannotTell where it is none."""
-    said = "; ".join(str(line.get("string", "")) for line in _part(report, "smartctl").get("messages") or () if isinstance(line, Mapping))
+    """One report of smartctl; what it does not say, or says in a form that nobody foresaw, is not known."""
+    said = "; ".join(str(line.get("string", "")) for line in _listed(_part(report, "smartctl"), "messages"))
     if status == SLEEPS:
         return Disk(name, standby=True, unknown="it sleeps, and is not woken to be asked")
     if status & (BAD_CALL | NOT_OPENED):
         return Disk(name, unknown=said or "smartctl ended with %d" % status, remedy="run smartctl -x %s there" % name)
     nvme = _part(report, "nvme_smart_health_information_log")
-    attributes = {
-        entry.get("id"): entry for entry in _part(report, "ata_smart_attributes").get("table") or () if isinstance(entry, Mapping)
-    }
+    attributes = {entry.get("id"): entry for entry in _listed(_part(report, "ata_smart_attributes"), "table")}
     sectors = {word: _whole(_part(attributes.get(number_of), "raw").get("value")) for number_of, word in COUNTED.items()}
     temperature = _part(report, "temperature")
     passed = _part(report, "smart_status").get("passed")
@@ -155,6 +153,11 @@ def _limit(report: Mapping[str, Any]) -> Any:
 def _part(report: Any, key: str) -> Mapping[str, Any]:
     value = report.get(key) if isinstance(report, Mapping) else None
     return value if isinstance(value, Mapping) else {}
+
+
+def _listed(report: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    value = report.get(key)
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
 def _whole(value: Any) -> int | None:
