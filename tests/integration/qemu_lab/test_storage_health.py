@@ -24,7 +24,8 @@ SET_UP = r"""
 set -e
 modprobe -a dm_thin_pool dm_snapshot raid1 loop nvme
 vgcreate -q lab /dev/disk/by-id/virtio-data1
-lvcreate -qy --type thin-pool -L 200M --poolmetadatasize 4M --errorwhenfull y -n pool lab
+lvcreate -qy --type thin-pool -L 200M --poolmetadatasize 4M -n pool lab
+lvchange -q --errorwhenfull y lab/pool
 lvcreate -qy -V 8G --thinpool pool -n thin lab
 lvcreate -qy -L 32M -n orig lab
 lvcreate -qy -s -L 8M -n snap lab/orig
