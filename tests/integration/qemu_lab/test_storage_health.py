@@ -19,6 +19,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader impor
 from liblab.qemu import Guests
 from lio import run_module
 
+PATIENCE = 90  # s for each tool: emulated, on a busy machine; a real server's answer within one
 WRITE = "dd if=/dev/urandom of=%s bs=1M seek=%d count=%d oflag=direct status=none"
 SET_UP = r"""
 set -e
@@ -51,7 +52,7 @@ class Server:
         return self.guests.ssh("storage", command).stdout
 
     def look(self, **options: Any) -> dict[str, Any]:
-        answer = run_module(self.guests, self.folder, "storage_health_info", {"driver": "lio", "name": "san", **options})
+        answer = run_module(self.guests, self.folder, "storage_health_info", {"driver": "lio", "name": "san", "timeout": PATIENCE, **options})
         assert not answer.failed and not answer.changed, answer.text
         return dict(answer.result["storage_health"])
 
@@ -221,7 +222,7 @@ def test_a_look_takes_no_longer_than_its_slowest_tool(server: Server, early: dic
         look = server.look(smart=False, timeout=2)
         seconds = time.monotonic() - began
     finally:
-        server.ssh("rm /usr/local/sbin/lvs; ! pgrep -f 'sleep 600'")
+        server.ssh("rm /usr/local/sbin/lvs; ! pgrep -f '[s]leep 600'")
     assert _named(look["sensors"], "LVM")["reason"] == "lvs did not end within 2 s"
     assert _named(look["sensors"], "array md7")
     assert seconds < 300  # a hang guard: connecting to a guest of a busy machine is most of it
