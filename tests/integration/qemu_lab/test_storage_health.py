@@ -52,7 +52,8 @@ class Server:
         return self.guests.ssh("storage", command).stdout
 
     def look(self, **options: Any) -> dict[str, Any]:
-        answer = run_module(self.guests, self.folder, "storage_health_info", {"driver": "lio", "name": "san", "timeout": PATIENCE, **options})
+        arguments = {"driver": "lio", "name": "san", "timeout": PATIENCE, **options}
+        answer = run_module(self.guests, self.folder, "storage_health_info", arguments)
         assert not answer.failed and not answer.changed, answer.text
         return dict(answer.result["storage_health"])
 
