@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
-from ansible_collections.libreha.vmware.plugins.module_utils.observe.storage_health import disks, lvm, tools
+from ansible_collections.libreha.vmware.plugins.module_utils.observe.storage_health import arrays, disks, file_systems, lvm, tools
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.storage_health.module import run
 
 VOLUME = dict.fromkeys(lvm.FIELDS.split(","), "")
@@ -226,3 +227,9 @@ def test_an_option_that_makes_no_sense_is_refused_by_name(tmp_path: Path, change
     with pytest.raises(LibrehaError) as refused:
         look(tmp_path, **changes)
     assert str(refused.value).startswith(message)
+
+
+def test_values_become_json_on_the_oldest_python_that_a_managed_node_may_have() -> None:
+    """3.9 cannot evaluate ``float | None``, which json_form does with a value's annotations."""
+    for kind in (lvm.ThinPool, lvm.Snapshot, lvm.RaidVolume, lvm.VolumeGroup, arrays.Array, file_systems.FileSystem, disks.Disk):
+        assert not [field.name for field in dataclasses.fields(kind) if "|" in str(field.type)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import glob
 import os
 from dataclasses import dataclass
+from typing import Optional
 
 from ...decide.storage_health.growth import in_words
 from ...decide.storage_health.seen import Health, StorageSensor
@@ -31,8 +32,8 @@ class Array:
     degraded: int
     failed: tuple[str, ...]
     action: str
-    percent: float | None
-    finish: float | None
+    percent: Optional[float]
+    finish: Optional[float]
     mismatches: int
 
 

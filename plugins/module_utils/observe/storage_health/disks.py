@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Optional
 
 from ...decide.storage_health.seen import Health, StorageSensor
 from ..parallel import in_parallel
@@ -44,16 +44,16 @@ class Disk:
     name: str
     model: str = ""
     serial: str = ""
-    passed: bool | None = None
-    critical_warning: int | None = None
-    wear: float | None = None  # percent of the rated writes
-    spare: float | None = None  # percent
-    media_errors: int | None = None
-    reallocated: int | None = None  # sectors
-    pending: int | None = None
-    uncorrectable: int | None = None
-    temperature: int | None = None
-    temperature_limit: int | None = None
+    passed: Optional[bool] = None
+    critical_warning: Optional[int] = None
+    wear: Optional[float] = None  # percent of the rated writes
+    spare: Optional[float] = None  # percent
+    media_errors: Optional[int] = None
+    reallocated: Optional[int] = None  # sectors
+    pending: Optional[int] = None
+    uncorrectable: Optional[int] = None
+    temperature: Optional[int] = None
+    temperature_limit: Optional[int] = None
     standby: bool = False
     unknown: str = ""  # why nothing is known of it
     remedy: str = ""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 from ...decide.storage_health.seen import Fill, FillKind, Health, StorageSensor, in_units
 from ..parallel import in_parallel
@@ -41,12 +41,12 @@ class ThinPool:
     name: str
     group: str
     size: int
-    percent: float | None
+    percent: Optional[float]
     metadata_size: int
-    metadata_percent: float | None
+    metadata_percent: Optional[float]
     state: str  # of the kernel's pool; "" while it is well
     virtual_size: int  # of all its volumes and thin snapshots
-    autoextend: float | None
+    autoextend: Optional[float]
     when_full: str  # queue: writes wait for a minute, then fail; error: they fail at once
 
 
@@ -57,7 +57,7 @@ class Snapshot:
     name: str
     origin: str
     size: int
-    percent: float | None
+    percent: Optional[float]
     invalid: bool
 
 
@@ -66,7 +66,7 @@ class RaidVolume:
     name: str
     type: str
     state: str  # partial, refresh needed, mismatches exist, ...; "" while it is well
-    sync_percent: float | None
+    sync_percent: Optional[float]
     mismatches: int
 
 
