@@ -74,7 +74,9 @@ def test_resets_are_bounded_within_the_window_over_runs_of_the_monitor() -> None
 @pytest.mark.parametrize(
     "change",
     [{"io_idle": None}, {"io_idle": 0.0}, {"io_idle": 59.0}, {"accessible": False}, {"question": seen.Question("1", "msg.hbacommon", "?")}],
-    ids=lambda change: "%s %s" % next(iter(change.items())) if isinstance(next(iter(change.values())), (float, bool, type(None))) else "question",
+    ids=lambda change: (
+        "%s %s" % next(iter(change.items())) if isinstance(next(iter(change.values())), (float, bool, type(None))) else "question"
+    ),
 )
 def test_without_evidence_of_a_hang_a_vm_is_left_alone(change: dict[str, Any]) -> None:
     world = watched()

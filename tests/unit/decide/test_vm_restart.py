@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import ResetAction
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired
 from decide_world import World, three_hosts
 

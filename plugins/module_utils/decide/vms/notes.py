@@ -44,7 +44,11 @@ def keep_notes(
             vm = _orders(count(note_ready(vm, now), crashed, results.get(vm.id, ()), policy, now))
             seen = quiet.get((vm.id, vm.host))
             vm = settle_reset(note_signs(vm, seen, now) if seen is not None else shows_signs(vm), results.get(vm.id, ()))
-            if (vm.hang.since is not None or vm.hang.was_up is not None) and verdicts.get(vm.host, Verdict.UNKNOWN).works and not vm.ignored:
+            if (
+                (vm.hang.since is not None or vm.hang.was_up is not None)
+                and verdicts.get(vm.host, Verdict.UNKNOWN).works
+                and not vm.ignored
+            ):
                 hung.setdefault(vm.host, []).append(vm)
         after.append(vm)
     return tuple(after), hung
