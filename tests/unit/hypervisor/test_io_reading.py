@@ -99,8 +99,9 @@ LATE = NOW - datetime.timedelta(seconds=90)
         ("20,yesterday," * 3 + "20,today", {}, None),
     ],
     ids=[
-        "none at all", "a write", "a read just now", "a packet of the second card", "a rate", "unknown", "left out", "a gap", "newest first",
-        "old", "of the future", "rolled up", "one too few", "none", "no times",
+        "none at all", "a write", "a read just now", "a packet of the second card", "a rate", "unknown", "left out", "a gap",
+        "newest first", "old", "of the future", "rolled up", "one too few", "none",
+        "no times",
     ],
 )  # fmt: skip
 def test_silence_is_what_the_newest_samples_say(
