@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power, VmObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, HostUnavailable, Hypervisor
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
+from ansible_collections.libreha.vmware.plugins.module_utils.observe.vms import observe_vms
 from pyVmomi import vim
-from scripted_host import ScriptedHost, content, properties
+from scripted_host import HangUp, ScriptedHost, Silence, content, properties
 
 NOW = datetime.datetime(2026, 11, 27, 3, 0, 7, tzinfo=datetime.timezone.utc)
 NEWEST = NOW.replace(second=0)  # samples end at :00, :20 and :40
@@ -159,3 +161,27 @@ def test_a_host_that_refuses_its_statistics_says_so(host: ScriptedHost, hypervis
     host.replies["QueryPerf"] = vim.fault.NoPermission(msg="denied", object=MANAGER, privilegeId="System.Read")
     with pytest.raises(HostUnavailable, match="reading the VMs' statistics.*System.Read"):
         hypervisor.io_idle([VM])
+
+
+@pytest.mark.parametrize("reply", [Silence, HangUp, vim.fault.NoPermission(msg="denied", object=MANAGER, privilegeId="System.Read")])
+def test_without_statistics_the_vms_are_read_all_the_same(reply: Any, host: ScriptedHost, connect: Callable[..., Connection]) -> None:
+    entry = content()
+    entry.perfManager = MANAGER
+    host.replies.update({"RetrieveServiceContent": entry, "CurrentTime": NOW, "QueryPerf": reply})
+    state = {
+        "name": "vm",
+        "runtime.powerState": vim.VirtualMachine.PowerState.poweredOn,
+        "guestHeartbeatStatus": vim.ManagedEntity.Status.red,
+    }
+    turns = [
+        properties((vim.VirtualMachine("12"), state)),
+        properties(
+            (MANAGER, {"perfCounter": vim.PerformanceManager.CounterInfo.Array([counter(WRITE, "disk", "numberWrite", "summation")])})
+        ),
+    ]
+    host.replies["RetrievePropertiesEx"] = lambda: turns.pop(0)
+    seen = observe_vms([HostAccess(connect(host.port))], {}, with_events=False)
+    assert (seen.vms_read, [vm.name for vm in seen.vms], [vm.io_idle for vm in seen.vms], seen.unread) == (("esx1",), ["vm"], [None], ())
+    (unread,) = seen.io_unread
+    assert unread.host == "esx1"
+    assert "reading the VMs' statistics" in unread.reason
