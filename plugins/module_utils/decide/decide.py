@@ -35,7 +35,7 @@ from .storage_health.judge import judge_storage_health
 from .vms.start_order import note_waiting
 from .vms.starts import plan_starts
 from .vms.under_way import note_orders
-from .vms.vm_monitoring import plan_resets
+from .vms.vm_monitoring import note_resets, plan_resets
 from .vms.vm_stop import plan_stops
 
 
@@ -71,7 +71,7 @@ def decide(policy: Policy, memory: Memory, observation: Observation, now: Instan
         *moves.actions,
         *resets.actions,
     ]
-    vms = note_waiting(_with(cluster.vms, {**starts.records, **moves.records, **resets.records}), starts.waiting, starts.down, now)
+    vms = note_waiting(_with(cluster.vms, {**starts.records, **moves.records}), starts.waiting, starts.down, now)
     approved = replace(memory, approved=still_approved(memory, hosts, {vm.id: vm for vm in vms} if memory.approved else {}))
     actions, proposed, gate_alarms = sort_out(everything, approved, policy.mode, hosts, able)
     scopes = {action.host: action.storage for action in actions if isinstance(action, FenceAction)}
@@ -104,7 +104,7 @@ def decide(policy: Policy, memory: Memory, observation: Observation, now: Instan
             looked_at=now,
             watching_since=picture.watching_since,
             hosts=tuple(records[name] for name in sorted(records)),
-            vms=note_orders(vms, actions, now),
+            vms=note_resets(note_orders(vms, actions, now), actions, policy, now),
             datastores=tuple(cluster.datastores[uuid] for uuid in sorted(cluster.datastores)),
             storage=cluster.storage,
             storage_health=health.records,

@@ -106,9 +106,10 @@ class Tries:
 class Hang:
     """A guest that may hang; see ``vm_monitoring``."""
 
-    io: Optional[int] = None
-    since: Optional[Instant] = None  # the first look without heartbeat and I/O; None: it shows signs of life
-    resets: tuple[Instant, ...] = ()  # in the window
+    since: Optional[Instant] = None  # the first look without a heartbeat; None: it has one, or there is no evidence
+    idle: float = 0.0  # s without disk and network I/O, as the last look saw it
+    resets: tuple[Instant, ...] = ()  # ordered within the window
+    was_up: Optional[Instant] = None  # its ``up_since`` before the last reset, until its heartbeat is back
 
 
 @dataclass(frozen=True)

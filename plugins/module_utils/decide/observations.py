@@ -183,7 +183,7 @@ class VmObservation:
     memory_reserved: int = 0  # MiB
     hardware_version: str = ""  # "vmx-13"
     guest: str = ""
-    io: Optional[int] = None  # a counter of the VM's disk and network I/O; None: not read
+    io_idle: Optional[float] = None  # s without disk and network I/O, up to the host's newest statistics; None: no evidence
     backings: tuple[Backing, ...] = ()
     networks: tuple[str, ...] = ()
 

@@ -188,7 +188,11 @@ VM_MONITORING = _object(
     "Guests that hang.",
     {
         "response": _choice("What to do when a guest's heartbeat is lost and it does no I/O.", "alarm", "reset", default="alarm"),
-        "failure_interval": _seconds("Time without heartbeat and without I/O.", 30.0),
+        "failure_interval": _seconds("Time without heartbeat.", 30.0),
+        "io_interval": {
+            **_seconds("Time without disk and network I/O, by the host's statistics, of which it makes one every 20 s.", 120.0, minimum=20),
+            "maximum": 300,
+        },
         "min_uptime": _seconds("Time after its start in which a VM is left alone.", 120.0),
         "max_resets": _count("Resets of one VM within reset_window.", 3, minimum=1),
         "reset_window": _seconds("The window in which resets are counted.", 3600.0),

@@ -46,7 +46,7 @@ class Vm:
     datastores: tuple[str, ...] = (SHARED,)  # the first holds the .vmx
     networks: tuple[str, ...] = ("VM Network",)
     heartbeat: str = ""
-    io: int | None = None
+    io_idle: float | None = None
 
     @property
     def id(self) -> str:
@@ -259,7 +259,7 @@ class World:
             backings=backings,
             networks=vm.networks,
             heartbeat=vm.heartbeat,
-            io=vm.io,
+            io_idle=vm.io_idle,
         )
 
     def _see_storage(self, name: str) -> seen.StorageObservation:
