@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The program between this collection and a fence agent that switches power: the agent, and all that it starts, ends with
-the lease. It is handed to a Python of its own as source text, so it imports nothing of ours.
+the lease. It runs in a Python of its own, which gets its source, so it imports nothing of ours.
 
 Why it exists. Our own requests end at the deadline because the kernel ends our process (act/deadman.py). A child is not
 covered by that: an agent that was frozen with us, or whose ipmitool was, would go on when it is thawed and switch off a machine

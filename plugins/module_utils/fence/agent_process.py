@@ -90,10 +90,15 @@ def run_agent(
             whatever becomes of this process. Needs the right to make a PID namespace.
         arguments: In place of options (for the metadata).
     """
-    command = [path, *arguments]
-    if deadline is not None:
-        source = inspect.getsource(agent_launcher)
-        command = [sys.executable, "-I", "-c", source, str(os.getpid()), repr(deadline), path]
+    with InMemory() as memory:
+        command = [path, *arguments]
+        if deadline is not None:
+            launcher = memory.path("launcher", inspect.getsource(agent_launcher))
+            command = [sys.executable, "-I", launcher, str(os.getpid()), repr(deadline), path]
+        return _run(command, options, seconds, list(secrets))
+
+
+def _run(command: Sequence[str], options: Mapping[str, str], seconds: float, secrets: Sequence[str]) -> Answer:
     process = subprocess.Popen(  # its own process group, which is killed as a whole
         command,
         stdin=subprocess.PIPE,
@@ -115,9 +120,8 @@ def run_agent(
             os.killpg(process.pid, signal.SIGKILL)
     if code is None:
         out, error = _rest(process)
-    hidden = list(secrets)
-    text = mask(error.decode(errors="replace") + out.decode(errors="replace"), hidden)
-    return Answer(code, mask(out.decode(errors="replace"), hidden), _end_of(text))
+    told = mask(out.decode(errors="replace"), secrets)
+    return Answer(code, told, _end_of(mask(error.decode(errors="replace"), secrets) + told))
 
 
 def _rest(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:

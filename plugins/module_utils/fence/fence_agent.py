@@ -29,7 +29,8 @@ class FenceAgentPower(PowerFence):
     def check(self, *wanted: Power) -> None:
         try:
             lacking = self._metadata.lacking(power.value for power in wanted)
-            check_options(self._metadata, self._options)
+            if not lacking:
+                check_options(self._metadata, self._options)
         except LibrehaError as error:
             raise LibrehaError(error.message, host=self.device.name, remedy=error.remedy) from None
         if lacking:

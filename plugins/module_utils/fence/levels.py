@@ -54,10 +54,10 @@ class Reading:
         }
 
 
-def read_device(fence: PowerFence) -> Reading:
-    """Two reads of one device. What goes wrong is in the reading, never raised."""
+def read_device(fence: PowerFence, *wanted: Power) -> Reading:
+    """Two reads of one device, if it can be asked for *wanted* at all. What goes wrong is in the reading, never raised."""
     try:
-        fence.check()
+        fence.check(*wanted)
         return Reading(fence.device, fence.power(), fence.machine())
     except LibrehaError as error:
         return Reading(fence.device, error=error)

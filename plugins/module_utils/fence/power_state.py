@@ -16,6 +16,7 @@ from .levels import Reading, by_level, combine, read_device, switch_off, switch_
 from .registry import open_power_fence
 
 STATES = ("status", "on", "off", "cycled")
+NEEDED = {"status": (), "on": (Power.ON,), "off": (Power.OFF,), "cycled": (Power.OFF, Power.ON)}  # what a device must be able to do
 
 
 def fence_power(
@@ -38,7 +39,7 @@ def fence_power(
         check_mode: Only read.
     """
     fences = [open_power_fence(device) for device in devices]
-    readings = [read_device(fence) for fence in fences]
+    readings = [read_device(fence, *NEEDED[state]) for fence in fences]
     host = devices[0].name
     _need_one(host, readings)
     wrong = wrong_device(readings, machine or Machine())

@@ -77,7 +77,7 @@ class IpmiBmc:
         (self.folder / "stuck").touch()
 
     def device(self, **changes: object) -> PowerDevice:
-        own = {"lanplus": "1", "cipher": "3", "ipport": str(self.port), **changes.pop("options", {})}  # type: ignore[dict-item]
+        own = {"lanplus": "1", "cipher": "3", "power_wait": "0", "ipport": str(self.port), **changes.pop("options", {})}  # type: ignore[dict-item]
         given = {"name": "esx1", "address": "127.0.0.1", "username": USER, "password": PASSWORD, "timeout": 15.0, "options": own}
         return PowerDevice(**{**given, "driver": "fence_agent", "agent": "fence_ipmilan", **changes})  # type: ignore[arg-type]
 
