@@ -15,6 +15,7 @@ from .hosts.evidence import TargetEvidence
 from .hosts.verdict import Verdict
 from .instant import Instant
 from .json_form import to_dict
+from .machine import Machine
 from .memory import Memory
 from .observations import Evidence, Power
 from .policy import Mode, Priority
@@ -79,6 +80,7 @@ class FenceAction:
     stop: bool
     vms: tuple[str, ...]
     reasons: tuple[str, ...]
+    machine: Machine = Machine()  # the host's own, as it told it: another one is never switched off
     kind: str = "fence"
 
 

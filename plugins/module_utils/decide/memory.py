@@ -16,6 +16,7 @@ from typing import Any, Optional
 
 from .instant import Instant
 from .json_form import from_dict, to_dict
+from .machine import Machine
 from .observations import Power
 from .storage_health.record import HealthRecord
 
@@ -67,6 +68,8 @@ class HostRecord:
     initiators: tuple[str, ...] = ()  # as last told by itself
     maintenance: bool = False
     has_bmc: bool = False
+    machine: Machine = Machine()  # as last told by itself
+    wrong_bmc: str = ""  # why its BMC is another machine's, as last read; empty: nothing speaks against it
     datastores: tuple[str, ...] = ()  # UUIDs of those on iSCSI that it had
     sessions: tuple[SessionRecord, ...] = ()
     last_event: Optional[int] = None  # highest event key dealt with

@@ -17,6 +17,7 @@ from typing import Any, Optional, TypeVar
 
 from .instant import Instant
 from .json_form import from_dict
+from .machine import Machine
 from .storage_health.seen import StorageHealth
 
 
@@ -98,7 +99,7 @@ class Sensor:
 
 @dataclass(frozen=True)
 class HostObservation:
-    """One look at one host. Fields below ``power`` are None or empty unless ``api_answer`` is ``answered``."""
+    """One look at one host. Fields below ``behind_bmc`` are None or empty unless ``api_answer`` is ``answered``."""
 
     name: str
     taken_at: Instant
@@ -109,6 +110,8 @@ class HostObservation:
     power: Power = Power.UNKNOWN  # from the BMC, two equal reads; unknown without a BMC
     power_reason: str = ""
     has_bmc: bool = False
+    behind_bmc: tuple[Machine, ...] = ()  # the machines that its BMCs say they belong to; those that tell none are left out
+    machine: Machine = Machine()  # as the host itself tells it
     product: str = ""
     version: str = ""
     build: str = ""
