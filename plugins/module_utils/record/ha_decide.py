@@ -28,6 +28,7 @@ from ..policy.reader import read_policy
 from . import state as state_table
 from .database import StateDatabase
 from .journal import JournalEntry
+from .storage_report import health_lines
 
 Result = dict[str, Any]
 RESULTS = 1000  # closed failover transactions that are looked at for starts that failed
@@ -193,7 +194,7 @@ def _result(
     return {
         "changed": False,
         "mode": policy.mode.value,
-        **{name: form[name] for name in ("hosts", "alarms", "held", "actions", "proposed", "admission", "settled", "taken_at")},
+        **{name: form[name] for name in ("hosts", "alarms", "held", "actions", "proposed", "admission", "storage", "settled", "taken_at")},
         "next_sample_in": _wait(decision, observation),
         "plan": plan,
         "live_hosts": answered,
@@ -212,7 +213,7 @@ def _wait(decision: Decision, observation: Observation) -> float:
 
 
 def _summary(decision: Decision) -> list[str]:
-    lines = [host.text for host in decision.hosts]
+    lines = [host.text for host in decision.hosts] + health_lines(decision.storage)
     lines += ["alarm: %s" % alarm.text for alarm in decision.alarms]
     lines += ["held: %s" % held.reason for held in decision.held]
     running = [vm for vm in decision.memory.vms if vm.power.value == "on"]
