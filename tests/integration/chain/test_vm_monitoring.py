@@ -49,10 +49,9 @@ def test_a_guest_that_hangs_is_reset_once_and_no_other(chain_of: MakeChain) -> N
     assert done.changed == 1, done.log
     quiet = chain.play("monitor")
     assert (quiet.code, quiet.changed) == (0, 0), quiet.log
-    verdict = chain.referee()["vms"]
-    assert verdict["vm01"]["problems"] == [], "it does not write again"
-    assert "has written nothing" in str(verdict["vm02"]["problems"]), "it was touched"
-    assert verdict["vm03"]["problems"] == []
+    # vm01 writes again, vm03 never stopped; vm02 still hangs, so nobody touched it.
+    problems = [(found["vm"], found["problem"]) for found in chain.referee()["problems"]]
+    assert [vm for vm, problem in problems if "has written nothing" in problem] == [vm for vm, _problem in problems] == ["vm02"], problems
 
     lab("fault", "vm01", "guest-hang")
     runs_until(chain, "not reset: it has been reset 1 times within 3600 s")
