@@ -115,7 +115,7 @@ storage:
       type: list
       elements: dict
     read_at: {description: When it was last read. V(null) if never., type: dict}
-    due: {description: Whether it should be read in the next look. Never while a host is suspect., type: bool}
+    due: {description: Whether it should be read in the next look. Not while a host is suspect., type: bool}
     disks_due: {description: Whether the disks should be asked then., type: bool}
 admission:
   description: The admission state of the whole cluster now.

@@ -224,7 +224,8 @@ def test_a_look_takes_no_longer_than_its_slowest_tool(server: Server, early: dic
         seconds = time.monotonic() - began
     finally:
         server.ssh("rm /usr/local/sbin/lvs; ! pgrep -f '[s]leep 600'")
-    assert _named(look["sensors"], "LVM")["reason"] == "lvs did not end within 2 s"
+    reason = _named(look["sensors"], "LVM")["reason"]
+    assert reason in ("lvs did not end within 2 s", "it was not read within 3 s")  # whichever limit a slow machine meets first
     assert _named(look["sensors"], "array md7")
     assert seconds < 300  # a hang guard: connecting to a guest of a busy machine is most of it
     assert _alarms(early, look)["thin pool lab/pool data"].severity.value == "warning"  # nobody saw that it ended

@@ -267,6 +267,18 @@ def test_it_is_not_due_while_a_host_is_suspect_and_again_when_that_is_decided() 
     assert world.last.storage[0].due
 
 
+def test_a_host_that_stays_suspect_does_not_keep_it_from_being_read_for_ever() -> None:
+    """Looks so far apart that no verdict is ever confirmed."""
+    world = look(three_hosts(), pool(20))
+    world.kill("esx1")
+    world.run(3500, every=100)
+    assert not world.last.storage[0].due
+    world.run(200, every=100)
+    assert world.last.storage[0].due
+    look(world, pool(20), after=100)
+    assert not world.last.storage[0].due
+
+
 def test_a_health_that_nobody_reads_any_more_is_an_alarm() -> None:
     world = look(three_hosts(), pool(20))
     world.run(3500, every=100)

@@ -55,7 +55,7 @@ def judge_storage_health(
     Args:
         servers: Names of all storage servers; others are forgotten.
         same_run: This run has looked before, so it has had its chance to read what is due.
-        calm: No host is suspect.
+        calm: No host is suspect. While one is, nothing is due, unless that has kept it from being read until it is stale.
     """
     before = {record.server: record for record in remembered}
     looks = {look.name: look for look in seen}
@@ -77,7 +77,7 @@ def judge_storage_health(
                 health=record.worst() if record.read_at is not None and not record.stale else Health.UNKNOWN,
                 sensors=record.everything,
                 read_at=record.read_at,
-                due=calm and not _within(now, record.read_at, options.interval),
+                due=(calm or record.stale) and not _within(now, record.read_at, options.interval),
                 disks_due=calm and not _within(now, record.disks_at, options.disk_interval),
             )
             for record in records

@@ -51,7 +51,7 @@ class HealthRecord:
 @dataclass(frozen=True)
 class ServerHealth:
     """One storage server after a look. ``due``: read it in the next look (``disks_due``: with SMART); never while a host is suspect,
-    since looks are then counted in seconds."""
+    since looks are then counted in seconds, unless that lasts so long that the reading is stale."""
 
     name: str
     health: Health

@@ -79,8 +79,7 @@ def ask(argv: Sequence[str], seconds: float) -> Answer:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         raise CannotTell(
-            "%s did not end within %g s" % (" ".join(argv[:1]), seconds),
-            "run it by hand there (%s): a disk that does not answer may hold it up, see dmesg" % " ".join(argv),
+            "%s did not end within %g s" % (argv[0], seconds), "run it by hand there: a disk that does not answer may hold it up, see dmesg"
         ) from error
     return Answer(child.returncode, out.decode(errors="replace"), said.decode(errors="replace").strip())
 
