@@ -1,0 +1,313 @@
+"""Hosts in guests: esxsim on the kernel's own initiator, all on one LUN of the storage guest's kernel target.
+
+What the quick lab has in network namespaces, on machines with kernels of their own: ``esx1`` lives in ``node1`` and so on. A host's power
+is its QEMU process. The hosts' boot-time clocks are brought to the machine's when they start, so that the referee needs only one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import secrets
+import tarfile
+import tempfile
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from .. import api, build, certificates, execution, lun
+from ..errors import LabError
+from ..plan import DATASTORE, Host, Options, Vm, make_vms
+from ..referee import SECOND, Case, judge
+from ..state import write_private
+from . import arbiter, clock, extents, record
+from .guests import Guests, say
+from .plan import API_PORT, LAN, guest_named
+
+HOME = "/opt/esxsim"  # in a guest
+LOG = "/var/log/esxsim.log"
+PORT_OF_LOG = "/dev/virtio-ports/execution"
+STORAGE_PATH = "stor0"  # one path to the LUN
+START_SECONDS = 300.0  # a hang guard
+# Emulated machines are slow, and on a busy one they stand still for seconds.
+OPTIONS = Options(hosts=2, vms=4, record_interval_ms=250, iscsi_timeout_s=30)
+
+
+@dataclasses.dataclass
+class GuestHosts:
+    """``hosts.json`` beside the guests' record. ``offsets``: host to what was added to its clock at its latest start, in ns."""
+
+    guests: Guests
+    options: Options
+    hosts: list[Host]
+    vms: list[Vm]
+    datastore: str
+    offsets: dict[str, int] = dataclasses.field(default_factory=dict)
+    faults: list[float] = dataclasses.field(default_factory=list)  # CLOCK_BOOTTIME of the machine, s
+
+    # -- places ------------------------------------------------------------------------------------------------
+    @property
+    def ca_file(self) -> Path:
+        return self.guests.path / "hosts" / "ca.pem"
+
+    @property
+    def lun_file(self) -> Path:
+        """The file behind the LUN: the storage guest's disk, which QEMU keeps in this machine's page cache, so that both see the same."""
+        present = record.load(self.guests.path)
+        if present is None:
+            raise LabError("The guests are gone.")
+        return present.data_disk("storage", "data1")
+
+    def guest_of(self, host: str) -> str:
+        return "node%d" % (self._host(host).index + 1)
+
+    def host_in(self, guest: str) -> str | None:
+        return next((host.name for host in self.hosts if self.guest_of(host.name) == guest), None)
+
+    def _host(self, name: str) -> Host:
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        raise LabError("There is no host '%s' in the guests; there are %s." % (name, ", ".join(host.name for host in self.hosts)))
+
+    # -- their lives -------------------------------------------------------------------------------------------
+    @classmethod
+    def make(cls, guests: Guests, options: Options = OPTIONS) -> GuestHosts:
+        """Everything on guests that are up: the LUN, its target, the hosts, their VMs running. Raises LabError with what failed."""
+        if build.outdated():
+            say("building esxsim (the first time takes a minute)")
+            build.build()
+        entries = {entry["name"]: entry for entry in guests.status()}
+        hosts = [_plan_host(index, entries) for index in range(options.hosts)]
+        made = cls(guests, options, hosts, make_vms(options, hosts), str(uuid.uuid4()))
+        made._issue_certificates()
+        made.save()
+        say("storage: the LUN with %d VMs' files, and the kernel's target" % len(made.vms))
+        extents.write(made.lun_file, made.vms, options)
+        arbiter.serve(guests, entries["storage"]["addresses"][STORAGE_PATH], [host.initiator for host in hosts])
+        arbiter.install_libraries(guests)
+        guests.ssh("storage", "mkdir -p /etc/libreha")
+        guests.put("storage", made.ca_file, "/etc/libreha/ca.pem")
+        for host in hosts:
+            made.start(host.name)
+        say("VMs: registering and powering on %d" % len(made.vms))
+        with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
+            list(pool.map(made._start_vms, hosts))
+        return made
+
+    def start(self, name: str) -> None:
+        """Boot a host's software in its guest: the kernel's initiator logs in, esxsim runs, its API answers."""
+        guest = self.guest_of(name)
+        offset = clock.measure(self.guests, guest)
+        self.offsets[name] = offset.offset_ns
+        self.save()
+        say("%s in %s: its clock is known to %.0f ms" % (name, guest, offset.error_ns / 1e6))
+        with tempfile.TemporaryDirectory() as folder:
+            archive = Path(folder) / "host.tar"
+            with tarfile.open(archive, "w") as tar:
+                tar.add(build.BINARY, arcname="esxsim")
+                tar.add(self._config(name, Path(folder)), arcname="config.json")
+                for kind in ("pem", "key"):
+                    tar.add(self.guests.path / "hosts" / ("%s.%s" % (name, kind)), arcname="tls.%s" % kind)
+            archive.chmod(0o600)
+            self.guests.put(guest, archive, "/root/host.tar")
+        self.guests.ssh(guest, "bash -s", input=_start_script(self._portal()), timeout=START_SECONDS)
+        self._wait_api(name)
+
+    def wait_ok(self, seconds: float) -> dict[str, Any]:
+        """The referee's verdict when all is well, or the last one when it does not get so: a busy machine lets VMs pause for seconds."""
+        deadline = time.monotonic() + seconds
+        while True:
+            verdict = self.referee()
+            if verdict["ok"] or time.monotonic() > deadline:
+                return verdict
+            time.sleep(2)
+
+    def note_fault(self) -> None:
+        self.faults.append(time.clock_gettime(time.CLOCK_BOOTTIME))
+        self.save()
+
+    # -- the truth ---------------------------------------------------------------------------------------------
+    def referee(self, since: str | None = None) -> dict[str, Any]:
+        """As the quick lab's: hosts, then execution logs (files of the machine), then the file behind the LUN."""
+        names = {vm.path: vm.name for vm in self.vms}
+        seen = api.poll(self.hosts, str(self.ca_file), timeout=20.0)
+        powers = {host: None if vms is None else {names.get(vm.path, vm.path): vm.power for vm in vms} for host, vms in seen.items()}
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        present = record.load(self.guests.path)
+        assert present is not None
+        executions = execution.read({host.name: present.execution_log(self.guest_of(host.name)) for host in self.hosts})
+        return judge(
+            Case(
+                extents={vm.name: vm.extent for vm in self.vms},
+                disks=lun.read(self.lun_file, [vm.extent for vm in self.vms]),
+                executions=executions,
+                powers=powers,
+                now_ns=now_ns,
+                record_interval_ns=self.options.record_interval_ms * 1_000_000,
+                since_ns=int(self.faults[-1] * SECOND) if since == "fault" and self.faults else 0,
+            )
+        )
+
+    def clock_error_s(self, name: str) -> float:
+        """How far a running host's clock, as brought to the machine's at its start, is off by now."""
+        found = clock.measure(self.guests, self.guest_of(name))
+        return (abs(found.offset_ns - self.offsets[name]) + found.error_ns) / SECOND
+
+    # -- inventory ---------------------------------------------------------------------------------------------
+    def inventory(self) -> dict[str, dict[str, Any]]:
+        """Files of an inventory, as a user would write them. The storage guest is the arbiter: it asks the hosts at their LAN addresses."""
+        hosts = {
+            host.name: {
+                "ansible_host": guest_named(self.guest_of(host.name)).addresses[LAN],
+                "libreha_port": API_PORT,
+                "libreha_timeout": 20,
+                "libreha_username": host.username,
+                "libreha_password": host.password,
+                "libreha_ca_path": "/etc/libreha/ca.pem",
+                "libreha_initiator": host.initiator,
+            }
+            for host in self.hosts
+        }
+        storage = {"libreha_storage": {"driver": "lio", "target": arbiter.TARGET}}
+        # An emulated machine needs half a minute for a look, several on a busy one: everything that has to outlast a look is longer.
+        policy = {
+            "mode": "act",
+            "isolation_addresses": ["10.0.2.2"],
+            "storage_grace": 10,
+            "io_stale": 30,
+            "confirm_after": 240,
+            "lease": 900,
+        }
+        return {
+            "hosts.yml": {"libreha_hosts": {"hosts": hosts}, "libreha_storage": {"hosts": {"storage": storage}}},
+            "group_vars/all.yml": {"libreha_policy": policy},
+        }
+
+    # -- on disk -----------------------------------------------------------------------------------------------
+    def save(self) -> None:
+        content = {
+            "options": dataclasses.asdict(self.options),
+            "hosts": [dataclasses.asdict(host) for host in self.hosts],
+            "vms": [dataclasses.asdict(vm) for vm in self.vms],
+            "datastore": self.datastore,
+            "offsets": self.offsets,
+            "faults": self.faults,
+        }
+        write_private(self.guests.path / "hosts.json", json.dumps(content, indent=1) + "\n")
+
+    # -- inside ------------------------------------------------------------------------------------------------
+    def _portal(self) -> str:
+        return "%s:%d" % (guest_named("storage").addresses[STORAGE_PATH], arbiter.PORT)
+
+    def _issue_certificates(self) -> None:
+        folder = self.ca_file.parent
+        folder.mkdir(mode=0o700, exist_ok=True)
+        authority = certificates.Authority()
+        authority.write_ca(self.ca_file)
+        for host in self.hosts:
+            addresses = [guest_named(self.guest_of(host.name)).addresses[LAN], host.address]
+            authority.issue(host.name, addresses, folder / ("%s.pem" % host.name), folder / ("%s.key" % host.name))
+
+    def _config(self, name: str, folder: Path) -> Path:
+        """esxsim's input, tests/lab/README.md."""
+        host, options = self._host(name), self.options
+        config = {
+            "name": host.name,
+            "uuid": host.uuid,
+            "address": guest_named(self.guest_of(name)).addresses[LAN],
+            "listen": "0.0.0.0",  # on the LAN for the arbiter, and where QEMU lets the machine in
+            "port": API_PORT,
+            "username": host.username,
+            "password": host.password,
+            "certificate": "%s/tls.pem" % HOME,
+            "key": "%s/tls.key" % HOME,
+            "state_dir": "%s/state" % HOME,
+            "execution_log": PORT_OF_LOG,
+            "product": {"version": options.esxi_version, "build": options.esxi_build},
+            "memory_mib": options.host_memory_mib,
+            "cpu_cores": options.host_cpu_cores,
+            "iscsi": {
+                "initiator": host.initiator,
+                "portal": self._portal(),
+                "target": arbiter.TARGET,
+                "lun": arbiter.LUN,
+                "host_index": host.index,
+                "device": "/dev/disk/by-path/ip-%s-iscsi-%s-lun-%d" % (self._portal(), arbiter.TARGET, arbiter.LUN),
+            },
+            "datastore": {"name": DATASTORE, "uuid": self.datastore},
+            "lease_seconds": options.lease_seconds,
+            "record_interval_ms": options.record_interval_ms,
+            "heartbeat_interval_ms": options.heartbeat_interval_ms,
+            "iscsi_timeout_s": options.iscsi_timeout_s,
+            "question_on_other_host": options.question,
+            "session_idle_s": options.session_idle_s,
+            "boottime_offset_ns": self.offsets[name],
+        }
+        path = folder / "config.json"
+        write_private(path, json.dumps(config, indent=1) + "\n")
+        return path
+
+    def _wait_api(self, name: str) -> None:
+        host = self._host(name)
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                with api.session(host, str(self.ca_file), timeout=20.0):
+                    return
+            except LabError as error:
+                if time.monotonic() > deadline:
+                    log = self.guests.ssh(self.guest_of(name), "tail -n 20 %s" % LOG, check=False).stdout
+                    raise LabError("%s\nThe end of its log, %s in %s:\n%s" % (error, LOG, self.guest_of(name), log)) from error
+            time.sleep(1)
+
+    def _start_vms(self, host: Host) -> None:
+        api.register_and_power_on(host, str(self.ca_file), [vm for vm in self.vms if vm.first_host == host.name], START_SECONDS)
+
+
+def load(guests: Guests) -> GuestHosts | None:
+    """The hosts that were made in these guests, or None."""
+    try:
+        raw = json.loads((guests.path / "hosts.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    options = Options(**{**raw["options"], "bmc": None})
+    hosts, vms = [Host(**host) for host in raw["hosts"]], [Vm(**vm) for vm in raw["vms"]]
+    return GuestHosts(guests, options, hosts, vms, raw["datastore"], raw["offsets"], raw["faults"])
+
+
+def _plan_host(index: int, entries: dict[str, dict[str, Any]]) -> Host:
+    guest = guest_named("node%d" % (index + 1))
+    if guest.name not in entries or "storage" not in entries:
+        raise LabError("Hosts in guests need storage and %s; there are: %s." % (guest.name, ", ".join(entries) or "none"))
+    return Host(
+        name="esx%d" % (index + 1),
+        index=index,
+        address="127.0.0.1",
+        storage_address=guest.addresses[STORAGE_PATH],
+        username="root",
+        password=secrets.token_urlsafe(12),
+        initiator=guest.initiator,
+        uuid=str(uuid.uuid4()),
+        port=entries[guest.name]["ports"][str(API_PORT)],
+    )
+
+
+def _start_script(portal: str) -> str:
+    """For bash in the guest. replacement_timeout -1: what a lost session leaves queued waits for ever, as on a host of VMs."""
+    node = "iscsiadm -m node -T %s -p %s" % (arbiter.TARGET, portal)
+    settings: Iterable[tuple[str, int]] = (("session.timeo.replacement_timeout", -1), ("session.initial_login_retry_max", 4))
+    lines: Sequence[str] = [
+        "set -e",
+        "install -d -m 700 %s %s/state && tar -xf /root/host.tar -C %s && rm /root/host.tar" % (HOME, HOME, HOME),
+        "%s -o new >/dev/null" % node,
+        *("%s -o update -n node.%s -v %d" % (node, key, value) for key, value in settings),
+        '[ -n "$(iscsiadm -m session 2>/dev/null)" ] || %s --login >/dev/null' % node,
+        "udevadm settle",
+        "systemd-run --quiet --unit=esxsim --collect -p StandardOutput=append:%s -p StandardError=append:%s "
+        "%s/esxsim --config %s/config.json" % (LOG, LOG, HOME, HOME),
+    ]
+    return "\n".join(lines) + "\n"
