@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import compileall
 import hashlib
-import subprocess
+import shutil
 import sys
 import tarfile
 from collections.abc import Sequence
@@ -48,14 +49,14 @@ def serve(guests: Guests, address: str, initiators: Sequence[str]) -> None:
 def install_libraries(guests: Guests) -> None:
     """What requirements.txt names, into the storage guest, which reaches no package index itself."""
     archive = _libraries()
-    guests.put("storage", archive, "/root/libraries.tar")
-    guests.ssh("storage", "tar -xf /root/libraries.tar -C %s && rm /root/libraries.tar" % LIBRARIES)
+    guests.put("storage", archive, "/root/libraries.tar.gz")
+    guests.ssh("storage", "tar -xf /root/libraries.tar.gz -C %s && rm /root/libraries.tar.gz" % LIBRARIES)
 
 
 def _libraries() -> Path:
     """Wheels for the guests' Python, unpacked and put into one archive; kept as long as requirements.txt stays as it is."""
     requirements = ROOT / "requirements.txt"
-    archive = cache() / ("libraries-%s.tar" % hashlib.sha256(requirements.read_bytes()).hexdigest()[:16])
+    archive = cache() / ("libraries-%s.tar.gz" % hashlib.sha256(requirements.read_bytes()).hexdigest()[:16])
     if not archive.exists():
         folder = archive.with_suffix(".building")
         argv = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", str(folder), "--python-version", "3.11"]
@@ -65,12 +66,13 @@ def _libraries() -> Path:
             remedy="pip must reach a package index.",
             timeout=600,
         )
-        if subprocess.run([sys.executable, "-c", "import sys; sys.exit(sys.version_info[:2] != (3, 11))"], check=False).returncode == 0:
-            subprocess.run([sys.executable, "-m", "compileall", "-q", str(folder)], check=False, capture_output=True)
+        if sys.version_info[:2] == (3, 11):  # else the guest compiles at first use, which takes it minutes
+            compileall.compile_dir(folder, quiet=2)
         unfinished = archive.with_suffix(".new")
-        with tarfile.open(unfinished, "w") as tar:
+        with tarfile.open(unfinished, "w:gz") as tar:
             tar.add(folder, arcname=".")
         unfinished.rename(archive)
+        shutil.rmtree(folder)
     if not tarfile.is_tarfile(archive):
         raise LabError("%s is broken. Remove it and try again." % archive)
     return archive

@@ -33,7 +33,7 @@ PORT_OF_LOG = "/dev/virtio-ports/execution"
 STORAGE_PATH = "stor0"  # one path to the LUN
 START_SECONDS = 300.0  # a hang guard
 # Emulated machines are slow, and on a busy one they stand still for seconds.
-OPTIONS = Options(hosts=2, vms=4, record_interval_ms=250, iscsi_timeout_s=30)
+OPTIONS = Options(hosts=2, vms=4, record_interval_ms=500, iscsi_timeout_s=30)
 
 
 @dataclasses.dataclass
@@ -176,11 +176,12 @@ class GuestHosts:
         # An emulated machine needs half a minute for a look, several on a busy one: everything that has to outlast a look is longer.
         policy = {
             "mode": "act",
-            "isolation_addresses": ["10.0.2.2"],
+            "isolation_addresses": ["10.0.2.2"],  # QEMU's end of mgmt0
             "storage_grace": 10,
             "io_stale": 30,
-            "confirm_after": 240,
+            "confirm_after": 300,
             "lease": 900,
+            "failover": {"lock_retry": 180, "power_on_timeout": 180, "start_bound": 900},
         }
         return {
             "hosts.yml": {"libreha_hosts": {"hosts": hosts}, "libreha_storage": {"hosts": {"storage": storage}}},
