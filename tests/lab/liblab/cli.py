@@ -222,12 +222,13 @@ def _referee(args: argparse.Namespace) -> dict[str, Any]:
 
 def _inventory(args: argparse.Namespace) -> dict[str, Any]:
     from .inventory import write
+    from .qemu.hostfiles import inventory
     from .qemu.hosts import load
 
     guests = Guests()
     entries = guests.status()
     hosts = load(guests)
-    return {"path": str(write(folder(), present() if entries else need(), entries, hosts.inventory() if hosts else None))}
+    return {"path": str(write(folder(), present() if entries else need(), entries, inventory(hosts.hosts) if hosts else None))}
 
 
 def _ssh(args: argparse.Namespace) -> dict[str, Any]:

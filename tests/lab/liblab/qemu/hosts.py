@@ -13,24 +13,19 @@ import tarfile
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from .. import api, build, certificates, execution, lun
 from ..errors import LabError
-from ..plan import DATASTORE, Host, Options, Vm, make_vms
+from ..plan import Host, Options, Vm, make_vms
 from ..referee import SECOND, Case, judge
 from ..state import write_private
-from . import arbiter, clock, extents, record
+from . import arbiter, clock, extents, hostfiles, record
 from .guests import Guests, say
 from .plan import API_PORT, LAN, guest_named
 
-HOME = "/opt/esxsim"  # in a guest
-LOG = "/var/log/esxsim.log"
-PORT_OF_LOG = "/dev/virtio-ports/execution"
-STORAGE_PATH = "stor0"  # one path to the LUN
 START_SECONDS = 300.0  # a hang guard
 # Emulated machines are slow, and on a busy one they stand still for seconds.
 OPTIONS = Options(hosts=2, vms=4, record_interval_ms=500, iscsi_timeout_s=30)
@@ -62,7 +57,7 @@ class GuestHosts:
         return present.data_disk("storage", "data1")
 
     def guest_of(self, host: str) -> str:
-        return "node%d" % (self._host(host).index + 1)
+        return hostfiles.guest_of(self._host(host)).name
 
     def host_in(self, guest: str) -> str | None:
         return next((host.name for host in self.hosts if self.guest_of(host.name) == guest), None)
@@ -87,7 +82,7 @@ class GuestHosts:
         made.save()
         say("storage: the LUN with %d VMs' files, and the kernel's target" % len(made.vms))
         extents.write(made.lun_file, made.vms, options)
-        arbiter.serve(guests, entries["storage"]["addresses"][STORAGE_PATH], [host.initiator for host in hosts])
+        arbiter.serve(guests, entries["storage"]["addresses"][hostfiles.STORAGE_PATH], [host.initiator for host in hosts])
         arbiter.install_libraries(guests)
         guests.ssh("storage", "mkdir -p /etc/libreha")
         guests.put("storage", made.ca_file, "/etc/libreha/ca.pem")
@@ -109,12 +104,12 @@ class GuestHosts:
             archive = Path(folder) / "host.tar"
             with tarfile.open(archive, "w") as tar:
                 tar.add(build.BINARY, arcname="esxsim")
-                tar.add(self._config(name, Path(folder)), arcname="config.json")
+                tar.add(self._write_config(name, Path(folder)), arcname="config.json")
                 for kind in ("pem", "key"):
                     tar.add(self.guests.path / "hosts" / ("%s.%s" % (name, kind)), arcname="tls.%s" % kind)
             archive.chmod(0o600)
             self.guests.put(guest, archive, "/root/host.tar")
-        self.guests.ssh(guest, "bash -s", input=_start_script(self._portal()), timeout=START_SECONDS)
+        self.guests.ssh(guest, "bash -s", input=hostfiles.start_script(), timeout=START_SECONDS)
         self._wait_api(name)
 
     def wait_ok(self, seconds: float) -> dict[str, Any]:
@@ -157,37 +152,6 @@ class GuestHosts:
         found = clock.measure(self.guests, self.guest_of(name))
         return (abs(found.offset_ns - self.offsets[name]) + found.error_ns) / SECOND
 
-    # -- inventory ---------------------------------------------------------------------------------------------
-    def inventory(self) -> dict[str, dict[str, Any]]:
-        """Files of an inventory, as a user would write them. The storage guest is the arbiter: it asks the hosts at their LAN addresses."""
-        hosts = {
-            host.name: {
-                "ansible_host": guest_named(self.guest_of(host.name)).addresses[LAN],
-                "libreha_port": API_PORT,
-                "libreha_timeout": 20,
-                "libreha_username": host.username,
-                "libreha_password": host.password,
-                "libreha_ca_path": "/etc/libreha/ca.pem",
-                "libreha_initiator": host.initiator,
-            }
-            for host in self.hosts
-        }
-        storage = {"libreha_storage": {"driver": "lio", "target": arbiter.TARGET}}
-        # An emulated machine needs half a minute for a look, several on a busy one: everything that has to outlast a look is longer.
-        policy = {
-            "mode": "act",
-            "isolation_addresses": ["10.0.2.2"],  # QEMU's end of mgmt0
-            "storage_grace": 10,
-            "io_stale": 30,
-            "confirm_after": 300,
-            "lease": 900,
-            "failover": {"lock_retry": 180, "power_on_timeout": 180, "start_bound": 900},
-        }
-        return {
-            "hosts.yml": {"libreha_hosts": {"hosts": hosts}, "libreha_storage": {"hosts": {"storage": storage}}},
-            "group_vars/all.yml": {"libreha_policy": policy},
-        }
-
     # -- on disk -----------------------------------------------------------------------------------------------
     def save(self) -> None:
         content = {
@@ -201,54 +165,18 @@ class GuestHosts:
         write_private(self.guests.path / "hosts.json", json.dumps(content, indent=1) + "\n")
 
     # -- inside ------------------------------------------------------------------------------------------------
-    def _portal(self) -> str:
-        return "%s:%d" % (guest_named("storage").addresses[STORAGE_PATH], arbiter.PORT)
-
     def _issue_certificates(self) -> None:
         folder = self.ca_file.parent
         folder.mkdir(mode=0o700, exist_ok=True)
         authority = certificates.Authority()
         authority.write_ca(self.ca_file)
         for host in self.hosts:
-            addresses = [guest_named(self.guest_of(host.name)).addresses[LAN], host.address]
+            addresses = [hostfiles.guest_of(host).addresses[LAN], host.address]
             authority.issue(host.name, addresses, folder / ("%s.pem" % host.name), folder / ("%s.key" % host.name))
 
-    def _config(self, name: str, folder: Path) -> Path:
-        """esxsim's input, tests/lab/README.md."""
-        host, options = self._host(name), self.options
-        config = {
-            "name": host.name,
-            "uuid": host.uuid,
-            "address": guest_named(self.guest_of(name)).addresses[LAN],
-            "listen": "0.0.0.0",  # on the LAN for the arbiter, and where QEMU lets the machine in
-            "port": API_PORT,
-            "username": host.username,
-            "password": host.password,
-            "certificate": "%s/tls.pem" % HOME,
-            "key": "%s/tls.key" % HOME,
-            "state_dir": "%s/state" % HOME,
-            "execution_log": PORT_OF_LOG,
-            "product": {"version": options.esxi_version, "build": options.esxi_build},
-            "memory_mib": options.host_memory_mib,
-            "cpu_cores": options.host_cpu_cores,
-            "iscsi": {
-                "initiator": host.initiator,
-                "portal": self._portal(),
-                "target": arbiter.TARGET,
-                "lun": arbiter.LUN,
-                "host_index": host.index,
-                "device": "/dev/disk/by-path/ip-%s-iscsi-%s-lun-%d" % (self._portal(), arbiter.TARGET, arbiter.LUN),
-            },
-            "datastore": {"name": DATASTORE, "uuid": self.datastore},
-            "lease_seconds": options.lease_seconds,
-            "record_interval_ms": options.record_interval_ms,
-            "heartbeat_interval_ms": options.heartbeat_interval_ms,
-            "iscsi_timeout_s": options.iscsi_timeout_s,
-            "question_on_other_host": options.question,
-            "session_idle_s": options.session_idle_s,
-            "boottime_offset_ns": self.offsets[name],
-        }
+    def _write_config(self, name: str, folder: Path) -> Path:
         path = folder / "config.json"
+        config = hostfiles.config(self._host(name), self.options, self.datastore, self.offsets[name])
         write_private(path, json.dumps(config, indent=1) + "\n")
         return path
 
@@ -261,8 +189,8 @@ class GuestHosts:
                     return
             except LabError as error:
                 if time.monotonic() > deadline:
-                    log = self.guests.ssh(self.guest_of(name), "tail -n 20 %s" % LOG, check=False).stdout
-                    raise LabError("%s\nThe end of its log, %s in %s:\n%s" % (error, LOG, self.guest_of(name), log)) from error
+                    log = self.guests.ssh(self.guest_of(name), "tail -n 20 %s" % hostfiles.LOG, check=False).stdout
+                    raise LabError("%s\nThe end of its log, %s in %s:\n%s" % (error, hostfiles.LOG, self.guest_of(name), log)) from error
             time.sleep(1)
 
     def _start_vms(self, host: Host) -> None:
@@ -288,27 +216,10 @@ def _plan_host(index: int, entries: dict[str, dict[str, Any]]) -> Host:
         name="esx%d" % (index + 1),
         index=index,
         address="127.0.0.1",
-        storage_address=guest.addresses[STORAGE_PATH],
+        storage_address=guest.addresses[hostfiles.STORAGE_PATH],
         username="root",
         password=secrets.token_urlsafe(12),
         initiator=guest.initiator,
         uuid=str(uuid.uuid4()),
         port=entries[guest.name]["ports"][str(API_PORT)],
     )
-
-
-def _start_script(portal: str) -> str:
-    """For bash in the guest. replacement_timeout -1: what a lost session leaves queued waits for ever, as on a host of VMs."""
-    node = "iscsiadm -m node -T %s -p %s" % (arbiter.TARGET, portal)
-    settings: Iterable[tuple[str, int]] = (("session.timeo.replacement_timeout", -1), ("session.initial_login_retry_max", 4))
-    lines: Sequence[str] = [
-        "set -e",
-        "install -d -m 700 %s %s/state && tar -xf /root/host.tar -C %s && rm /root/host.tar" % (HOME, HOME, HOME),
-        "%s -o new >/dev/null" % node,
-        *("%s -o update -n node.%s -v %d" % (node, key, value) for key, value in settings),
-        '[ -n "$(iscsiadm -m session 2>/dev/null)" ] || %s --login >/dev/null' % node,
-        "udevadm settle",
-        "systemd-run --quiet --unit=esxsim --collect -p StandardOutput=append:%s -p StandardError=append:%s "
-        "%s/esxsim --config %s/config.json" % (LOG, LOG, HOME, HOME),
-    ]
-    return "\n".join(lines) + "\n"
