@@ -13,6 +13,7 @@ HOME = "/opt/esxsim"  # in the guest
 LOG = "/var/log/esxsim.log"
 PORT_OF_LOG = "/dev/virtio-ports/execution"
 STORAGE_PATH = "stor0"  # one path to the LUN
+SESSION_EXISTS = 15  # iscsiadm(8): it is logged in already
 
 
 def guest_of(host: Host) -> Guest:
@@ -68,8 +69,9 @@ def start_script() -> str:
         "install -d -m 700 %s %s/state && tar -xf /root/host.tar -C %s && rm /root/host.tar" % (HOME, HOME, HOME),
         "%s -o new >/dev/null" % node,
         *("%s -o update -n node.%s -v %d" % (node, key, value) for key, value in settings),
-        '[ -n "$(iscsiadm -m session 2>/dev/null)" ] || %s --login >/dev/null' % node,
-        "udevadm settle",
+        # a host whose storage is away or refuses it boots all the same, and tries again
+        "systemd-run --quiet --unit=login --collect -p Restart=on-failure -p RestartSec=5 -p SuccessExitStatus=%d %s --login"
+        % (SESSION_EXISTS, node),
         "systemd-run --quiet --unit=esxsim --collect -p StandardOutput=append:%s -p StandardError=append:%s "
         "%s/esxsim --config %s/config.json" % (LOG, LOG, HOME, HOME),
     ]
@@ -96,7 +98,7 @@ def inventory(hosts: Sequence[Host]) -> dict[str, dict[str, Any]]:
         "mode": "act",
         "isolation_addresses": ["10.0.2.2"],  # QEMU's end of mgmt0
         "storage_grace": 10,
-        "io_stale": 30,
+        "io_stale": 240,
         "confirm_after": 300,
         "lease": 900,
         "failover": {"lock_retry": 180, "power_on_timeout": 180, "start_bound": 900},

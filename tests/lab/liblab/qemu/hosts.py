@@ -26,6 +26,7 @@ from . import arbiter, clock, extents, hostfiles, record
 from .guests import Guests, say
 from .plan import API_PORT, LAN, guest_named
 
+RECORD = "hosts.json"
 START_SECONDS = 300.0  # a hang guard
 # Emulated machines are slow, and on a busy one they stand still for seconds.
 OPTIONS = Options(hosts=2, vms=4, record_interval_ms=500, iscsi_timeout_s=30)
@@ -44,6 +45,10 @@ class GuestHosts:
     faults: list[float] = dataclasses.field(default_factory=list)  # CLOCK_BOOTTIME of the machine, s
 
     # -- places ------------------------------------------------------------------------------------------------
+    @property
+    def path(self) -> Path:
+        return self.guests.path / RECORD
+
     @property
     def ca_file(self) -> Path:
         return self.guests.path / "hosts" / "ca.pem"
@@ -78,20 +83,28 @@ class GuestHosts:
         entries = {entry["name"]: entry for entry in guests.status()}
         hosts = [_plan_host(index, entries) for index in range(options.hosts)]
         made = cls(guests, options, hosts, make_vms(options, hosts), str(uuid.uuid4()))
-        made._issue_certificates()
-        made.save()
-        say("storage: the LUN with %d VMs' files, and the kernel's target" % len(made.vms))
-        extents.write(made.lun_file, made.vms, options)
+        try:
+            made._bring_up(entries)
+        except BaseException:
+            made.path.unlink(missing_ok=True)  # half made is not made; what the guests hold by now goes with 'lab down'
+            raise
+        return made
+
+    def _bring_up(self, entries: dict[str, dict[str, Any]]) -> None:
+        guests, hosts = self.guests, self.hosts
+        self._issue_certificates()
+        self.save()
+        say("storage: the LUN with %d VMs' files, and the kernel's target" % len(self.vms))
+        extents.write(self.lun_file, self.vms, self.options)
         arbiter.serve(guests, entries["storage"]["addresses"][hostfiles.STORAGE_PATH], [host.initiator for host in hosts])
         arbiter.install_libraries(guests)
         guests.ssh("storage", "mkdir -p /etc/libreha")
-        guests.put("storage", made.ca_file, "/etc/libreha/ca.pem")
+        guests.put("storage", self.ca_file, "/etc/libreha/ca.pem")
         for host in hosts:
-            made.start(host.name)
-        say("VMs: registering and powering on %d" % len(made.vms))
+            self.start(host.name)
+        say("VMs: registering and powering on %d" % len(self.vms))
         with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
-            list(pool.map(made._start_vms, hosts))
-        return made
+            list(pool.map(self._start_vms, hosts))
 
     def start(self, name: str) -> None:
         """Boot a host's software in its guest: the kernel's initiator logs in, esxsim runs, its API answers."""
@@ -162,7 +175,7 @@ class GuestHosts:
             "offsets": self.offsets,
             "faults": self.faults,
         }
-        write_private(self.guests.path / "hosts.json", json.dumps(content, indent=1) + "\n")
+        write_private(self.path, json.dumps(content, indent=1) + "\n")
 
     # -- inside ------------------------------------------------------------------------------------------------
     def _issue_certificates(self) -> None:
@@ -200,7 +213,7 @@ class GuestHosts:
 def load(guests: Guests) -> GuestHosts | None:
     """The hosts that were made in these guests, or None."""
     try:
-        raw = json.loads((guests.path / "hosts.json").read_text(encoding="utf-8"))
+        raw = json.loads((guests.path / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     options = Options(**{**raw["options"], "bmc": None})
