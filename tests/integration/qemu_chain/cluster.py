@@ -88,7 +88,7 @@ class Cluster:
         fault = self.hosts.faults[-1]
         wall = time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - fault)
         for entry in self.journal():
-            seconds = datetime.fromisoformat(entry["wall"]).timestamp() - wall
+            seconds = datetime.fromisoformat(entry["at_wall"]).timestamp() - wall
             if seconds > 0:
                 print("%7.1f s  %-12s %s" % (seconds, entry["kind"], entry["text"]))
         for name, vm in verdict["vms"].items():
