@@ -14,7 +14,7 @@ LIBREHA_SEED ?= 1
 LIBREHA_INSTANCES ?= 60
 PACKAGE := ansible_collections.libreha.vmware
 
-.PHONY: help setup demo test sanity lint types unit lab-tests qemu-tests prove bench simulate simulate-run sim quality mutants clean
+.PHONY: help setup demo test sanity lint types unit lab-tests qemu-tests qemu-chain prove bench simulate simulate-run sim quality mutants clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,7 +43,7 @@ types: setup ## mypy, strict for decide/
 
 unit: setup ## Unit tests, and integration tests with real targets and hosts on loopback
 	@$(PYTHON) -m pytest -q tests/unit tests/integration --ignore=tests/integration/chain --ignore=tests/integration/quick_lab \
-		--ignore=tests/integration/qemu_lab
+		--ignore=tests/integration/qemu_lab --ignore=tests/integration/qemu_chain
 	@cd tests/lab/esxsim && CGO_ENABLED=1 PATH="$$PATH:/usr/local/go/bin" go test ./...
 
 lab-tests: setup ## The whole chain with real faults, REPEAT times where it is about chance
@@ -52,6 +52,10 @@ lab-tests: setup ## The whole chain with real faults, REPEAT times where it is a
 qemu-tests: setup ## QEMU guests: a kernel target, kernel initiators, hard reboots; installs QEMU
 	@tests/tools/setup-qemu
 	@$(PYTHON) -m pytest -q tests/integration/qemu_lab
+
+qemu-chain: setup ## The whole chain on kernel iSCSI: hosts in two guests, storage and arbiter in a third
+	@tests/tools/setup-qemu
+	@$(PYTHON) -m pytest -q -s tests/integration/qemu_chain
 
 prove: setup ## The long repetitions: new random examples, and 20 of each lab test of chance
 	@LIBREHA_REPEAT=20 HYPOTHESIS_PROFILE=prove $(PYTHON) -m pytest -q tests/unit/decide
