@@ -55,6 +55,8 @@ class _Ledger:
 
     claims: tuple[VmRecord, ...]
     hosts: tuple[_Capacity, ...]
+    largest_memory: int  # MiB of the claim that has most
+    largest_cpu: int  # MHz
 
 
 def admission(cluster: Cluster, rooms: Optional[Mapping[str, Room]] = None) -> Admission:
@@ -129,6 +131,7 @@ def _ledger(cluster: Cluster, rooms: Mapping[str, Room], starting: Optional[VmRe
     cpu_of_others = dict.fromkeys(rooms, 0)
     unprotected, extra, started, on = cluster.unprotected, starting.id if starting else "", Desired.STARTED, Power.ON
     claims = []
+    largest_memory = largest_cpu = 0
     for vm in cluster.vms:
         if vm.id in uncounted and vm.id != extra:
             continue
@@ -136,6 +139,10 @@ def _ledger(cluster: Cluster, rooms: Mapping[str, Room], starting: Optional[VmRe
         runs = vm.power is on or vm.id == extra
         if mine and ((vm.desired is started and not vm.stopping) or vm.id == extra):
             claims.append(vm)
+            if vm.memory > largest_memory:
+                largest_memory = vm.memory
+            if vm.cpu_reserved > largest_cpu:
+                largest_cpu = vm.cpu_reserved
         if runs and vm.host in ours:
             if mine:
                 ours[vm.host] += vm.memory if vm.power is on else 0
@@ -148,7 +155,8 @@ def _ledger(cluster: Cluster, rooms: Mapping[str, Room], starting: Optional[VmRe
             # What is free plus what our VMs hold is also less the hypervisor's own; a VM may hold less than it is given.
             usable = min(room.memory_total - memory_of_others[name], room.memory + ours[name])
             hosts.append(_Capacity(name, max(0, usable), max(0, room.cpu_total - cpu_of_others[name]), room.memory_total, room.cpu_total))
-    return _Ledger(tuple(claims), tuple(sorted(hosts, key=lambda item: (-item.memory, -item.cpu, item.host))))
+    hosts.sort(key=lambda item: (-item.memory, -item.cpu, item.host))
+    return _Ledger(tuple(claims), tuple(hosts), largest_memory, largest_cpu)
 
 
 def _judge(ledger: _Ledger, cluster: Cluster, control: AdmissionControl) -> tuple[bool, str]:
@@ -163,8 +171,8 @@ def _judge(ledger: _Ledger, cluster: Cluster, control: AdmissionControl) -> tupl
 
 def _slot(ledger: _Ledger, control: AdmissionControl) -> tuple[int, int]:
     """Its memory in MiB and CPU in MHz."""
-    memory = control.slot_memory or max((vm.memory for vm in ledger.claims), default=0)
-    cpu = control.slot_cpu or max((vm.cpu_reserved for vm in ledger.claims), default=0)
+    memory = control.slot_memory or ledger.largest_memory
+    cpu = control.slot_cpu or ledger.largest_cpu
     return max(1, memory), cpu if control.slot_cpu else max(SMALLEST_SLOT_CPU, cpu)
 
 
