@@ -2,15 +2,19 @@
 # Everything of the storage server that a run of the role could change, in one text: what runs, what is saved, volumes, files, settings.
 set -euo pipefail
 python3 -c '
-import json, rtslib_fb
+import json, os, rtslib_fb
+
 def sort(value):
     if isinstance(value, dict):
         return {key: sort(item) for key, item in value.items()}
     return sorted((sort(item) for item in value), key=json.dumps) if isinstance(value, list) else value
-import os
-print(json.dumps(sort(rtslib_fb.RTSRoot().dump()) if os.path.isdir("/sys/kernel/config/target/iscsi") else None, sort_keys=True))
-print(json.dumps(sort(json.load(open("/etc/rtslib-fb-target/saveconfig.json")) if os.path.exists("/etc/rtslib-fb-target/saveconfig.json") else None),
-    sort_keys=True))
+
+def show(content):
+    print(json.dumps(sort({key: content.get(key, []) for key in ("storage_objects", "targets")}), sort_keys=True))
+
+saved = "/etc/rtslib-fb-target/saveconfig.json"
+show(rtslib_fb.RTSRoot().dump() if os.path.isdir("/sys/kernel/config/target/iscsi") else {})
+show(json.load(open(saved)) if os.path.exists(saved) else {})
 '
 vgs --noheadings --options vg_name,vg_uuid,pv_name
 lvs --noheadings --options vg_name,lv_name,lv_uuid,lv_size --select 'lv_name!~^ds1-'
