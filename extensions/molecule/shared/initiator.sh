@@ -1,6 +1,7 @@
 #!/bin/bash
 # What an initiator does, for the scenarios: initiator.sh TARGET ACT [ARGUMENT...]. Secrets come on standard input.
 #   login PORTAL...      log in at each; the CHAP secret is the first line of standard input
+#   login-as NAME PORTAL the same with another initiator name; what discovery shows it is printed
 #   logout
 #   disk LUN PORTAL      path of the LUN's disk by that portal
 #   size LUN PORTAL      its size in bytes after a rescan
@@ -14,7 +15,8 @@ case $act in
         read -r secret
         name=$(sed -n 's/^InitiatorName=//p' /etc/iscsi/initiatorname.iscsi)
         for portal in "$@"; do
-            iscsiadm -m discovery -t sendtargets -p "$portal" >/dev/null
+            # whoever has no right is shown nothing, and may still try
+            iscsiadm -m discovery -t sendtargets -p "$portal" >/dev/null 2>&1 || iscsiadm -m node -T "$target" -p "$portal" -o new >/dev/null
             set_to() { iscsiadm -m node -T "$target" -p "$portal" -o update -n "$1" -v "$2"; }
             set_to node.session.auth.authmethod CHAP
             set_to node.session.auth.username "$name"
@@ -24,6 +26,16 @@ case $act in
             iscsiadm -m node -T "$target" -p "$portal" --login 2>&1
         done
         udevadm settle
+        ;;
+    login-as)
+        own=/etc/iscsi/initiatorname.iscsi
+        cp --preserve "$own" /root/own-name
+        trap 'cp --preserve /root/own-name "$own"; systemctl restart iscsid' EXIT
+        printf 'InitiatorName=%s\n' "$1" >"$own"
+        systemctl restart iscsid
+        "$0" "$target" logout
+        iscsiadm -m discovery -t sendtargets -p "$2" || true
+        "$0" "$target" login "$2" >&2
         ;;
     logout)
         iscsiadm -m node -u >/dev/null 2>&1 || true

@@ -275,8 +275,8 @@ def _around(wanted: Variables, found: Found, layout: Layout) -> None:
     """What is not of disks: kernel, firewall, packages, snapshots."""
     if found.missing_kernel_modules:
         layout.problems.append(
-            "iscsi_target_driver is lio, and this kernel lacks the modules %s. Install a kernel that has them (containers and some cloud "
-            "kernels have none), or set iscsi_target_driver to tgt" % ", ".join(found.missing_kernel_modules)
+            "this kernel has no iSCSI target, it lacks the modules %s. Install a kernel that has them (containers and some cloud kernels "
+            "have none), or build the target with tgt, without this role (docs/requirements.md)" % ", ".join(found.missing_kernel_modules)
         )
     if not wanted["networks"] and (wanted["firewall"] in ("nftables", "firewalld") or wanted["firewall"] == "auto" and found.firewalld):
         layout.problems.append(

@@ -14,18 +14,10 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant impo
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import Entry, FenceList, Fences
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.lio import saved
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.lio.kept import KeptAcls, beside
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt import saved as tgt_saved
 
 GUARD = Path(__file__).resolve().parents[3] / "roles" / "iscsi_target" / "files" / "fence-guard"
 TARGET = "iqn.2026-01.com.example:storage1"
 ESX1, ESX2 = "iqn.1998-01.com.vmware:esx1", "iqn.1998-01.com.vmware:esx2"
-TARGETS_CONF = """<target %s>
-    backing-store /dev/vg/ds1
-    initiator-address 255.255.255.255
-    initiator-name %s
-    initiator-name %s # the other
-</target>
-""" % (TARGET, ESX1, ESX2)
 
 
 class Server:
@@ -34,11 +26,9 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.fences = folder / "fences.json"
         self.lio = folder / "saveconfig.json"
-        self.tgt = folder / "targets.conf"
         entry = Entry("esx1", ESX1.upper().replace("IQN", "iqn"), 7, Instant(1.0, "boot"), "test", (TARGET,))
         FenceList(str(self.fences)).write(Fences(7, (entry,)))
         self.save()
-        self.tgt.write_text(TARGETS_CONF)
 
     def save(self, **attributes: Any) -> None:
         acls = [{"node_wwn": name, "chap_userid": name, "chap_password": "a-secret-of-16-c", "mapped_luns": []} for name in (ESX1, ESX2)]
@@ -53,9 +43,8 @@ class Server:
         content = {"fabric_modules": [], "storage_objects": [], "targets": [{"fabric": "iscsi", "wwn": TARGET, "tpgs": [tpg]}]}
         saved.write(str(self.lio), content)
 
-    def start(self, driver: str = "lio") -> subprocess.CompletedProcess[str]:
-        config = self.lio if driver == "lio" else self.tgt
-        arguments = ["--driver", driver, "--fence-list", str(self.fences), "--saved-config", str(config)]
+    def start(self) -> subprocess.CompletedProcess[str]:
+        arguments = ["--fence-list", str(self.fences), "--saved-config", str(self.lio)]
         return subprocess.run([sys.executable, str(GUARD), *arguments], capture_output=True, text=True, timeout=30, check=False)
 
     def admitted(self) -> list[str]:
@@ -125,15 +114,3 @@ def test_it_waits_for_a_run_that_holds_the_lock(server: Server) -> None:
         done = server.start()
     assert done.returncode == 0
     assert server.admitted() == [ESX2]
-
-
-def test_tgt_s_line_becomes_the_comment_that_the_fence_makes_of_it(server: Server, tmp_path: Path) -> None:
-    by_fence = tmp_path / "by-fence.conf"
-    by_fence.write_text(TARGETS_CONF)
-    tgt_saved.revoke(str(by_fence), ESX1)
-    assert server.start("tgt").returncode == 0
-    assert server.tgt.read_text() == by_fence.read_text()
-    assert [target.initiators for target in tgt_saved.access(str(server.tgt))] == [(ESX2,)]
-    before = server.tgt.stat()
-    assert server.start("tgt").returncode == 0
-    assert server.tgt.stat().st_ino == before.st_ino
