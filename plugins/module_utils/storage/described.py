@@ -16,6 +16,9 @@ from .target.options import read_model
 
 Variables = Mapping[str, Any]
 
+_GROUP_ATTRIBUTES = {"demo_mode_discovery": 0}
+"""Without it LIO shows the target in discovery to initiators that it does not admit (seen on Linux 6.1)."""
+
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9:_.]")
 _VARIABLES = (
     (re.compile(r"backstores"), "iscsi_target_luns"),
@@ -43,7 +46,7 @@ def module_options(wanted: Variables, without: frozenset[str] = frozenset()) -> 
                 "nopin_timeout": wanted["nopin_timeout"],
                 "nopin_response_timeout": wanted["nopin_response_timeout"],
                 "queue_depth": wanted["queue_depth"],
-                "attributes": dict(wanted["group_attributes"]),
+                "attributes": {**_GROUP_ATTRIBUTES, **wanted["group_attributes"]},
                 "parameters": dict(wanted["group_parameters"]),
             }
         ],

@@ -237,3 +237,10 @@ def test_a_disk_s_unit_has_the_name_that_systemd_gives_it() -> None:
     """Compared with systemd-escape --path --suffix=device of systemd 252."""
     assert described.device_unit("/dev/vg_a/ds-1") == r"dev-vg_a-ds\x2d1.device"
     assert described.device_unit("/dev/disk/by-id/nvme-A:1_x+y") == r"dev-disk-by\x2did-nvme\x2dA:1_x\x2by.device"
+
+
+def test_who_has_no_acl_is_not_shown_the_target() -> None:
+    assert described.module_options(wanted())["tpgs"][0]["attributes"] == {"demo_mode_discovery": 0}
+    assert described.module_options(wanted(group_attributes={"demo_mode_discovery": 1}))["tpgs"][0]["attributes"] == {
+        "demo_mode_discovery": 1
+    }
