@@ -20,52 +20,6 @@ description:
     nothing else changes.
   - Nothing is changed and nothing is recorded. It takes no lease, so it may run beside a monitor at work.
 options:
-  policy:
-    description:
-      - The policy, C(libreha_policy) with the inventory's hosts and storage servers in it, as the filter
-        P(libreha.vmware.cluster_policy#filter) puts it together. An unknown option or a wrong value is refused with its place.
-    type: dict
-    required: true
-  observation:
-    description:
-      - What was seen in the last look.
-    type: dict
-    required: true
-    suboptions:
-      taken_at:
-        description: The C(taken_at) of M(libreha.vmware.host_health_info).
-        type: dict
-        required: true
-      hosts:
-        description: The C(hosts) of M(libreha.vmware.host_health_info).
-        type: list
-        elements: dict
-        default: []
-      isolation:
-        description: The C(isolation) of M(libreha.vmware.host_health_info).
-        type: list
-        elements: dict
-        default: []
-      vms:
-        description: The C(vms) of M(libreha.vmware.vm_health_info).
-        type: list
-        elements: dict
-        default: []
-      vms_read:
-        description: The C(vms_read) of M(libreha.vmware.vm_health_info).
-        type: list
-        elements: str
-        default: []
-      events:
-        description: The C(events) of M(libreha.vmware.vm_health_info).
-        type: list
-        elements: dict
-        default: []
-      storage:
-        description: The C(storage) of M(libreha.vmware.iscsi_session_info), one for each storage server.
-        type: list
-        elements: dict
-        default: []
   earlier:
     description:
       - Looks taken a few seconds before, the oldest first, each like O(observation); its VMs and events may be left out.
@@ -80,6 +34,7 @@ options:
     elements: str
     default: []
 extends_documentation_fragment:
+  - libreha.vmware.look
   - libreha.vmware.state
 notes:
   - The memory in the state database is only read. Where there is no state database yet, a fresh memory does.
@@ -147,6 +102,21 @@ hosts:
     power: {description: Power as the BMC tells it., type: str, sample: "on"}
     storage: {description: Evidence of each target., type: list, elements: dict}
     fenceable: {description: Whether a fence of this host means something., type: bool}
+storage:
+  description: The storage servers' own health, as it was when it was last read.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name: {description: Name of the storage server., type: str, sample: san1}
+    health: {description: "The worst of its sensors; V(green), V(yellow), V(red) or V(unknown).", type: str, sample: yellow}
+    sensors:
+      description: Everything that is watched, judged; of the form of RV(libreha.vmware.storage_health_info#module:storage_health.sensors).
+      type: list
+      elements: dict
+    read_at: {description: When it was last read. V(null) if never., type: dict}
+    due: {description: Whether it should be read in the next look. Not while a host is suspect., type: bool}
+    disks_due: {description: Whether the disks should be asked then., type: bool}
 admission:
   description: The admission state of the whole cluster now.
   returned: success
@@ -281,6 +251,7 @@ known_hosts:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.libreha.vmware.plugins.module_utils.arguments.look import look_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
 from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_drill import run
@@ -288,20 +259,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_drill imp
 
 def argument_spec():
     return {
-        "policy": {"type": "dict", "required": True},
-        "observation": {
-            "type": "dict",
-            "required": True,
-            "options": {
-                "taken_at": {"type": "dict", "required": True},
-                "hosts": {"type": "list", "elements": "dict", "default": []},
-                "isolation": {"type": "list", "elements": "dict", "default": []},
-                "vms": {"type": "list", "elements": "dict", "default": []},
-                "vms_read": {"type": "list", "elements": "str", "default": []},
-                "events": {"type": "list", "elements": "dict", "default": []},
-                "storage": {"type": "list", "elements": "dict", "default": []},
-            },
-        },
+        **look_spec(),
         "earlier": {"type": "list", "elements": "dict", "default": []},
         "hosts_lost": {"type": "list", "elements": "str", "default": []},
         **state_spec(),
@@ -310,6 +268,8 @@ def argument_spec():
 
 def main():
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    if module.params["observation"] is None:
+        module.fail_json(msg="observation is missing. Remedy: look with host_health_info, vm_health_info and iscsi_session_info first")
     hide_secrets(module)
     carry_out(module, run)
 
