@@ -14,7 +14,7 @@ LIBREHA_SEED ?= 1
 LIBREHA_INSTANCES ?= 60
 PACKAGE := ansible_collections.libreha.vmware
 
-.PHONY: help setup demo test sanity lint types unit lab-tests qemu-tests qemu-chain prove bench simulate simulate-run sim quality mutants clean
+.PHONY: help setup demo test sanity lint types unit lab-tests qemu-tests qemu-chain molecule prove bench simulate simulate-run sim quality mutants clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,10 @@ qemu-tests: setup ## QEMU guests: a kernel target, kernel initiators, hard reboo
 qemu-chain: setup ## The whole chain on kernel iSCSI: hosts in two guests, storage and arbiter in a third
 	@tests/tools/setup-qemu
 	@$(PYTHON) -m pytest -q -s tests/integration/qemu_chain
+
+molecule: setup ## The role iscsi_target on QEMU guests: a real initiator, fences, a hard reboot; installs QEMU
+	@tests/tools/setup-qemu
+	@for scenario in iscsi_target fence reboot; do LIBREHA_LAB_IMAGES=$${LIBREHA_LAB_IMAGES:-$(CURDIR)/.cache/lab-images} molecule test -s $$scenario || exit 1; done
 
 prove: setup ## The long repetitions: new random examples, and 20 of each lab test of chance
 	@LIBREHA_REPEAT=20 HYPOTHESIS_PROFILE=prove $(PYTHON) -m pytest -q tests/unit/decide
