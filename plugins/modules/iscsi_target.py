@@ -20,6 +20,8 @@ description:
   - Sessions of hosts go on. A change that would end one, or take a LUN from a host that has one, is refused unless O(disrupt) names
     the initiator.
   - A fenced initiator (M(libreha.vmware.iscsi_fence)) is not let back in. What is described for it is kept, and given to it by its unfence.
+  - A fence retires the initiator's CHAP secret for good, because a host that was not restarted since still knows it. So a description
+    that has a retired secret for an initiator that is admitted is refused. After an unfence, put the new secret into the inventory.
   - Everything is checked first. With one thing wrong nothing is changed, and the task names all that is wrong.
   - Initiators are admitted by name only; demo mode is off.
   - Run it as root on the storage server.
