@@ -105,6 +105,7 @@ class Storage:
             "<target %s>" % name,
             "  backing-store %s" % self.disk,
             "  allow-in-use yes",
+            "  write-cache off",
         ]
         lines += ["  initiator-name %s" % initiator for initiator in initiators]
         lines += ["  initiator-address 255.255.255.255"] if closed else []
