@@ -14,7 +14,7 @@ LIBREHA_SEED ?= 1
 LIBREHA_INSTANCES ?= 60
 PACKAGE := ansible_collections.libreha.vmware
 
-.PHONY: help setup demo test sanity lint types unit lab-tests qemu-tests prove bench simulate simulate-run sim quality mutants clean
+.PHONY: help setup demo test sanity lint types unit lab-tests qemu-tests conformance prove bench simulate simulate-run sim quality mutants clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,13 @@ lab-tests: setup ## The whole chain with real faults, REPEAT times where it is a
 qemu-tests: setup ## QEMU guests: a kernel target, kernel initiators, hard reboots; installs QEMU
 	@tests/tools/setup-qemu
 	@$(PYTHON) -m pytest -q tests/integration/qemu_lab
+
+conformance: setup ## libiscsi's iscsi-test-cu against tgt and the kernel's target; docs/iscsi-conformance.md anew
+	@tests/tools/setup-qemu
+	@rm -rf .cache/conformance
+	@LIBREHA_CONFORMANCE=$(CURDIR)/.cache/conformance $(PYTHON) -m pytest -q tests/integration/conformance/test_tgt.py \
+		tests/integration/qemu_lab/test_lio_conformance.py
+	@$(PYTHON) tests/integration/conformance/tables.py .cache/conformance
 
 prove: setup ## The long repetitions: new random examples, and 20 of each lab test of chance
 	@LIBREHA_REPEAT=20 HYPOTHESIS_PROFILE=prove $(PYTHON) -m pytest -q tests/unit/decide

@@ -1,4 +1,4 @@
-"""docs/iscsi-conformance.md from what is recorded in lio.yml and tgt.yml; with folders of new runs, the records are brought up to date first.
+"""docs/iscsi-conformance.md from what is recorded in lio.yml and tgt.yml. With new runs the records are brought up to date first.
 
     tables.py [RUNS]        RUNS holds tgt.txt, lio.txt (what iscsi-test-cu printed) and tgt.json, lio.json (about the run)
 
@@ -18,9 +18,10 @@ from iscsi_test_cu import FAILED, PASSED, RECORDS, SKIPPED, Record, read
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "iscsi-conformance.md"
 HEAD = """# iSCSI conformance of the targets
 
-What libiscsi's `iscsi-test-cu`, a program that nobody here wrote, says of the two targets as this collection configures them. All of its
-tests (`ALL`) run, writing and the second path included. Made by `make conformance` from `tests/integration/conformance/{lio,tgt}.yml`; the tests
-`tests/integration/conformance/test_tgt.py` and `tests/integration/qemu_lab/test_lio_conformance.py` fail when a target does worse than written here.
+What libiscsi's `iscsi-test-cu`, a program that nobody here wrote, says of the two targets as this collection configures them. All of
+its tests (`ALL`) run, those that write and those for two paths included. Made by `make conformance` from
+`tests/integration/conformance/{lio,tgt}.yml`; the tests `tests/integration/conformance/test_tgt.py` and
+`tests/integration/qemu_lab/test_lio_conformance.py` fail when a target does worse than written here.
 
 Every failure below is the target's own. Neither a setting of the collection causes one, nor is there one that cures it.
 """
@@ -34,7 +35,7 @@ def document() -> str:
 def _overview(records: dict[str, Record]) -> Iterator[str]:
     yield "| target | configured by | tests | passed | skipped | failed | run |"
     yield "|---|---|---|---|---|---|---|"
-    for target, record in records.items():
+    for record in records.values():
         count = Counter(outcome.word for outcome in record.outcomes.values())
         about = record.about
         yield "| %s | %s | %d | %d | %d | %d | %s, %s, %s s |" % (

@@ -17,7 +17,8 @@ from ansible_collections.libreha.vmware.plugins.module_utils.errors import Lease
 from ansible_collections.libreha.vmware.plugins.module_utils.storage import durable
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fencing import observe_fences
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.observing import observe_storage
-from real_storage import ESX1, ESX2, HANG, TARGET, HalfLogin, until
+from half_login import HalfLogin
+from real_storage import ESX1, ESX2, HANG, TARGET, until
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -273,7 +274,7 @@ def test_a_saved_target_without_an_address_line_is_open_after_its_next_start(new
 
 
 def test_a_login_that_began_before_the_fence_does_not_complete_after_it(storage):
-    login = HalfLogin(storage, ESX1)
+    login = HalfLogin("127.0.0.1", storage.port, TARGET, ESX1)
     outcome = storage.fence()
     assert outcome.confirmed
     assert any(step["step"] == "logins under way ended" for step in outcome.steps)
@@ -283,7 +284,7 @@ def test_a_login_that_began_before_the_fence_does_not_complete_after_it(storage)
 
 def test_a_login_under_way_is_a_danger_that_the_access_list_does_not_stop(storage):
     """What the test above protects from: tgtd looks at the access list only when a login begins."""
-    login = HalfLogin(storage, ESX1)
+    login = HalfLogin("127.0.0.1", storage.port, TARGET, ESX1)
     storage.target().revoke(ESX1)
     assert login.finish()
 
@@ -291,7 +292,7 @@ def test_a_login_under_way_is_a_danger_that_the_access_list_does_not_stop(storag
 def test_a_fence_that_only_lacks_the_login_check_is_not_seen_as_confirmed(storage):
     storage.fence()
     storage.admin("--op", "bind", "--mode", "target", "--tid", "1", "-Q", ESX1)
-    login = HalfLogin(storage, ESX1)
+    login = HalfLogin("127.0.0.1", storage.port, TARGET, ESX1)
     storage.admin("--op", "unbind", "--mode", "target", "--tid", "1", "-Q", ESX1)
     (fence,) = observed(storage).fences
     assert not fence.confirmed and "logins" in fence.why_not
