@@ -64,6 +64,7 @@ prove: setup ## The long repetitions: new random examples, and 20 of each lab te
 	@$(MAKE) quality LIBREHA_INSTANCES=1000
 	@$(MAKE) mutants
 	@$(MAKE) lab-tests REPEAT=20
+	@LIBREHA_REPEAT=20 $(PYTHON) -m pytest -q tests/integration/storage/test_fence.py -k test_not_one_record
 	@LIBREHA_REPEAT=20 $(MAKE) qemu-tests
 
 bench: setup ## What one decide() call costs at 1,000, 8,000 and 64,000 VMs

@@ -93,7 +93,14 @@ def run_module(guests: Guests, folder: Path, name: str, arguments: dict[str, Any
     ansible = Path(sys.executable).with_name("ansible")
     command = [str(ansible), "storage", "-i", str(inventory), "-m", "libreha.vmware.%s" % name, "-a", json.dumps(arguments), *flags]
     began = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_PIPELINING": "1"},
+    )
     text = done.stdout + done.stderr
     result = json.loads(done.stdout[done.stdout.index("=> ") + 3 :]) if "=> " in done.stdout else {"msg": text}
     return Answer(result, done.returncode != 0, text, time.monotonic() - began)

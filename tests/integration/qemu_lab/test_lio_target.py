@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from liblab.qemu import Guests
 from lio import NODE1, NODE2, PORTALS, SAVED, SECRETS, TARGET, Lio, model
 
 pytestmark = [pytest.mark.qemu]
 
 
 @pytest.fixture
-def lio(guests: Guests, tmp_path: Path) -> Iterator[Lio]:
+def lio(rig: Lio) -> Lio:
     """The guests with nothing on them."""
-    found = Lio(guests, tmp_path)
-    guests.heal("storage")
-    guests.heal("node1")
-    found.clean()
-    yield found
+    rig.clean()
+    return rig
 
 
 @pytest.fixture
