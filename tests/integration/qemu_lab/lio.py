@@ -147,6 +147,13 @@ class Lio:
         """Everything that runs, and everything that is saved."""
         return self.guests.ssh("storage", "python3 -c '%s'; cat %s 2>/dev/null || true" % (DUMP, SAVED)).stdout
 
+    def everything(self) -> str:
+        """The same, and the volumes, the disks' content and the files that data may lie on. A read does not change it."""
+        shown = (
+            "lvs --noheadings -o vg_name,lv_name,lv_size; pvs --noheadings; lsblk -nlo NAME,SIZE,FSTYPE,MOUNTPOINT; ls -l /var/lib/*.img"
+        )
+        return self.dump() + self.guests.ssh("storage", shown, check=False).stdout
+
     def sessions(self) -> dict[str, str]:
         """Initiator -> number of its newest session at the target."""
         return {session["initiator"]: session["sid"] for session in self.look()["sessions"]}
