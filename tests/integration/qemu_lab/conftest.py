@@ -2,6 +2,9 @@
 
 They are booted once for all tests. Each module of tests begins with guests that are on, have all cables in, no target, no session and empty
 disks (``Lio.clean``), whatever the module before left.
+
+Who works on these tests does not want to wait for the boot each time: $LIBREHA_QEMU_LAB names a folder whose guests stay up. Remove them with
+``LIBREHA_LAB_DIR=FOLDER tests/lab/lab down``.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+KEPT = "LIBREHA_QEMU_LAB"
 INTEGRATION = Path(__file__).resolve().parents[1]
 for folder in (INTEGRATION.parent / "lab", INTEGRATION / "conformance"):
     sys.path.insert(0, str(folder))
@@ -23,7 +27,7 @@ from lio import Lio  # noqa: E402
 
 @pytest.fixture(scope="session")
 def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("lab")
+    return Path(os.environ[KEPT]) if os.environ.get(KEPT) else tmp_path_factory.mktemp("lab")
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +39,8 @@ def booted(state_folder: Path) -> Iterator[Guests]:
         found.up(["storage", "node1"])
         yield found
     finally:
-        found.down()
+        if not os.environ.get(KEPT):
+            found.down()
 
 
 @pytest.fixture(scope="module")

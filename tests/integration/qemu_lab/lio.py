@@ -74,6 +74,15 @@ def model(**changes: Any) -> dict[str, Any]:
     return copy.deepcopy(whole)
 
 
+def on_volume(*, chap: bool = True, **tpg: Any) -> dict[str, Any]:
+    """One LUN on a logical volume (``Lio.volume``), two portals, two hosts. *tpg*: what its TPG has otherwise."""
+    whole = model(backstores=[{"name": "disk", "type": "block", "path": VOLUME}])
+    whole["tpgs"][0].update(luns=[{"number": 0, "backstore": "disk"}], **tpg)
+    for acl in whole["tpgs"][0]["acls"] if not chap else ():
+        del acl["chap"]
+    return whole
+
+
 @dataclass
 class Answer:
     result: dict[str, Any]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from lio import NODE1, PORTALS, VOLUME, Lio, model
+from lio import NODE1, PORTALS, Lio, on_volume
 
 pytestmark = [pytest.mark.qemu]
 
@@ -32,13 +32,7 @@ class Look:
 def served(lio: Lio, nopin_timeout: int, nopin_response_timeout: int) -> Lio:
     lio.clean()
     lio.volume()
-    wanted = model(backstores=[{"name": "disk", "type": "block", "path": VOLUME}])
-    wanted["tpgs"][0].update(
-        luns=[{"number": 0, "backstore": "disk"}],
-        portals=[{"address": PORTALS[0]}],
-        nopin_timeout=nopin_timeout,
-        nopin_response_timeout=nopin_response_timeout,
-    )
+    wanted = on_volume(portals=[{"address": PORTALS[0]}], nopin_timeout=nopin_timeout, nopin_response_timeout=nopin_response_timeout)
     lio.target(wanted)
     assert lio.login(portals=PORTALS[:1]) == ""
     lio.start_writing()

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from iscsi_test_cu import INITIATORS, argv
-from lio import PORTALS, TARGET, VOLUME, Lio, model
+from lio import PORTALS, TARGET, Lio, on_volume
 from run import SECONDS, judge
 
 pytestmark = [pytest.mark.qemu]
@@ -16,10 +16,7 @@ USER, SECRET = "conformance", "secret-of-this-1"
 
 def test_lio_does_no_worse_than_recorded(rig: Lio) -> None:
     rig.volume()
-    wanted = model(backstores=[{"name": "disk", "type": "block", "path": VOLUME}])
-    wanted["tpgs"][0]["luns"] = [{"number": 0, "backstore": "disk"}]
-    wanted["tpgs"][0]["acls"] = [{"initiator": name, "chap": {"user": USER, "secret": SECRET}} for name in INITIATORS]
-    rig.target(wanted)
+    rig.target(on_volume(acls=[{"initiator": name, "chap": {"user": USER, "secret": SECRET}} for name in INITIATORS]))
     urls = ["iscsi://%s/%s/0" % (portal, TARGET) for portal in PORTALS]
     # it takes user and secret from its environment, so they are in no process list
     words = "LIBISCSI_CHAP_USERNAME=%s LIBISCSI_CHAP_PASSWORD=%s; export LIBISCSI_CHAP_USERNAME LIBISCSI_CHAP_PASSWORD\n" % (USER, SECRET)

@@ -7,21 +7,13 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from lio import NODE1, NODE2, PORTALS, TARGET, VOLUME, Lio, model
+from lio import NODE1, NODE2, PORTALS, TARGET, Lio, on_volume
 
 pytestmark = [pytest.mark.qemu]
 REPEAT = int(os.environ.get("LIBREHA_REPEAT", "1"))
 tokens = itertools.count(10)
-
-
-def on_volume() -> dict[str, Any]:
-    """One LUN on a logical volume, two portals, two hosts."""
-    wanted = model(backstores=[{"name": "disk", "type": "block", "path": VOLUME}])
-    wanted["tpgs"][0]["luns"] = [{"number": 0, "backstore": "disk"}]
-    return wanted
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +106,7 @@ def test_a_login_that_is_frozen_half_way_never_becomes_a_session(rig: Lio) -> No
     """Its access was checked before the fence, and it goes on after it."""
     rig.clean()
     rig.volume()
-    wanted = on_volume()
-    for acl in wanted["tpgs"][0]["acls"]:
-        del acl["chap"]
-    rig.target(wanted)
+    rig.target(on_volume(chap=False))
     rig.guests.put("node1", Path(__file__).resolve().parents[1] / "storage" / "half_login.py", "/root/half_login.py")
     words = "python3 /root/half_login.py %s 3260 %s %s" % (PORTALS[0], TARGET, NODE1)
     with subprocess.Popen(

@@ -9,10 +9,9 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from lio import NODE1, PORTALS, TARGET, VOLUME, Lio, model
+from lio import NODE1, PORTALS, TARGET, VOLUME, Lio, on_volume
 
 pytestmark = [pytest.mark.qemu]
 tokens = itertools.count(10)
@@ -51,15 +50,6 @@ def issued(lio: Lio) -> set[int]:
     return set(map(int, lio.guests.ssh("node1", "cat /root/issued").stdout.split()))
 
 
-def wanted(*, chap: bool) -> dict[str, Any]:
-    whole = model(backstores=[{"name": "disk", "type": "block", "path": VOLUME}])
-    whole["tpgs"][0]["luns"] = [{"number": 0, "backstore": "disk"}]
-    if not chap:
-        for acl in whole["tpgs"][0]["acls"]:
-            del acl["chap"]
-    return whole
-
-
 @pytest.fixture(params=[False, True], ids=["no CHAP", "CHAP"])
 def chap(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
@@ -72,7 +62,7 @@ def stale(rig: Lio, chap: bool) -> Iterator[tuple[Lio, set[int]]]:
     rig.clean()
     rig.volume()
     rig.secret = type(rig)(rig.guests, rig.folder).secret
-    rig.target(wanted(chap=chap))
+    rig.target(on_volume(chap=chap))
     assert rig.login("" if not chap else None, portals=PORTALS[:1]) == ""
     rig.guests.ssh("node1", "cat >/root/queue.py; rm -f /root/issued /root/enough", input=QUEUE)
     rig.guests.ssh(
@@ -135,10 +125,10 @@ def test_the_new_secret_keeps_it_out_until_somebody_writes_it_into_the_host(stal
     # the inventory still has the old secret: a run of iscsi_target must not undo that
     before = lio.dump()
     for flags in ((), ("--check",)):
-        refused = lio.target(wanted(chap=True), *flags, fails=True)
+        refused = lio.target(on_volume(chap=True), *flags, fails=True)
         assert "the CHAP secret of %s is one that its fence has retired" % NODE1 in refused.result["msg"]
         assert lio.dump() == before
-    renewed = wanted(chap=True)
+    renewed = on_volume(chap=True)
     renewed["tpgs"][0]["acls"][0]["chap"]["secret"] = "second-secret-02"
     assert not lio.target(renewed).changed
     # the secret guards only as long as nobody gives it to the host that was not restarted
