@@ -1,10 +1,10 @@
 """Guests of their own for these tests, in a state folder of their own: others on this machine are not disturbed.
 
-They are booted once for all tests. Each module of tests begins with guests that are on, have all cables in, no target, no session and empty
-disks (``Lio.clean``), whatever the module before left.
+They are booted once for all tests. Each module of tests begins with guests that are on, have all cables in, no target, no session and
+empty disks (``Lio.clean``), whatever the module before left.
 
-Who works on these tests does not want to wait for the boot each time: $LIBREHA_QEMU_LAB names a folder whose guests stay up. Remove them with
-``LIBREHA_LAB_DIR=FOLDER tests/lab/lab down``.
+Who works on these tests does not want to wait for the boot each time: $LIBREHA_QEMU_LAB names a folder whose guests stay up. Remove them
+with ``LIBREHA_LAB_DIR=FOLDER tests/lab/lab down``.
 """
 
 from __future__ import annotations
