@@ -14,7 +14,8 @@ author:
 description:
   - Brings one target of the kernel (LIO) into the state that is described - its backstores, portal groups, portals, LUNs, and for each
     initiator an ACL with the LUNs that it sees and its CHAP secrets. What is not described is taken away. Other targets are left alone.
-  - It is saved durably where the target service restores it from, so a restart brings back exactly this.
+  - It is saved durably where the target service restores it from, so a restart brings back exactly this. The folder in which the kernel
+    keeps persistent reservations is made, since without it every persistent reservation fails.
   - Data is never touched. No file or volume is removed, emptied or made smaller. A LUN is taken away from the hosts only if
     O(remove_backstores) names its backstore, and a backstore is never made anew under them.
   - Sessions of hosts go on. A change that would end one, or take a LUN from a host that has one, is refused unless O(disrupt) names

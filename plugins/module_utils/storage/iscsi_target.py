@@ -10,6 +10,7 @@ after LOCK_SECONDS it ends this process (fence_list.py), which is right: the fen
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Callable
@@ -30,6 +31,7 @@ from .target.hands import Hands
 from .target.model import Acl, Model, Portal, description
 from .target.options import iscsi_name, naa_name, read_model
 from .target.plan import Plan, Situation, make_plan, with_serials, without_fenced
+from .target.steps import Act, Step
 
 LOCK_SECONDS = 60.0
 
@@ -151,6 +153,9 @@ class _Run:
         before, wanted = self._before, self._wanted
         admitted, aside = without_fenced(wanted, self._fenced)
         plan = make_plan(admitted, before.found, before.situation, self._fenced)
+        reservations = library.reservations_folder(os.path.dirname(saved.default_path()))
+        if wanted.exists and not os.path.isdir(reservations):
+            plan.steps.insert(0, Step(Act.MAKE_FOLDER, subject=reservations))
         refusals = plan.refusals + self._retired(admitted) + preflight.problems(plan.steps, self._exportable(), before.open_portals)
         if refusals:
             raise LibrehaError("nothing was changed. %s" % " -- ".join(refusals), details={"refusals": refusals})

@@ -117,6 +117,6 @@ class KeptAcls:
         content = {"schema": SCHEMA, "acls": acls, "retired": after.retired.to_list()}
         folder = os.path.dirname(os.path.realpath(self.path))
         if not os.path.isdir(folder):
-            os.makedirs(folder, mode=0o700)
+            durable.make_folder(folder)
         durable.replace(self.path, (json.dumps(content, indent=2) + "\n").encode(), mode=0o600)
         return True

@@ -63,6 +63,17 @@ def need_modules() -> None:
         raise _no_kernel("the configuration of modprobe switches it off (%s)" % switched_off.group(0).strip())
 
 
+def reservations_folder(default: str) -> str:
+    """Where the kernel keeps SCSI-3 persistent reservations. It does not make the folder, and without it refuses every PERSISTENT RESERVE
+    OUT (NOT READY, seen on Linux 6.1 with Debian's package, which makes none). *default*: rtslib's folder, if the kernel has none yet."""
+    try:
+        with open(ROOT + "/dbroot", encoding="ascii") as source:
+            folder = source.read().strip()
+    except OSError:  # not loaded yet: rtslib will set the folder of its saved configuration
+        folder = default
+    return os.path.join(folder, "pr")
+
+
 def dump() -> dict[str, Any]:
     """All targets and backstores at run time, as rtslib saves them; an empty target where none is loaded (and none is then)."""
     library = need_library()
