@@ -17,24 +17,26 @@ pytestmark = [pytest.mark.qemu]
 tokens = itertools.count(10)
 WRITERS = 8
 
-# Each process writes records of its own numbers and notes each number before it is issued, until it is told that it is enough.
+# Each process writes a record, waits for the word, notes the number of another one, and writes that: it cannot be delivered any more.
 QUEUE = r"""
-import mmap, os, struct, sys
-disk, issued, enough, writers = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+import mmap, os, struct, sys, time
+disk, issued, word, writers = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 notes = os.open(issued, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-me = next((number for number in range(writers - 1) if os.fork() == 0), writers - 1)
+me = next((number for number in range(1, writers) if os.fork() == 0), writers)
 out = os.open(disk, os.O_WRONLY | os.O_DIRECT | os.O_SYNC)
 block = mmap.mmap(-1, 512)
-for number in range(1 + me, 1 << 14, writers):
-    if os.path.exists(enough):
-        break
+def write(number):
     block[:16] = b"LHTEST02" + struct.pack("<Q", number)
-    os.write(notes, b"%d\n" % number)
     os.pwrite(out, block, number * 512)
+write(100 + me)
+while not os.path.exists(word):
+    time.sleep(0.1)
+os.write(notes, b"%d\n" % me)
+write(me)
 """
 LANDED = r"""
 import struct, sys
-data = open(sys.argv[1], "rb").read(512 << 14)
+data = open(sys.argv[1], "rb").read(512 << 8)
 blocks = (data[at : at + 16] for at in range(0, len(data), 512))
 print(*(struct.unpack("<Q", block[8:])[0] for block in blocks if block.startswith(b"LHTEST02")))
 """
@@ -64,22 +66,23 @@ def stale(rig: Lio, chap: bool) -> Iterator[tuple[Lio, set[int]]]:
     rig.secret = type(rig)(rig.guests, rig.folder).secret
     rig.target(on_volume(chap=chap))
     assert rig.login("" if not chap else None, portals=PORTALS[:1]) == ""
-    rig.guests.ssh("node1", "cat >/root/queue.py; rm -f /root/issued /root/enough", input=QUEUE)
+    rig.guests.ssh("node1", "cat >/root/queue.py; rm -f /root/issued /root/cut", input=QUEUE)
     rig.guests.ssh(
-        "node1", "setsid python3 /root/queue.py %s /root/issued /root/enough %d </dev/null >/root/queue.log 2>&1 &" % (rig.disk(0), WRITERS)
+        "node1", "setsid python3 /root/queue.py %s /root/issued /root/cut %d </dev/null >/root/queue.log 2>&1 &" % (rig.disk(0), WRITERS)
     )
-    rig.wait_for(lambda: len(landed(rig)) > 2 * WRITERS, 60, "node1 writes")
+    rig.wait_for(lambda: len(landed(rig)) == WRITERS, 60, "node1 writes")
     rig.guests.set_cable("node1", "stor0", plugged=False)
-    rig.guests.ssh("node1", "sleep 2; touch /root/enough; sleep 1")  # all of them wait for their write by now
+    rig.guests.ssh("node1", "touch /root/cut")
+    rig.wait_for(lambda: len(issued(rig)) == WRITERS, 60, "node1 has issued its writes")
     assert rig.fence(next(tokens)).result["confirmed"]
-    left = issued(rig) - landed(rig)
-    assert left, "nothing was under way when the cable was pulled"
+    left = issued(rig)
+    assert not landed(rig) & left
     rig.guests.set_cable("node1", "stor0", plugged=True)
     time.sleep(8)
-    assert issued(rig) - landed(rig) == left, "the fence did not hold"
+    assert not landed(rig) & left, "the fence did not hold"
     assert rig.look()["sessions"] == []
     yield rig, left
-    rig.guests.ssh("node1", "pkill -9 -f /root/queue.py; true")
+    rig.guests.ssh("node1", "pkill -9 -f '[/]root/queue.py'; true")
 
 
 def uptime(lio: Lio) -> float:
