@@ -14,7 +14,7 @@ LIBREHA_SEED ?= 1
 LIBREHA_INSTANCES ?= 60
 PACKAGE := ansible_collections.libreha.vmware
 
-.PHONY: help setup demo test sanity lint types unit lab-tests qemu-tests qemu-chain molecule prove bench simulate simulate-run sim quality mutants clean
+.PHONY: help setup demo test sanity lint types unit lab-tests qemu-tests conformance qemu-chain molecule prove bench simulate simulate-run sim quality mutants clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,12 +61,20 @@ molecule: setup ## The role iscsi_target on QEMU guests: a real initiator, fence
 	@tests/tools/setup-qemu
 	@for scenario in iscsi_target fence reboot; do LIBREHA_LAB_IMAGES=$${LIBREHA_LAB_IMAGES:-$(CURDIR)/.cache/lab-images} molecule test -s $$scenario || exit 1; done
 
+conformance: setup ## libiscsi's iscsi-test-cu against tgt and the kernel's target; docs/iscsi-conformance.md anew
+	@tests/tools/setup-qemu
+	@rm -rf .cache/conformance
+	@LIBREHA_CONFORMANCE=$(CURDIR)/.cache/conformance $(PYTHON) -m pytest -q tests/integration/conformance/test_tgt.py \
+		tests/integration/qemu_lab/test_lio_conformance.py
+	@$(PYTHON) tests/integration/conformance/tables.py .cache/conformance
+
 prove: setup ## The long repetitions: new random examples, and 20 of each lab test of chance
 	@LIBREHA_REPEAT=20 HYPOTHESIS_PROFILE=prove $(PYTHON) -m pytest -q tests/unit/decide
 	@$(MAKE) sim LIBREHA_SCHEDULES=10000
 	@$(MAKE) quality LIBREHA_INSTANCES=1000
 	@$(MAKE) mutants
 	@$(MAKE) lab-tests REPEAT=20
+	@LIBREHA_REPEAT=20 $(PYTHON) -m pytest -q tests/integration/storage/test_fence.py -k test_not_one_record
 	@LIBREHA_REPEAT=20 $(MAKE) qemu-tests
 
 bench: setup ## What one decide() call costs at 1,000, 8,000 and 64,000 VMs
