@@ -69,8 +69,14 @@ def documented() -> str:
 
 
 @pytest.fixture(scope="module")
-def guests(state_folder: Path) -> Iterator[Guests]:
-    found = Guests(state_folder)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("takeover")
+
+
+@pytest.fixture(scope="module")
+def three(folder: Path) -> Iterator[Guests]:
+    """Guests of their own: the others' storage server would not come back from this."""
+    found = Guests(folder)
     try:
         found.up(["storage", "storage2", "node1"])
         yield found
@@ -113,16 +119,16 @@ class Pair(Lio):
 
 
 @pytest.fixture(scope="module")
-def pair(guests: Guests, state_folder: Path) -> Pair:
+def pair(three: Guests, folder: Path) -> Pair:
     """storage serves one LUN on DRBD to two initiators, at addresses that float; node1 writes numbered, fsynced records."""
     for server in ("storage", "storage2"):
-        guests.ssh(server, "bash -s", input=SET_UP)
-    guests.ssh("storage", "bash -s", input=FIRST)
-    made = Pair(guests, state_folder)
+        three.ssh(server, "bash -s", input=SET_UP)
+    three.ssh("storage", "bash -s", input=FIRST)
+    made = Pair(three, folder)
     made.on("storage", "iscsi_target", **MODEL)
     portal = FLOATING["stor0"]
     assert made.login(portals=(portal,)) == ""
-    made.guests.ssh("node1", "for wait in /sys/class/iscsi_session/*/recovery_tmo; do echo 900 >$wait; done")
+    three.ssh("node1", "for wait in /sys/class/iscsi_session/*/recovery_tmo; do echo 900 >$wait; done")
     made.start_writing(portal=portal)
     return made
 
