@@ -108,6 +108,8 @@ options:
     description:
       - With O(state=unfenced), the new CHAP secret of the host. It is required, and must differ from the old one,
         where the host has a CHAP account of its own. Set the same secret on the host.
+      - With O(driver=lio) no secret that the host had at one of its fences is taken again, and M(libreha.vmware.iscsi_target) refuses
+        those too. Put the new one into the inventory.
       - It has 12 to 100 characters, which are letters, digits, and C(._/+-).
     type: str
 attributes:

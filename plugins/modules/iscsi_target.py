@@ -14,12 +14,15 @@ author:
 description:
   - Brings one target of the kernel (LIO) into the state that is described - its backstores, portal groups, portals, LUNs, and for each
     initiator an ACL with the LUNs that it sees and its CHAP secrets. What is not described is taken away. Other targets are left alone.
-  - It is saved durably where the target service restores it from, so a restart brings back exactly this.
+  - It is saved durably where the target service restores it from, so a restart brings back exactly this. The folder in which the kernel
+    keeps persistent reservations is made, since without it every persistent reservation fails.
   - Data is never touched. No file or volume is removed, emptied or made smaller. A LUN is taken away from the hosts only if
     O(remove_backstores) names its backstore, and a backstore is never made anew under them.
   - Sessions of hosts go on. A change that would end one, or take a LUN from a host that has one, is refused unless O(disrupt) names
     the initiator.
   - A fenced initiator (M(libreha.vmware.iscsi_fence)) is not let back in. What is described for it is kept, and given to it by its unfence.
+  - A fence retires the initiator's CHAP secret for good, because a host that was not restarted since still knows it. So a description
+    that has a retired secret for an initiator that is admitted is refused. After an unfence, put the new secret into the inventory.
   - Everything is checked first. With one thing wrong nothing is changed, and the task names all that is wrong.
   - Initiators are admitted by name only; demo mode is off.
   - Run it as root on the storage server.

@@ -49,6 +49,16 @@ def replace(path: str, content: bytes, *, mode: int = 0o600) -> None:
                 os.unlink(temporary)
 
 
+def make_folder(path: str) -> None:
+    """Make the folder *path*, readable by root only, and those above it that are missing; durable on return. Raises OSError."""
+    above = os.path.dirname(path)
+    if not os.path.isdir(above):
+        make_folder(above)
+    with contextlib.suppress(FileExistsError):  # another run was faster
+        os.mkdir(path, mode=0o700)
+    sync_folder(above)
+
+
 def sync_folder(folder: str) -> None:
     """Make the folder's entries durable: without it a rename may be lost with the power."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

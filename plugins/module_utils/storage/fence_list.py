@@ -173,8 +173,7 @@ class FenceList:
         folder = os.path.dirname(os.path.realpath(self.path))
         try:
             if not os.path.isdir(folder):
-                os.makedirs(folder, mode=0o700)
-                durable.sync_folder(os.path.dirname(folder))
+                durable.make_folder(folder)
             return os.open(self.path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise LibrehaError(

@@ -10,6 +10,7 @@ after LOCK_SECONDS it ends this process (fence_list.py), which is right: the fen
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Callable
@@ -30,6 +31,7 @@ from .target.hands import Hands
 from .target.model import Acl, Model, Portal, description
 from .target.options import iscsi_name, naa_name, read_model
 from .target.plan import Plan, Situation, make_plan, with_serials, without_fenced
+from .target.steps import Act, Step
 
 LOCK_SECONDS = 60.0
 
@@ -151,7 +153,10 @@ class _Run:
         before, wanted = self._before, self._wanted
         admitted, aside = without_fenced(wanted, self._fenced)
         plan = make_plan(admitted, before.found, before.situation, self._fenced)
-        refusals = plan.refusals + preflight.problems(plan.steps, self._exportable(), before.open_portals)
+        reservations = library.reservations_folder(os.path.dirname(saved.default_path()))
+        if wanted.exists and not os.path.isdir(reservations):
+            plan.steps.insert(0, Step(Act.MAKE_FOLDER, subject=reservations))
+        refusals = plan.refusals + self._retired(admitted) + preflight.problems(plan.steps, self._exportable(), before.open_portals)
         if refusals:
             raise LibrehaError("nothing was changed. %s" % " -- ".join(refusals), details={"refusals": refusals})
         kept = self._to_keep(aside)
@@ -255,6 +260,16 @@ class _Run:
                 wish = old
             after[place] = wish
         return after
+
+    def _retired(self, admitted: Model) -> list[str]:
+        """Secrets that a fence has retired: a host that was not restarted since would log in with its own, and its old writes land."""
+        retired = self._kept.retired()
+        names = {name for tpg in admitted.tpgs.values() for name, acl in tpg.acls.items() if retired.has(name, acl.chap.secret)}
+        return [
+            "the CHAP secret of %s is one that its fence has retired. Give its ACL the one that it was unfenced with (iscsi_fence, "
+            "chap_secret), or a new random one and set the same on the host" % name
+            for name in sorted(names)
+        ]
 
     def _fence_warnings(self, aside: Mapping[tuple[int, str], Acl]) -> list[str]:
         return [

@@ -1,4 +1,11 @@
-"""Guests of their own for these tests, in a state folder of their own: others on this machine are not disturbed."""
+"""Guests of their own for these tests, in a state folder of their own: others on this machine are not disturbed.
+
+They are booted once for all tests. Each module of tests begins with guests that are on, have all cables in, no target, no session and
+empty disks (``Lio.clean``), whatever the module before left.
+
+Who works on these tests does not want to wait for the boot each time: $LIBREHA_QEMU_LAB names a folder whose guests stay up. Remove them
+with ``LIBREHA_LAB_DIR=FOLDER tests/lab/lab down``.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +16,22 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lab"))
+KEPT = "LIBREHA_QEMU_LAB"
+INTEGRATION = Path(__file__).resolve().parents[1]
+for folder in (INTEGRATION.parent / "lab", INTEGRATION / "conformance"):
+    sys.path.insert(0, str(folder))
 
 from liblab.qemu import Guests  # noqa: E402
+from lio import Lio  # noqa: E402
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("lab")
+    return Path(os.environ[KEPT]) if os.environ.get(KEPT) else tmp_path_factory.mktemp("lab")
 
 
-@pytest.fixture(scope="module")
-def guests(state_folder: Path) -> Iterator[Guests]:
+@pytest.fixture(scope="session")
+def booted(state_folder: Path) -> Iterator[Guests]:
     """The storage server and one initiator, booted."""
     assert os.geteuid() == 0, "building the guests' image needs root: run the tests as root"
     found = Guests(state_folder)
@@ -28,4 +39,18 @@ def guests(state_folder: Path) -> Iterator[Guests]:
         found.up(["storage", "node1"])
         yield found
     finally:
-        found.down()
+        if not os.environ.get(KEPT):
+            found.down()
+
+
+@pytest.fixture(scope="module")
+def guests(booted: Guests, state_folder: Path) -> Guests:
+    """The same, with nothing on them."""
+    Lio(booted, state_folder).clean()
+    return booted
+
+
+@pytest.fixture(scope="module")
+def rig(guests: Guests, state_folder: Path) -> Lio:
+    """Modules on the storage guest, and what node1 sees of it."""
+    return Lio(guests, state_folder)

@@ -21,17 +21,23 @@ NODE1 = "iqn.2026-01.lab.libreha:node1"
 NODE2 = "iqn.2026-01.lab.libreha:node2"
 SECRETS = {NODE1: "secret-of-node1-", NODE2: "secret-of-node2-"}
 PORTALS = ("192.0.2.1", "198.51.100.1")
+DISK = "/dev/disk/by-id/virtio-data1"
+VOLUME = "/dev/lab/lun0"
 SAVED = "/etc/rtslib-fb-target/saveconfig.json"
+RESERVATIONS = "/etc/rtslib-fb-target/pr"
+
+# How long node1 keeps what it could not write. open-iscsi's default is 120 s; a busy machine needs longer for the tests.
+REPLACEMENT_SECONDS = 600
 
 DUMP = "import json, rtslib_fb; print(json.dumps(rtslib_fb.RTSRoot().dump(), sort_keys=True))"
 
 WRITER = r"""
 import mmap, os, struct, sys
-disk, acked = sys.argv[1:]
+disk, acked, first = sys.argv[1:]
 notes = os.open(acked, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 out = os.open(disk, os.O_WRONLY | os.O_DIRECT | os.O_SYNC)
 block = mmap.mmap(-1, 512)
-for number in range(1, 1 << 17):
+for number in range(int(first), 1 << 17):
     block[:16] = b"LHTEST01" + struct.pack("<Q", number)
     os.pwrite(out, block, number * 512)
     os.write(notes, b"%d\n" % number)
@@ -54,7 +60,7 @@ def model(**changes: Any) -> dict[str, Any]:
     whole: dict[str, Any] = {
         "name": TARGET,
         "backstores": [
-            {"name": "disk", "type": "block", "path": "/dev/disk/by-id/virtio-data1"},
+            {"name": "disk", "type": "block", "path": DISK},
             {"name": "file", "type": "fileio", "path": "/var/lib/file.img", "size": "64MiB"},
         ],
         "tpgs": [
@@ -67,6 +73,15 @@ def model(**changes: Any) -> dict[str, Any]:
     }
     whole.update(changes)
     return copy.deepcopy(whole)
+
+
+def on_volume(*, chap: bool = True, **tpg: Any) -> dict[str, Any]:
+    """One LUN on a logical volume (``Lio.volume``), two portals, two hosts. *tpg*: what its TPG has otherwise."""
+    whole = model(backstores=[{"name": "disk", "type": "block", "path": VOLUME}])
+    whole["tpgs"][0].update(luns=[{"number": 0, "backstore": "disk"}], **tpg)
+    for acl in whole["tpgs"][0]["acls"] if not chap else ():
+        del acl["chap"]
+    return whole
 
 
 @dataclass
@@ -88,7 +103,14 @@ def run_module(guests: Guests, folder: Path, name: str, arguments: dict[str, Any
     ansible = Path(sys.executable).with_name("ansible")
     command = [str(ansible), on, "-i", str(inventory), "-m", "libreha.vmware.%s" % name, "-a", json.dumps(arguments), *flags]
     began = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_PIPELINING": "1"},
+    )
     text = done.stdout + done.stderr
     result = json.loads(done.stdout[done.stdout.index("=> ") + 3 :]) if "=> " in done.stdout else {"msg": text}
     return Answer(result, done.returncode != 0, text, time.monotonic() - began)
@@ -100,6 +122,7 @@ class Lio:
 
     guests: Guests
     folder: Path
+    secret: str = SECRETS[NODE1]  # node1's at present
 
     def module(self, name: str, arguments: dict[str, Any], *flags: str, fails: bool = False) -> Answer:
         answer = run_module(self.guests, self.folder, name, arguments, *flags)
@@ -113,40 +136,69 @@ class Lio:
         found: dict[str, Any] = self.module("iscsi_session_info", {"driver": "lio"}).result["storage"]
         return found
 
-    def fence(self, token: int, initiator: str = NODE1, **options: Any) -> Answer:
+    def digest(self, path: str = VOLUME) -> str:
+        """Of all that a LUN holds, read past the cache."""
+        return self.guests.ssh("storage", "dd if=%s bs=1M iflag=direct status=none | b2sum" % path).stdout.split()[0]
+
+    def fence(self, token: int, initiator: str = NODE1, *flags: str, fails: bool = False, **options: Any) -> Answer:
         host = initiator.rpartition(":")[2]
         arguments = {"driver": "lio", "state": "fenced", "host": host, "initiators": [initiator], "token": token, "reason": "test"}
-        return self.module("iscsi_fence", {**arguments, **options})
+        return self.module("iscsi_fence", {**arguments, **options}, *flags, fails=fails)
 
     def unfence(self, token: int, initiator: str = NODE1, *, fails: bool = False, **options: Any) -> Answer:
         host = initiator.rpartition(":")[2]
-        arguments = {"driver": "lio", "state": "unfenced", "host": host, "token": token, "force": host, "reason": "test", **options}
-        return self.module("iscsi_fence", arguments, fails=fails)
+        arguments = {"driver": "lio", "state": "unfenced", "host": host, "token": token, **options}
+        answer = self.module("iscsi_fence", arguments, fails=fails)
+        if initiator == NODE1 and not fails:
+            self.secret = options.get("chap_secret", self.secret)
+        return answer
 
     def dump(self) -> str:
         """Everything that runs, and everything that is saved."""
         return self.guests.ssh("storage", "python3 -c '%s'; cat %s 2>/dev/null || true" % (DUMP, SAVED)).stdout
+
+    def everything(self) -> str:
+        """The same, and the volumes, the disks' content and the files that data may lie on. A read does not change it."""
+        shown = (
+            "lvs --noheadings -o vg_name,lv_name,lv_size; pvs --noheadings; lsblk -nlo NAME,SIZE,FSTYPE,MOUNTPOINT; ls -l /var/lib/*.img"
+        )
+        return self.dump() + self.guests.ssh("storage", shown, check=False).stdout
 
     def sessions(self) -> dict[str, str]:
         """Initiator -> number of its newest session at the target."""
         return {session["initiator"]: session["sid"] for session in self.look()["sessions"]}
 
     def clean(self) -> None:
-        """No session, no target, no fence, empty disks."""
-        self.guests.ssh(
-            "node1",
-            "kill $(cat /root/writer.pid); iscsiadm -m node -u; iscsiadm -m node -o delete; rm -f /root/writer.pid /root/acked; true",
-        )
+        """No session, no target, no fence, empty disks, every guest on and every cable in."""
+        for name in ("storage", "node1"):
+            self.guests.heal(name)
+        self.leave()
         self.guests.ssh(
             "storage",
-            "targetctl clear; rm -rf /var/lib/libreha %s /var/lib/*.img; for disk in /dev/disk/by-id/virtio-data?; do wipefs -qa $disk; "
-            "dd if=/dev/zero of=$disk bs=1M count=8 status=none; done; sync" % SAVED,
+            "umount -q /mnt; targetctl clear; vgremove -qfy lab; rm -rf /var/lib/libreha %s %s /var/lib/*.img; "
+            "for disk in /dev/disk/by-id/virtio-data?; do pvremove -qffy $disk; wipefs -qa $disk; "
+            "dd if=/dev/zero of=$disk bs=1M count=8 status=none; done 2>/dev/null; sync" % (SAVED, RESERVATIONS),
+        )
+
+    def volume(self) -> None:
+        """A logical volume for a LUN's data, empty."""
+        self.guests.ssh(
+            "storage",
+            "vgcreate -q lab %s && lvcreate -q -y -L 64M -n lun0 lab && dd if=/dev/zero of=%s bs=1M count=64 status=none" % (DISK, VOLUME),
+        )
+
+    def leave(self) -> None:
+        """node1 forgets the target and all that it has not yet written there."""
+        self.guests.ssh(
+            "node1",
+            "kill -9 $(cat /root/writer.pid); iscsiadm -m node -u; iscsiadm -m node -o delete; rm -f /root/writer.pid /root/acked; true",
         )
 
     # -- the initiator ----------------------------------------------------------------------------------------
-    def login(self, secret: str = SECRETS[NODE1], portals: tuple[str, ...] = PORTALS, name: str = "", mutual: str = "") -> str:
-        """ "" when node1 is in at all portals, otherwise what its kernel and iscsid said."""
-        settings = {"authmethod": "CHAP", "username": name or NODE1, "password": secret}
+    def login(self, secret: str | None = None, portals: tuple[str, ...] = PORTALS, name: str = "", mutual: str = "") -> str:
+        """ "" when node1 is in at all portals, otherwise what its kernel and iscsid said. An empty *secret* means no CHAP."""
+        secret = self.secret if secret is None else secret
+        settings = {"authmethod": "CHAP", "username": name or NODE1, "password": secret} if secret else {"authmethod": "None"}
         if mutual:
             settings.update(username_in="target", password_in=mutual)
         lines = ["set -e"]
@@ -159,6 +211,7 @@ class Lio:
             "conn[0].timeo.noop_out_interval": 2,
             "conn[0].timeo.noop_out_timeout": 2,
             "conn[0].timeo.login_timeout": 5,
+            "session.timeo.replacement_timeout": REPLACEMENT_SECONDS,
         }.items():
             lines.append("iscsiadm -m node -T %s -o update -n 'node.%s' -v %d" % (TARGET, key, value))
         lines += ["iscsiadm -m node -T %s -o update -n node.session.initial_login_retry_max -v 1" % TARGET]
@@ -169,12 +222,13 @@ class Lio:
     def disk(self, lun: int, portal: str = PORTALS[0]) -> str:
         return "/dev/disk/by-path/ip-%s:3260-iscsi-%s-lun-%d" % (portal, TARGET, lun)
 
-    def start_writing(self, lun: int = 0, portal: str = PORTALS[0]) -> None:
+    def start_writing(self, lun: int = 0, portal: str = PORTALS[0], first: int = 1) -> None:
+        """Record *first* and those that follow, one after the other, each durable before the next."""
         self.guests.ssh("node1", "cat >/root/writer.py", input=WRITER)
         self.guests.ssh(
             "node1",
-            "setsid python3 /root/writer.py %s /root/acked >/root/writer.log 2>&1 </dev/null & echo $! >/root/writer.pid"
-            % self.disk(lun, portal),
+            "setsid python3 /root/writer.py %s /root/acked %d >/root/writer.log 2>&1 </dev/null & echo $! >/root/writer.pid"
+            % (self.disk(lun, portal), first),
         )
         self.wait_for(lambda: self.acked() > 20, 120, "the initiator writes")
 
@@ -182,7 +236,7 @@ class Lio:
         """Records that the initiator knows as written."""
         return int(self.guests.ssh("node1", "wc -l </root/acked 2>/dev/null || echo 0").stdout or 0)
 
-    def landed(self, path: str = "/dev/disk/by-id/virtio-data1") -> int:
+    def landed(self, path: str = VOLUME) -> int:
         """Records that are on the storage server's disk."""
         return int(self.guests.ssh("storage", "blockdev --flushbufs %s; python3 - %s" % (path, path), input=COUNTER).stdout)
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from liblab.qemu import Guests
-from lio import NODE1, NODE2, PORTALS, SAVED, SECRETS, TARGET, Lio, model
+from lio import NODE1, NODE2, PORTALS, RESERVATIONS, SAVED, SECRETS, TARGET, Lio, model
 
 pytestmark = [pytest.mark.qemu]
 
 
 @pytest.fixture
-def lio(guests: Guests, tmp_path: Path) -> Iterator[Lio]:
+def lio(rig: Lio) -> Lio:
     """The guests with nothing on them."""
-    found = Lio(guests, tmp_path)
-    guests.heal("storage")
-    guests.heal("node1")
-    found.clean()
-    yield found
+    rig.clean()
+    return rig
 
 
 @pytest.fixture
@@ -46,6 +41,9 @@ def test_the_first_run_builds_and_saves_it_and_the_second_changes_nothing(lio: L
     for answer in (foreseen, first, second):
         assert not [secret for secret in SECRETS.values() if secret in answer.text]
     assert lio.guests.ssh("storage", "stat -c %%a:%%U %s /var/lib/file.img" % SAVED).stdout.split() == ["600:root"] * 2
+    # without it LIO refuses every persistent reservation (docs/iscsi-conformance.md)
+    assert "make %s, where the kernel keeps persistent reservations" % RESERVATIONS in first.result["steps"]
+    assert lio.guests.ssh("storage", "stat -c %%a:%%U %s" % RESERVATIONS).stdout.split() == ["700:root"]
 
 
 def test_an_initiator_sees_its_luns_by_their_names_and_keeps_its_data(built: Lio) -> None:
@@ -172,6 +170,16 @@ def test_absent_leaves_the_data_and_other_targets(built: Lio) -> None:
     assert built.target(model()).changed
 
 
+SPARE = "/dev/disk/by-id/virtio-data2"
+
+
+@pytest.fixture(scope="module")
+def empty(rig: Lio) -> Lio:
+    """The guests with nothing on them, for tests that change nothing."""
+    rig.clean()
+    return rig
+
+
 def _portal(wanted: dict[str, Any]) -> None:
     wanted["tpgs"][0]["portals"][1]["address"] = "192.0.2.77"
 
@@ -184,12 +192,16 @@ def _secret(wanted: dict[str, Any]) -> None:
     wanted["tpgs"][0]["acls"][0]["chap"]["secret"] = "short"
 
 
+def _large_disk(wanted: dict[str, Any]) -> None:
+    wanted["backstores"][0]["size"] = "8TiB"
+
+
 def _size(wanted: dict[str, Any]) -> None:
     wanted["backstores"][1]["path"] = "/var/lib/larger.img"
 
 
 def _mounted(wanted: dict[str, Any]) -> None:
-    wanted["backstores"][0]["path"] = "/dev/disk/by-id/virtio-data2"
+    wanted["backstores"][0]["path"] = SPARE
 
 
 def _port(wanted: dict[str, Any]) -> None:
@@ -202,61 +214,82 @@ def _port(wanted: dict[str, Any]) -> None:
         ("", _portal, "portal 192.0.2.77:3260: this machine does not have that address"),
         ("", _port, "portal 192.0.2.1:22: another program listens there"),
         ("", _iqn, "name is no iSCSI name: 'iqn.2026-13.lab.libreha:storage'"),
+        ("", _large_disk, "backstores[0].size is given for a disk"),
         ("", _secret, "tpgs[0].acls[0].chap.secret of iqn.2026-01.lab.libreha:node1 has 5 characters"),
         ("truncate -s 80M /var/lib/larger.img", _size, "has 83886080 bytes, more than its size of 67108864"),
         ("echo content >/var/lib/larger.img", _size, "/var/lib/larger.img has content"),
-        ("mkfs.ext4 -q /dev/disk/by-id/virtio-data2", _mounted, "is not empty, it carries ext4"),
-        ("pvcreate -q -ff -y /dev/disk/by-id/virtio-data2", _mounted, "is not empty, it carries LVM2_member"),
+        ("mkfs.ext4 -q %s" % SPARE, _mounted, "is not empty, it carries ext4"),
+        ("pvcreate -q -ff -y %s" % SPARE, _mounted, "is not empty, it carries LVM2_member"),
         (
-            "mkfs.ext4 -q /dev/disk/by-id/virtio-data2 && mount /dev/disk/by-id/virtio-data2 /mnt",
+            "mkfs.ext4 -q %s && mount %s /mnt" % (SPARE, SPARE),
             _mounted,
             "is in use on this machine: mounted",
         ),
-        ("vgcreate -q -ff -y lab /dev/disk/by-id/virtio-data2 && lvcreate -q -y -L 16M -n one lab", _mounted, "part of a volume group"),
+        ("vgcreate -q -ff -y lab %s && lvcreate -q -y -L 16M -n one lab" % SPARE, _mounted, "part of a volume group"),
     ],
-    ids=["address", "port", "iqn", "secret", "smaller", "content", "file system", "lvm", "mounted", "volume group in use"],
+    ids=[
+        "address",
+        "port",
+        "iqn",
+        "size of a disk",
+        "secret",
+        "smaller",
+        "content",
+        "file system",
+        "lvm",
+        "mounted",
+        "volume group in use",
+    ],
 )
-def test_what_is_wrong_is_named_and_nothing_changes(lio: Lio, prepare: str, spoil: Callable[[dict[str, Any]], None], says: str) -> None:
+def test_what_is_wrong_is_named_and_nothing_changes(empty: Lio, prepare: str, spoil: Callable[[dict[str, Any]], None], says: str) -> None:
     if prepare:
-        lio.guests.ssh("storage", prepare)
+        empty.guests.ssh("storage", prepare)
     wanted = model()
     spoil(wanted)
-    before = lio.dump()
+    before = empty.everything()
     try:
-        for flags in ((), ("--check",)):
-            answer = lio.target(wanted, *flags, fails=True)
-            assert says in answer.result["msg"]
-            assert lio.dump() == before
-        lio.guests.ssh("storage", "test ! -e /var/lib/file.img")
+        for flags in (("--check",), ()):
+            assert says in empty.target(wanted, *flags, fails=True).result["msg"]
+        assert empty.everything() == before
+        assert "file.img" not in before
     finally:
-        lio.guests.ssh("storage", "umount /mnt; vgremove -qfy lab; pvremove -qffy /dev/disk/by-id/virtio-data2; true", check=False)
+        empty.guests.ssh(
+            "storage",
+            "umount /mnt; vgremove -qfy lab; pvremove -qffy %s; wipefs -qa %s; rm -f /var/lib/larger.img" % (SPARE, SPARE),
+            check=False,
+        )
 
 
-def test_a_kernel_without_the_target_is_named(lio: Lio) -> None:
-    lio.guests.ssh("storage", "systemctl stop rtslib-fb-targetctl; modprobe -r iscsi_target_mod target_core_iblock target_core_file; true")
-    lio.guests.ssh(
-        "storage",
-        "rmdir /sys/kernel/config/target/iscsi; modprobe -r iscsi_target_mod && "
-        "echo 'install iscsi_target_mod /bin/false' >/etc/modprobe.d/no.conf",
+def test_a_kernel_without_the_target_is_named(empty: Lio) -> None:
+    before = empty.everything()
+    empty.guests.ssh(
+        "storage", "modprobe -qr iscsi_target_mod || { rmdir /sys/kernel/config/target/iscsi && modprobe -r iscsi_target_mod; }"
     )
+    empty.guests.ssh("storage", "echo 'install iscsi_target_mod /bin/false' >/etc/modprobe.d/no.conf")
     try:
-        for flags in ((), ("--check",)):
-            message = lio.target(model(), *flags, fails=True).result["msg"]
+        for flags in (("--check",), ()):
+            message = empty.target(model(), *flags, fails=True).result["msg"]
             assert "the kernel's iSCSI target cannot be used" in message
             assert "modprobe iscsi_target_mod" in message
-        look = lio.look()
+        look = empty.look()
         assert (look["serving"], look["access"]) == (False, [])
     finally:
-        lio.guests.ssh("storage", "rm /etc/modprobe.d/no.conf")
+        empty.guests.ssh("storage", "rm /etc/modprobe.d/no.conf")
+    assert empty.everything() == before
 
 
-def test_a_missing_library_is_named(lio: Lio) -> None:
+def test_a_missing_library_is_named(empty: Lio) -> None:
     place = "/usr/lib/python3/dist-packages/rtslib_fb"
-    lio.guests.ssh("storage", "mv %s %s.away" % (place, place))
+    before = empty.everything()
+    empty.guests.ssh("storage", "mv %s %s.away" % (place, place))
     try:
-        assert "Failed to import the required Python library (rtslib-fb)" in lio.target(model(), fails=True).result["msg"]
+        for flags in (("--check",), ()):
+            message = empty.target(model(), *flags, fails=True).result["msg"]
+            assert "Failed to import the required Python library (rtslib-fb)" in message
+            assert "python3-rtslib-fb" in message
     finally:
-        lio.guests.ssh("storage", "mv %s.away %s" % (place, place))
+        empty.guests.ssh("storage", "mv %s.away %s" % (place, place))
+    assert empty.everything() == before
 
 
 def in_order(dump: str) -> list[Any]:

@@ -7,7 +7,6 @@ import itertools
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -105,6 +104,7 @@ class Storage:
             "<target %s>" % name,
             "  backing-store %s" % self.disk,
             "  allow-in-use yes",
+            "  write-cache off",
         ]
         lines += ["  initiator-name %s" % initiator for initiator in initiators]
         lines += ["  initiator-address 255.255.255.255"] if closed else []
@@ -174,39 +174,3 @@ class Storage:
         self.stop()
         with contextlib.suppress(FileNotFoundError):
             os.unlink("/var/run/tgtd/socket.%d" % self.control_port)
-
-
-class HalfLogin:
-    """An initiator that stops in the middle of its login, as one that was frozen there (RFC 7143, 11.12)."""
-
-    def __init__(self, storage: Storage, initiator: str) -> None:
-        self.connection = socket.create_connection(("127.0.0.1", storage.port), timeout=5)
-        text = "InitiatorName=%s\0TargetName=%s\0SessionType=Normal\0" % (initiator, TARGET)
-        self._send(0x04, text.encode())  # operational negotiation, no transit yet
-        assert self._status() == 0, "the access check lets it begin"
-
-    def finish(self) -> bool:
-        """Complete the login; whether the target let it in."""
-        try:
-            self._send(0x87, b"")  # transit to the full feature phase
-            return self._status() == 0
-        except OSError:
-            return False
-
-    def _send(self, flags: int, data: bytes) -> None:
-        header = struct.pack(">BBBBB3s6sHIHHII16x", 0x43, flags, 0, 0, 0, len(data).to_bytes(3, "big"), b"\x80\0\0\0\0\1", 0, 1, 0, 0, 1, 0)
-        self.connection.sendall(header + data + b"\0" * (-len(data) % 4))
-
-    def _status(self) -> int:
-        header = self._receive(48)
-        self._receive((int.from_bytes(header[5:8], "big") + 3) // 4 * 4)
-        return header[36]
-
-    def _receive(self, length: int) -> bytes:
-        data = b""
-        while len(data) < length:
-            part = self.connection.recv(length - len(data))
-            if not part:
-                raise ConnectionResetError("closed")
-            data += part
-        return data

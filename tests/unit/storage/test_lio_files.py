@@ -180,7 +180,8 @@ def test_what_is_kept_is_for_root_only_and_by_place(tmp_path: Path) -> None:
     assert path == str(tmp_path / "fences-acls.json")
     kept = KeptAcls(path)
     assert kept.of(NODE1) == {}
-    assert kept.keep(NODE1.upper(), {(TARGET, 1): acl(NODE1), ("iqn.2026-01.lab.x:other", 1): None})
+    assert kept.keep(NODE1.upper(), {(TARGET, 1): acl(NODE1)})
+    assert kept.replace_target("iqn.2026-01.lab.x:other", {(1, NODE1): None})
     assert not kept.keep(NODE1, {(TARGET, 1): acl(NODE1)})
     assert Path(path).stat().st_mode & 0o777 == 0o600
     assert kept.of(NODE1) == {(TARGET, 1): acl(NODE1), ("iqn.2026-01.lab.x:other", 1): None}
@@ -192,6 +193,28 @@ def test_what_is_kept_is_for_root_only_and_by_place(tmp_path: Path) -> None:
     Path(path).write_text("{}")
     with pytest.raises(LibrehaError, match="the kept ACLs .* are damaged"):
         kept.of(NODE1)
+
+
+def test_a_secret_that_a_fence_took_stays_retired_and_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "fences-acls.json"
+    kept = KeptAcls(str(path))
+    assert not kept.retired().has(NODE1, "first-secret-01")
+    for secret in ("first-secret-01", "second-secret-02"):
+        assert kept.keep(NODE1.upper(), {(TARGET, 1): {**acl(NODE1), "chap_password": secret}})
+    assert kept.drop(NODE1, [TARGET])
+    kept.replace_target(TARGET, {(1, NODE2): {**acl(NODE2), "chap_password": "never-in-use-03"}})
+    for secret in ("first-secret-01", "second-secret-02"):
+        assert kept.retired().has(NODE1, secret)
+        assert not kept.retired().has(NODE2, secret)
+        assert secret not in path.read_text()
+    assert not kept.retired().has(NODE1, "another-secret-4")
+    assert not kept.retired().has(NODE2, "never-in-use-03"), "what is only configured for a fenced host was not yet in use"
+
+
+def test_retiring_a_secret_again_writes_nothing(tmp_path: Path) -> None:
+    kept = KeptAcls(str(tmp_path / "fences-acls.json"))
+    assert kept.keep(NODE1, {(TARGET, 1): {**acl(NODE1), "chap_password": "first-secret-01"}})
+    assert not kept.keep(NODE1, {(TARGET, 1): {**acl(NODE1), "chap_password": "first-secret-01"}})
 
 
 ELSEWHERE = "iqn.2026-01.lab.libreha:elsewhere"

@@ -216,8 +216,8 @@ class LioTarget(StorageTarget):
                 "%s logs in with CHAP: it is admitted again only with a new secret" % initiator,
                 remedy="give chap_secret a new random one, and set the same on the host",
             )
-        if secret in (acl.get("chap_password"), acl.get("chap_mutual_password")):
-            raise LibrehaError("the CHAP secret for %s is the old one" % initiator, remedy="give chap_secret a new random one")
+        if secret in (acl.get("chap_password"), acl.get("chap_mutual_password")) or self._kept.retired().has(initiator, secret):
+            raise LibrehaError("the CHAP secret for %s is an old one" % initiator, remedy="give chap_secret a new random one")
         return {**acl, "chap_userid": self._chap_user or acl["chap_userid"], "chap_password": secret}
 
     def _end_dynamic(self, initiator: str) -> None:

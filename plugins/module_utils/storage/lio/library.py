@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,8 @@ try:
     import rtslib_fb as rtslib
 except ImportError:
     rtslib = None
+
+_SWITCHED_OFF = re.compile(r"^install .*/(false|true)\b.*$", re.MULTILINE)
 
 REMEDY_LIBRARY = "install it for the Python that runs this module (Debian and Ubuntu: python3-rtslib-fb, RHEL: python3-rtslib)"
 
@@ -49,12 +52,26 @@ def need_modules() -> None:
     need_library()
     if os.path.isdir("%s/iscsi" % ROOT):
         return
-    try:
-        answer = subprocess.run(("modprobe", "--dry-run", "iscsi_target_mod"), capture_output=True, text=True, check=False)
+    try:  # a dry run would take a module that is switched off by an install line for one that can be loaded
+        answer = subprocess.run(("modprobe", "--show-depends", "iscsi_target_mod"), capture_output=True, text=True, check=False)
     except OSError as error:
         raise _no_kernel(str(error)) from error
     if answer.returncode != 0:
         raise _no_kernel(answer.stderr.strip())
+    switched_off = _SWITCHED_OFF.search(answer.stdout)
+    if switched_off:
+        raise _no_kernel("the configuration of modprobe switches it off (%s)" % switched_off.group(0).strip())
+
+
+def reservations_folder(default: str) -> str:
+    """Where the kernel keeps SCSI-3 persistent reservations. It does not make the folder, and without it refuses every PERSISTENT RESERVE
+    OUT (NOT READY, seen on Linux 6.1 with Debian's package, which makes none). *default*: rtslib's folder, if the kernel has none yet."""
+    try:
+        with open(ROOT + "/dbroot", encoding="ascii") as source:
+            folder = source.read().strip()
+    except OSError:  # not loaded yet: rtslib will set the folder of its saved configuration
+        folder = default
+    return os.path.join(folder, "pr")
 
 
 def dump() -> dict[str, Any]:

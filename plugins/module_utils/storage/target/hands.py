@@ -32,6 +32,7 @@ class Hands:
             Act.REMOVE_TPG: lambda step: self._tpg(step).delete(),
             Act.REMOVE_TARGET: lambda _step: self._target("lookup").delete(),
             Act.REMOVE_BACKSTORE: lambda step: self._backstore(step.subject).delete(),
+            Act.MAKE_FOLDER: lambda step: durable.make_folder(step.subject),
             Act.CREATE_BACKSTORE: self._create_backstore,
             Act.GROW: self._grow,
             Act.SET_BACKSTORE: lambda step: self._backstore(step.subject).set_attribute(step.key, step.item),

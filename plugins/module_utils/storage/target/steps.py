@@ -21,6 +21,7 @@ class Act(Enum):
     REMOVE_TPG = (40, "remove TPG %(tag)d")
     REMOVE_TARGET = (41, "remove target %(subject)s")
     REMOVE_BACKSTORE = (45, "remove %(subject)s, its data stays")
+    MAKE_FOLDER = (48, "make %(subject)s, where the kernel keeps persistent reservations")
     CREATE_BACKSTORE = (50, "create %(subject)s")
     GROW = (51, "grow %(subject)s")
     SET_BACKSTORE = (52, "%(subject)s: set %(key)s")
