@@ -133,6 +133,12 @@ options:
               - The TCP port.
             type: int
             default: 3260
+          floating:
+            description:
+              - The address need not be here now. It comes when this machine takes over from another.
+              - The kernel must have C(net.ipv4.ip_nonlocal_bind=1), for IPv6 C(net.ipv6.ip_nonlocal_bind=1).
+            type: bool
+            default: false
       luns:
         description:
           - The backstores that the group exports.

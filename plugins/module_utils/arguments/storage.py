@@ -27,12 +27,7 @@ def storage_spec() -> dict[str, Any]:
 
 def read_storage(params: Mapping[str, Any]) -> tuple[StorageTarget, FenceList]:
     """The target service and fence list that *params* name. Raises LibrehaError that names the option."""
-    if not 0 <= params["control_port"] <= 32767:
-        raise LibrehaError(
-            "control_port %s is none of tgtd's" % params["control_port"], remedy="give the number after tgtd -C, or leave it out"
-        )
-    if params["timeout"] <= 0:
-        raise LibrehaError("timeout is %s" % params["timeout"], remedy="give the seconds to wait for an answer, such as 5")
+    require_control(params)
     require_absolute(params, "saved_config", "fence_list")
     target = open_storage(
         params["driver"],
@@ -43,6 +38,16 @@ def read_storage(params: Mapping[str, Any]) -> tuple[StorageTarget, FenceList]:
         timeout=params["timeout"],
     )
     return target, FenceList(params["fence_list"])
+
+
+def require_control(params: Mapping[str, Any]) -> None:
+    """Raises LibrehaError for a control port that tgtd cannot have, or no time to wait for an answer."""
+    if not 0 <= params["control_port"] <= 32767:
+        raise LibrehaError(
+            "control_port %s is none of tgtd's" % params["control_port"], remedy="give the number after tgtd -C, or leave it out"
+        )
+    if params["timeout"] <= 0:
+        raise LibrehaError("timeout is %s" % params["timeout"], remedy="give the seconds to wait for an answer, such as 5")
 
 
 def require_absolute(params: Mapping[str, Any], *options: str) -> None:

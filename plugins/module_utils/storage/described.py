@@ -40,7 +40,7 @@ def module_options(wanted: Variables, without: frozenset[str] = frozenset()) -> 
         "backstores": [_backstore(lun) for lun in luns],
         "tpgs": [
             {
-                "portals": [_given(portal, "address", "port") for portal in wanted["portals"]],
+                "portals": [_given(portal, "address", "port", "floating") for portal in wanted["portals"]],
                 "luns": [{"number": lun["number"], "backstore": lun["name"]} for lun in luns],
                 "acls": [_acl(initiator, numbers, bool(without)) for initiator in wanted["initiators"]],
                 "nopin_timeout": wanted["nopin_timeout"],

@@ -66,3 +66,13 @@ def sync_folder(folder: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sparse_file(path: str, size: int) -> None:
+    """Make the file, readable by root only, or make it longer; nothing in it is written. Durable on return. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with contextlib.closing(os.fdopen(descriptor, "r+b", buffering=0)):
+        if os.fstat(descriptor).st_size < size:
+            os.ftruncate(descriptor, size)
+            os.fsync(descriptor)
+    sync_folder(os.path.dirname(path))

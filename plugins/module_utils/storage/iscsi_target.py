@@ -36,6 +36,14 @@ from .target.steps import Act, Step
 LOCK_SECONDS = 60.0
 
 
+def portal_spec() -> dict[str, Any]:
+    return {
+        "address": {"type": "str", "required": True},
+        "port": {"type": "int", "default": 3260},
+        "floating": {"type": "bool", "default": False},
+    }
+
+
 def argument_spec() -> dict[str, Any]:
     chap = {
         "user": {"type": "str"},
@@ -61,7 +69,7 @@ def argument_spec() -> dict[str, Any]:
             "type": "list",
             "elements": "dict",
             "default": [],
-            "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "default": 3260}},
+            "options": portal_spec(),
         },
         "luns": {
             "type": "list",
@@ -156,7 +164,7 @@ class _Run:
         reservations = library.reservations_folder(os.path.dirname(saved.default_path()))
         if wanted.exists and not os.path.isdir(reservations):
             plan.steps.insert(0, Step(Act.MAKE_FOLDER, subject=reservations))
-        refusals = plan.refusals + self._retired(admitted) + preflight.problems(plan.steps, self._exportable(), before.open_portals)
+        refusals = plan.refusals + self._retired(admitted) + self._impossible(plan)
         if refusals:
             raise LibrehaError("nothing was changed. %s" % " -- ".join(refusals), details={"refusals": refusals})
         kept = self._to_keep(aside)
@@ -175,6 +183,9 @@ class _Run:
             "diff": {"before": description(before.own, admitted), "after": description(admitted, admitted)},
             "warnings": preflight.warnings(wanted.backstores.values()) + self._fence_warnings(aside),
         }
+
+    def _impossible(self, plan: Plan) -> list[str]:
+        return preflight.problems(plan.steps, self._exportable(), self._before.open_portals, foreseeing=self._check_mode)
 
     def _act(self, plan: Plan, admitted: Model, kept: dict[tuple[int, str], KeptAcl]) -> bool:
         """Whether the saved configuration was written anew."""

@@ -264,10 +264,11 @@ def _portals(portals: Sequence[Variables], found: Found, layout: Layout) -> None
             address = str(ipaddress.ip_address(str(portal["address"]).strip("[]")))
         except ValueError:
             continue  # the model says so
-        if address not in found.addresses:
+        if address not in found.addresses and not portal.get("floating"):
             layout.problems.append(
-                "iscsi_target_portals[%d].address is %s: this machine does not have that address (it has %s). Correct it, or configure "
-                "the network first" % (at, address, ", ".join(sorted(found.addresses)) or "none")
+                "iscsi_target_portals[%d].address is %s: this machine does not have that address (it has %s). Correct it, configure "
+                "the network first, or say floating if the address comes with a takeover"
+                % (at, address, ", ".join(sorted(found.addresses)) or "none")
             )
 
 
@@ -276,7 +277,7 @@ def _around(wanted: Variables, found: Found, layout: Layout) -> None:
     if found.missing_kernel_modules:
         layout.problems.append(
             "this kernel has no iSCSI target, it lacks the modules %s. Install a kernel that has them (containers and some cloud kernels "
-            "have none), or build the target with tgt, without this role (docs/requirements.md)" % ", ".join(found.missing_kernel_modules)
+            "have none), or set iscsi_target_driver to tgt" % ", ".join(found.missing_kernel_modules)
         )
     if not wanted["networks"] and (wanted["firewall"] in ("nftables", "firewalld") or wanted["firewall"] == "auto" and found.firewalld):
         layout.problems.append(

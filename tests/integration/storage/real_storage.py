@@ -93,6 +93,7 @@ class Storage:
         self.saved = folder / "targets.conf"
         self.list_path = folder / "fences.json"
         self.environment: dict[str, str] = {}
+        self.settings = ""  # more of tgtd --iscsi
         self.daemon: subprocess.Popen[bytes] | None = None
         self.writers: list[Writer] = []
         self.save([ESX1, ESX2])
@@ -112,7 +113,7 @@ class Storage:
 
     def start(self) -> Storage:
         self.daemon = subprocess.Popen(
-            ["tgtd", "-f", "-C", str(self.control_port), "--iscsi", "portal=%s" % self.portal],
+            ["tgtd", "-f", "-C", str(self.control_port), "--iscsi", "portal=%s%s" % (self.portal, self.settings)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **self.environment},

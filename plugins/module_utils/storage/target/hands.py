@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from typing import Any, Callable
 
 from ...errors import LibrehaError
@@ -93,7 +91,7 @@ class Hands:
         if store.kind == "block":
             made = self._rtslib.BlockStorageObject(store.name, dev=store.path, wwn=store.serial)
         else:
-            _sparse_file(store.path, store.size or 0)
+            durable.sparse_file(store.path, store.size or 0)
             made = self._rtslib.FileIOStorageObject(
                 store.name, dev=store.path, size=store.size, wwn=store.serial, write_back=store.write_back
             )
@@ -107,15 +105,5 @@ class Hands:
     def _grow(self, step: Step) -> None:
         """First the file, then what LIO reports of it: never more than there is. The hosts see it after a rescan."""
         store: Backstore = step.item
-        _sparse_file(store.path, store.size or 0)
+        durable.sparse_file(store.path, store.size or 0)
         self._backstore(step.subject)._control("fd_dev_size=%d" % (store.size or 0))
-
-
-def _sparse_file(path: str, size: int) -> None:
-    """Make the file, readable by root only, or make it longer; nothing in it is written. Durable on return."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with contextlib.closing(os.fdopen(descriptor, "r+b", buffering=0)):
-        if os.fstat(descriptor).st_size < size:
-            os.ftruncate(descriptor, size)
-            os.fsync(descriptor)
-    durable.sync_folder(os.path.dirname(path))

@@ -67,6 +67,8 @@ class Acl:
 class Portal:
     address: str
     port: int = 3260
+    floating: bool = field(default=False, compare=False)
+    """Whether the machine may do without the address now: it comes when the machine takes over from another."""
 
     def __str__(self) -> str:
         return "%s:%d" % (self.bracketed, self.port)

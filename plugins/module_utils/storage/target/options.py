@@ -227,7 +227,7 @@ def _portal(given: Options, option: str) -> Portal:
         raise _bad(option + ".address", "is no IP address: %r" % given["address"], "give an address of the machine") from error
     if not 1 <= given["port"] <= 65535:
         raise _bad(option + ".port", "is %d" % given["port"], "give a TCP port; iSCSI's is 3260")
-    return Portal(address, given["port"])
+    return Portal(address, given["port"], bool(given.get("floating")))
 
 
 def _texts(given: Optional[Options], option: str, reserved: Sequence[str] = ()) -> dict[str, str]:

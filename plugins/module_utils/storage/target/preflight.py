@@ -23,18 +23,21 @@ _OURS = frozenset(("VMFS_volume_member",))
 """What a disk may carry without a word: it is what hosts put on it."""
 
 
-def problems(steps: Iterable[Step], exportable: frozenset[str], open_portals: frozenset[Portal]) -> list[str]:
+def problems(
+    steps: Iterable[Step], exportable: frozenset[str], open_portals: frozenset[Portal] = frozenset(), *, foreseeing: bool = False
+) -> list[str]:
     """What forbids these steps on this machine.
 
     Args:
         steps: A plan's.
         exportable: Names of backstores whose disk or file may be exported with what is on it.
         open_portals: Those that the kernel's target has open already, for whichever target.
+        foreseeing: Nothing will be done now (check mode), so the kernel need not be ready for a floating portal yet.
     """
     found = []
     for step in steps:
         if step.act == Act.ADD_PORTAL and step.item not in open_portals:
-            found += _portal(step.item)
+            found += address_problems(step.item, step.item.port, foreseeing=foreseeing)
         elif step.act in (Act.CREATE_BACKSTORE, Act.GROW):
             store = step.item
             new = step.act == Act.CREATE_BACKSTORE
@@ -85,15 +88,23 @@ def same_path(one: str, other: str) -> bool:
     return os.path.samestat(first, second)
 
 
-def _portal(portal: Portal) -> list[str]:
-    """Try what LIO will do. (With net.ipv4.ip_nonlocal_bind an address may come later: a floating one.)"""
+def address_problems(portal: Portal, port: int = 0, *, foreseeing: bool = False) -> list[str]:
+    """Try what the target will do; port 0 tries the address alone. With net.ipv4.ip_nonlocal_bind
+    an address may come later: a floating one."""
     family = socket.AF_INET6 if ":" in portal.address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((portal.address, portal.port))
+            listener.bind((portal.address, port))
             listener.listen(1)
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL and portal.floating:
+            if foreseeing:
+                return []
+            return [
+                "portal %s floats, and this kernel opens only addresses that the machine has. Set net.%s.ip_nonlocal_bind to 1 (sysctl)"
+                % (portal, "ipv6" if ":" in portal.address else "ipv4")
+            ]
         if error.errno == errno.EADDRNOTAVAIL:
             return ["portal %s: this machine does not have that address. Correct it, or configure the network first (ip address)" % portal]
         if error.errno == errno.EADDRINUSE:

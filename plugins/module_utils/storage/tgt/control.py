@@ -23,7 +23,7 @@ from ...errors import LibrehaError
 
 _REQUEST = struct.Struct("@ii64sIiQQIIIIII")
 _ANSWER = struct.Struct("@II")
-_NO_TARGET = -1
+NO_TARGET = -1
 
 
 class Op(IntEnum):
@@ -92,9 +92,10 @@ class Control:
         mode: Mode,
         op: Op,
         *,
-        tid: int = _NO_TARGET,
+        tid: int = NO_TARGET,
         sid: int = 0,
         cid: int = 0,
+        lun: int = 0,
         lld: str = "iscsi",
         parameters: str = "",
     ) -> Answer:
@@ -104,7 +105,7 @@ class Control:
         daemon is returned, not raised.
         """
         payload = parameters.encode() + b"\0" if parameters else b""
-        request = _REQUEST.pack(mode, op, lld.encode(), _REQUEST.size + len(payload), tid, sid, 0, cid, 0, 0, 0, 0, 0)
+        request = _REQUEST.pack(mode, op, lld.encode(), _REQUEST.size + len(payload), tid, sid, lun, cid, 0, 0, 0, 0, 0)
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(self.timeout)

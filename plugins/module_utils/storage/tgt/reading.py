@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...errors import LibrehaError
 
@@ -27,6 +27,15 @@ class Nexus:
     address: str = ""
 
 
+@dataclass(frozen=True)
+class UnitReading:
+    """A LUN as tgtd serves it. ``megabytes`` are of 10**6 bytes: tgtd tells no more, and it looks at a disk's size once, when it opens it."""
+
+    path: str = ""
+    serial: str = ""
+    megabytes: int = 0
+
+
 @dataclass
 class TargetReading:
     """One target as tgtd shows it."""
@@ -37,6 +46,9 @@ class TargetReading:
     state: str = ""
     nexuses: list[Nexus] = field(default_factory=list)
     luns: list[int] = field(default_factory=list)
+    units: dict[int, UnitReading] = field(default_factory=dict)  # those of luns, by number
+    nop_interval: int = 0
+    nop_count: int = 0
     accounts: list[str] = field(default_factory=list)  # CHAP users that may log in
     acl: list[str] = field(default_factory=list)
 
@@ -100,6 +112,10 @@ def read_targets(text: str) -> list[TargetReading]:
                 targets[-1].driver = value
             elif key == "State":
                 targets[-1].state = value
+            elif key == "Nop interval" and value.isdigit():
+                targets[-1].nop_interval = int(value)
+            elif key == "Nop count" and value.isdigit():
+                targets[-1].nop_count = int(value)
         elif section == "I_T nexus information":
             if depth == 2 and key == "I_T nexus" and value.isdigit():
                 sid, initiator = int(value), ""
@@ -114,12 +130,36 @@ def read_targets(text: str) -> list[TargetReading]:
                 lun = int(value)
             elif depth == 3 and key == "Type" and value != "controller":  # LUN 0 is tgt's own controller
                 targets[-1].luns.append(lun)
+                targets[-1].units[lun] = UnitReading()
+            elif depth == 3 and lun in targets[-1].units:
+                targets[-1].units[lun] = _unit(targets[-1].units[lun], key, value)
         elif section == "Account information" and depth == 2:
             if not content.endswith(" (outgoing)"):
                 targets[-1].accounts.append(content)
         elif section == "ACL information" and depth == 2:
             targets[-1].acl.append(content)
     return targets
+
+
+def _unit(unit: UnitReading, key: str, value: str) -> UnitReading:
+    """*unit* with what one line says of it."""
+    if key == "Backing store path":
+        return replace(unit, path=value)
+    if key == "SCSI SN":
+        return replace(unit, serial=value)
+    size = re.match(r"(\d+) MB\b", value)
+    return replace(unit, megabytes=int(size.group(1))) if key == "Size" and size else unit
+
+
+def read_portals(text: str) -> list[str]:
+    """Read the output of ``tgtadm --op show --mode portal``: where tgtd listens, ``ADDRESS:PORT`` or ``[ADDRESS]:PORT``."""
+    found = (re.match(r"^Portal: (.+),\d+$", line.strip()) for line in text.splitlines())
+    return [one.group(1) for one in found if one]
+
+
+def read_accounts(text: str) -> list[str]:
+    """Read the output of ``tgtadm --op show --mode account``: the users' names."""
+    return [line.strip() for line in text.splitlines() if line.startswith(" ")]
 
 
 def read_session_counters(text: str) -> SessionCounters:

@@ -15,6 +15,7 @@ therefore open to everybody after the next start, unless it also has an address 
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 import re
@@ -117,6 +118,17 @@ def read(path: str) -> Saved:
     if reader.stack:
         raise _unreadable(path, "block <%s> is not closed" % " ".join(filter(None, reader.stack[-1])))
     return reader.saved
+
+
+def includes(path: str, other: str) -> bool:
+    """Whether the file *path* itself says that *other* is to be read too, whether *other* is there or not."""
+    try:
+        with open(path, "rb") as source:
+            found = [_INCLUDE.match(_COMMENT.sub("", line.rstrip("\n"))) for line in _lines(source.read())]
+    except OSError as error:
+        raise _unreadable(path, "cannot read it: %s" % error.strerror) from error
+    patterns = [match.group(3) or match.group(4) for match in found if match]
+    return any(fnmatch.fnmatch(other, one) or os.path.dirname(other) == one.rstrip("/") for pattern in patterns for one in _braces(pattern))
 
 
 class _Reader:

@@ -1,0 +1,339 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the module tgt_target does, from its options to its result.
+
+The fence list's lock is held from the first look to the last byte saved, as in iscsi_target.py and for the same reason. The file is
+rendered with its fences in it and replaced as a whole, so there is no moment at which it admits whoever is fenced.
+
+First tgtd, then the file: what tgtd refuses is never saved for the next start. A run that is killed in between is finished by the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from .. import clock
+from ..act.deadman import Permit
+from ..arguments.storage import require_absolute, require_control
+from ..decide.instant import Instant
+from ..errors import LibrehaError
+from . import durable
+from .fence_list import DEFAULT_FENCE_LIST, FenceList
+from .iscsi_target import LOCK_SECONDS, portal_spec
+from .target import preflight
+from .target.model import Backstore, Model
+from .target.options import derived_serial, iscsi_name, read_model
+from .target.steps import Act
+from .target.steps import Step as TargetStep
+from .tgt import targets_conf
+from .tgt.control import NO_TARGET, Control, Mode, NotServing, Op
+from .tgt.difference import Plan, Running, Step, Wanted, make_plan
+from .tgt.driver import DEFAULT_SAVED_CONFIG
+from .tgt.export import Export, Unit, Written, derived_tid, read_written, render, without_secrets
+from .tgt.reading import read_accounts, read_portals, read_targets
+
+DEFAULT_FILE = "/etc/tgt/conf.d/libreha.conf"
+_HIGHEST_LUN = 255
+_LONGEST_SERIAL = 36  # SCSI_SN_LEN of tgt
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_./:+@-]+")
+_PLAIN_WORD = re.compile(r"[A-Za-z0-9_.:+/@-]+")
+"""What a shell, targets.conf(5) and tgtd's own requests all leave as it is: tgt-admin hands these to a shell at each start."""
+
+_OPTIONS = (
+    (re.compile(r"\Abackstores"), "luns"),
+    (re.compile(r"\Atpgs\[0\]\.acls(\[\d+\])\.initiator"), r"initiators\1.name"),
+    (re.compile(r"\Atpgs\[0\]\.acls"), "initiators"),
+    (re.compile(r"\Atpgs\[0\]\."), ""),
+)
+
+
+def argument_spec() -> dict[str, Any]:
+    lun = {
+        "number": {"type": "int", "required": True},
+        "name": {"type": "str", "required": True},
+        "type": {"type": "str", "required": True, "choices": ["block", "fileio"]},
+        "path": {"type": "path", "required": True},
+        "size": {"type": "str"},
+        "serial": {"type": "str"},
+        "existing_data": {"type": "str", "choices": ["refuse", "export"], "default": "refuse"},
+    }
+    chap = {"user": {"type": "str"}, "secret": {"type": "str", "required": True, "no_log": True}}
+    initiator = {"name": {"type": "str", "required": True}, "chap": {"type": "dict", "options": chap}}
+    return {
+        "name": {"type": "str", "required": True},
+        "portals": {"type": "list", "elements": "dict", "default": [], "options": portal_spec()},
+        "luns": {"type": "list", "elements": "dict", "default": [], "options": lun},
+        "initiators": {"type": "list", "elements": "dict", "default": [], "options": initiator},
+        "nop_interval": {"type": "int", "default": 3},
+        "nop_count": {"type": "int", "default": 1},
+        "disrupt": {"type": "list", "elements": "str", "default": []},
+        "file": {"type": "path", "default": DEFAULT_FILE},
+        "saved_config": {"type": "path", "default": DEFAULT_SAVED_CONFIG},
+        "fence_list": {"type": "path", "default": DEFAULT_FENCE_LIST},
+        "control_port": {"type": "int", "default": 0},
+        "timeout": {"type": "float", "default": 5.0},
+    }
+
+
+def read_wanted(params: Mapping[str, Any]) -> Model:
+    """What is described, checked without a look at the machine. Raises LibrehaError that names the option."""
+    for at, lun in enumerate(params["luns"]):
+        option = "luns[%d]" % at
+        if not 1 <= lun["number"] <= _HIGHEST_LUN:
+            raise _bad("%s.number" % option, "is %d" % lun["number"], "give 1 to %d: LUN 0 is tgt's own" % _HIGHEST_LUN)
+        if len(lun["serial"] or "") > _LONGEST_SERIAL:
+            raise _bad("%s.serial" % option, "is longer than %d characters" % _LONGEST_SERIAL, "give a UUID")
+        if not _PLAIN_PATH.fullmatch(lun["path"]):
+            raise _bad("%s.path" % option, "is %r" % lun["path"], "use a name of letters, digits and _./:+@- only")
+    for key, lowest, highest in (("nop_interval", 3, 60), ("nop_count", 1, 20)):
+        if not lowest <= params[key] <= highest:
+            raise _bad(key, "is %d" % params[key], "give %d to %d" % (lowest, highest))
+    if not params["portals"]:
+        raise _bad("portals", "is empty", "name the addresses at which hosts log in")
+    try:
+        model = read_model(_as_model_options(params))
+    except LibrehaError as error:
+        message = error.message
+        for pattern, option in _OPTIONS:
+            message = pattern.sub(option, message)
+        raise LibrehaError(message, remedy=error.remedy) from error
+    users: dict[str, str] = {}
+    for acl in model.tpgs[1].acls.values():
+        chap, option = acl.chap, "initiators (%s)" % acl.initiator
+        if chap.user and not (_PLAIN_WORD.fullmatch(chap.user) and _PLAIN_WORD.fullmatch(chap.secret)):
+            raise _bad(option, "has a CHAP user or secret that a shell would not leave as it is", "use letters, digits and _.:+/@- only")
+        if chap.user in users:
+            raise _bad(
+                option,
+                "has the CHAP user of %s" % users[chap.user],
+                "give each its own: a fence renews the secret of one host, and tgt binds an account to no initiator",
+            )
+        if chap.user:
+            users[chap.user] = acl.initiator
+    return model
+
+
+def _as_model_options(params: Mapping[str, Any]) -> dict[str, Any]:
+    """As options of the module iscsi_target, whose checks are the same."""
+    luns, initiators = params["luns"], params["initiators"]
+    plain: dict[str, Any] = {"write_back": False, "unmap": None, "attributes": {}}
+    keys = ("name", "type", "path", "size", "serial")
+    mutual = {"mutual_user": None, "mutual_secret": None}
+    tpg = {
+        "tag": 1,
+        "enabled": True,
+        "portals": params["portals"],
+        "luns": [{"number": lun["number"], "backstore": lun["name"]} for lun in luns],
+        "acls": [
+            {"initiator": one["name"], "luns": None, "chap": one["chap"] and {**one["chap"], **mutual}, "attributes": {}}
+            for one in initiators
+        ],
+        "nopin_timeout": 3,
+        "nopin_response_timeout": 3,
+        "queue_depth": 64,
+        "attributes": {},
+        "parameters": {},
+    }
+    return {"name": params["name"], "backstores": [{**{key: lun[key] for key in keys}, **plain} for lun in luns], "tpgs": [tpg]}
+
+
+def _bad(option: str, what: str, remedy: str) -> LibrehaError:
+    return LibrehaError("%s %s" % (option, what), remedy=remedy)
+
+
+def run(params: Mapping[str, Any], *, check_mode: bool = False, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:
+    """The module's result; ``warnings`` in it are for the user. Raises LibrehaError, and says whether something was changed."""
+    model = read_wanted(params)
+    require_control(params)
+    require_absolute(params, "file", "saved_config", "fence_list")
+    fence_list = FenceList(params["fence_list"], now=now)
+    lock = contextlib.nullcontext() if check_mode else fence_list.locked(Permit(now().seconds + LOCK_SECONDS, now=now))
+    with lock:
+        return _Run(params, model, fence_list, check_mode).result()
+
+
+@dataclass(frozen=True)
+class _Look:
+    running: Running
+    written: Written
+
+
+class _Run:
+    """One run, under the lock."""
+
+    def __init__(self, params: Mapping[str, Any], model: Model, fence_list: FenceList, check_mode: bool) -> None:
+        self._params = params
+        self._model = model
+        self._check_mode = check_mode
+        self._control = Control(params["control_port"], params["timeout"])
+        self._listed = {entry.initiator.casefold(): entry.host for entry in fence_list.read().entries}
+        self._disrupt = frozenset(iscsi_name(one, "disrupt") for one in params["disrupt"])
+        self._before = self._look()
+        # A line that is marked and not on the list: a list that was lost. The mark is the evidence that is left, so it holds.
+        self._fenced = frozenset(self._listed) | self._before.written.masked
+        self._wanted = self._settled()
+
+    def result(self) -> dict[str, Any]:
+        before, export = self._before, self._wanted.export
+        plan = make_plan(self._wanted, before.running, before.written, self._fenced, self._disrupt)
+        growing = self._growing()
+        refusals = self._misplaced() + plan.refusals + self._impossible(plan)
+        if refusals:
+            raise LibrehaError("nothing was changed. %s" % " -- ".join(refusals), details={"refusals": refusals})
+        text = render(export)
+        steps = ["grow %s" % store.path for store in growing] + [str(step) for step in plan.steps]
+        to_save = text != before.written.text or before.written.mode != 0o600
+        if not self._check_mode:
+            self._act(plan, growing)
+            if to_save:
+                self._save(text)
+        return {
+            "changed": bool(steps) or to_save,
+            "steps": steps + (["write %s" % self._params["file"]] if to_save else []),
+            "naa": {unit.name: "naa.%s" % unit.scsi_id for unit in export.units.values()},
+            "fenced": sorted(export.masked),
+            "file": self._params["file"],
+            "diff": {
+                "before": without_secrets(before.written.text, export.secrets),
+                "after": without_secrets(text, before.written.secrets),
+            },
+            "warnings": self._warnings(),
+        }
+
+    def _look(self) -> _Look:
+        return _Look(self._running(), read_written(self._params["file"], self._model.name))
+
+    def _running(self) -> Running:
+        ask, must = self._control.ask, self._control.must
+        try:
+            return Running(
+                read_targets(must("list its targets", ask(Mode.TARGET, Op.SHOW)).text),
+                read_portals(must("list its portals", ask(Mode.PORTAL, Op.SHOW)).text),
+                read_accounts(must("list its accounts", ask(Mode.ACCOUNT, Op.SHOW)).text),
+            )
+        except NotServing:
+            if self._check_mode:  # what a play would start before
+                return Running()
+            raise
+
+    def _settled(self) -> Wanted:
+        """With the target's number, with serials, with fences."""
+        model, written, running = self._model, self._before.written, self._before.running
+        tpg = model.tpgs[1]
+        there = running.target(model.name)
+        units = {}
+        for number, place in tpg.luns.items():
+            store = model.backstores[place]
+            units[number] = Unit(number, store.path, store.serial or derived_serial(model.name, store.name), store.name)
+        masked = frozenset(tpg.acls) & self._fenced
+        owners = {acl.chap.user: name for name, acl in tpg.acls.items() if acl.chap.user}
+        # A fenced initiator's account stays as it is: its unfence asks for another secret than this one.
+        secrets = {
+            user: written.secrets.get(user, tpg.acls[name].chap.secret) if name in masked else tpg.acls[name].chap.secret
+            for user, name in owners.items()
+        }
+        tid = there.tid if there else derived_tid(model.name, (target.tid for target in running.targets))
+        export = Export(model.name, tid, units, secrets, tuple(tpg.acls), masked)
+        return Wanted(export, tpg.portals, (self._params["nop_interval"], self._params["nop_count"]), owners)
+
+    def _misplaced(self) -> list[str]:
+        """The file must be what tgt loads at its start, and the target in no other."""
+        file, config = self._params["file"], self._params["saved_config"]
+        if not targets_conf.includes(config, file):
+            return ["%s does not include %s, so tgt would not load it. Add the line: include %s" % (config, file, file)]
+        other = targets_conf.read(config).targets.get(self._model.name)
+        places = sorted({place.path for place in (other.ends if other else ())} - {file})
+        return ["the target is in %s as well. Take it out there; this module writes it to %s" % (", ".join(places), file)] if places else []
+
+    def _growing(self) -> list[Backstore]:
+        """Files that are to be longer than they are, or are not there: those of new LUNs and of old ones."""
+        stores = [store for store in self._model.backstores.values() if store.kind == "fileio"]
+        return [store for store in stores if not os.path.exists(store.path) or os.path.getsize(store.path) < (store.size or 0)]
+
+    def _impossible(self, plan: Plan) -> list[str]:
+        told = {lun["name"] for lun in self._params["luns"] if lun["existing_data"] == "export"}
+        new = {unit.name for unit in plan.new_units}
+        steps = [
+            TargetStep(Act.CREATE_BACKSTORE if store.name in new else Act.GROW, item=store)
+            for store in self._model.backstores.values()
+            if store.name in new or store.kind == "fileio"
+        ]
+        found = [text.replace("backstore ", "LUN ", 1) for text in preflight.problems(steps, frozenset(told))]
+        for portal in plan.new_portals:  # not the port: tgtd itself may have it on all addresses
+            found += preflight.address_problems(portal, foreseeing=self._check_mode)
+        return found
+
+    def _act(self, plan: Plan, growing: list[Backstore]) -> None:
+        done: list[str] = []
+        try:
+            for store in growing:
+                durable.sparse_file(store.path, store.size or 0)
+                done.append("grow %s" % store.path)
+            for step in plan.steps:
+                self._carry_out(step)
+                done.append(str(step))
+        except LibrehaError as error:
+            message = "%s (done before: %s)" % (error.message, ", ".join(done) or "nothing")
+            raise LibrehaError(message, remedy=error.remedy, details={"steps": done}) from error
+        except OSError as error:
+            raise LibrehaError(
+                "cannot make a LUN's file: %s" % error, remedy="make room on its file system", details={"steps": done}
+            ) from error
+        after = make_plan(self._wanted, self._running(), self._before.written, self._fenced, self._disrupt) if plan.steps else Plan()
+        # which secret an account has cannot be asked
+        left = [str(step) for step in after.steps if not step.words.startswith("set the CHAP account")]
+        if left:
+            raise LibrehaError(
+                "tgtd did not take: %s" % ", ".join(left),
+                remedy="see its journal (journalctl --unit tgt), and which program has the port (ss -ltnp)",
+                details={"steps": done},
+            )
+
+    def _carry_out(self, step: Step) -> None:
+        for request in step.requests:
+            tid = self._wanted.export.tid if request.of_target else NO_TARGET
+            answer = self._control.ask(request.mode, request.op, tid=tid, lun=request.lun, parameters=request.parameters)
+            self._control.must(step.words, answer, *request.allowed)
+
+    def _save(self, text: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(self._params["file"], 0o600)  # it holds secrets
+        durable.replace(self._params["file"], text.encode())
+
+    def _warnings(self) -> list[str]:
+        masked = sorted(self._wanted.export.masked)
+        found = [
+            "%s (host %s) is fenced and was not admitted. Its unfence (iscsi_fence) gives its right back" % (name, self._listed[name])
+            for name in masked
+            if name in self._listed
+        ]
+        found += [
+            "%s is marked as fenced in %s and is not on the fence list %s, so it was not admitted. If it may write, see that the list is the "
+            "right one, take the mark %s out by hand, and run this again"
+            % (name, self._params["file"], self._params["fence_list"], targets_conf.MASK.strip())
+            for name in masked
+            if name not in self._listed
+        ]
+        there = self._before.running.target(self._model.name)
+        for number, unit in sorted(there.units.items() if there else ()):
+            size = _size(unit.path)
+            if size and abs(size / 1e6 - unit.megabytes) > 1:
+                found.append(
+                    "LUN %d is served with %d MB, and %s has %d: tgtd looks at a size only when it starts. Restart tgt when the hosts can do "
+                    "without their disks for some seconds" % (number, unit.megabytes, unit.path, size // 1000000)
+                )
+        return found
+
+
+def _size(path: str) -> int:
+    """Of a disk or file in bytes, 0 when it cannot be told."""
+    try:
+        with open(path, "rb") as source:
+            return source.seek(0, os.SEEK_END)
+    except OSError:
+        return 0
