@@ -18,51 +18,6 @@ description:
   - Nothing is planned to start in the look that orders a fence. Only when a later look finds the fence confirmed on every storage server,
     the VMs of the fenced host are planned elsewhere; so call this module again after each fence until RV(settled) is true.
 options:
-  policy:
-    description:
-      - The policy, C(libreha_policy) with the inventory's hosts and storage servers in it, as the filter
-        P(libreha.vmware.cluster_policy#filter) puts it together. An unknown option or a wrong value is refused with its place.
-    type: dict
-    required: true
-  observation:
-    description:
-      - What was seen in this look.
-    type: dict
-    suboptions:
-      taken_at:
-        description: The C(taken_at) of M(libreha.vmware.host_health_info).
-        type: dict
-        required: true
-      hosts:
-        description: The C(hosts) of M(libreha.vmware.host_health_info).
-        type: list
-        elements: dict
-        default: []
-      isolation:
-        description: The C(isolation) of M(libreha.vmware.host_health_info).
-        type: list
-        elements: dict
-        default: []
-      vms:
-        description: The C(vms) of M(libreha.vmware.vm_health_info).
-        type: list
-        elements: dict
-        default: []
-      vms_read:
-        description: The C(vms_read) of M(libreha.vmware.vm_health_info).
-        type: list
-        elements: str
-        default: []
-      events:
-        description: The C(events) of M(libreha.vmware.vm_health_info).
-        type: list
-        elements: dict
-        default: []
-      storage:
-        description: The C(storage) of M(libreha.vmware.iscsi_session_info), one for each storage server.
-        type: list
-        elements: dict
-        default: []
   commands:
     description:
       - What persons ask for. Each is put into the memory once and journaled with its name and reason; this look and those that follow act
@@ -134,6 +89,7 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
+  - libreha.vmware.look
   - libreha.vmware.state
 attributes:
   check_mode:
@@ -284,6 +240,7 @@ undone:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.libreha.vmware.plugins.module_utils.arguments.look import look_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
 from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_decide import run
@@ -308,19 +265,7 @@ COMMANDS = [
 
 def argument_spec():
     return {
-        "policy": {"type": "dict", "required": True},
-        "observation": {
-            "type": "dict",
-            "options": {
-                "taken_at": {"type": "dict", "required": True},
-                "hosts": {"type": "list", "elements": "dict", "default": []},
-                "isolation": {"type": "list", "elements": "dict", "default": []},
-                "vms": {"type": "list", "elements": "dict", "default": []},
-                "vms_read": {"type": "list", "elements": "str", "default": []},
-                "events": {"type": "list", "elements": "dict", "default": []},
-                "storage": {"type": "list", "elements": "dict", "default": []},
-            },
-        },
+        **look_spec(),
         "commands": {
             "type": "list",
             "elements": "dict",

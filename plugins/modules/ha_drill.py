@@ -20,52 +20,6 @@ description:
     nothing else changes.
   - Nothing is changed and nothing is recorded. It takes no lease, so it may run beside a monitor at work.
 options:
-  policy:
-    description:
-      - The policy, C(libreha_policy) with the inventory's hosts and storage servers in it, as the filter
-        P(libreha.vmware.cluster_policy#filter) puts it together. An unknown option or a wrong value is refused with its place.
-    type: dict
-    required: true
-  observation:
-    description:
-      - What was seen in the last look.
-    type: dict
-    required: true
-    suboptions:
-      taken_at:
-        description: The C(taken_at) of M(libreha.vmware.host_health_info).
-        type: dict
-        required: true
-      hosts:
-        description: The C(hosts) of M(libreha.vmware.host_health_info).
-        type: list
-        elements: dict
-        default: []
-      isolation:
-        description: The C(isolation) of M(libreha.vmware.host_health_info).
-        type: list
-        elements: dict
-        default: []
-      vms:
-        description: The C(vms) of M(libreha.vmware.vm_health_info).
-        type: list
-        elements: dict
-        default: []
-      vms_read:
-        description: The C(vms_read) of M(libreha.vmware.vm_health_info).
-        type: list
-        elements: str
-        default: []
-      events:
-        description: The C(events) of M(libreha.vmware.vm_health_info).
-        type: list
-        elements: dict
-        default: []
-      storage:
-        description: The C(storage) of M(libreha.vmware.iscsi_session_info), one for each storage server.
-        type: list
-        elements: dict
-        default: []
   earlier:
     description:
       - Looks taken a few seconds before, the oldest first, each like O(observation); its VMs and events may be left out.
@@ -80,6 +34,7 @@ options:
     elements: str
     default: []
 extends_documentation_fragment:
+  - libreha.vmware.look
   - libreha.vmware.state
 notes:
   - The memory in the state database is only read. Where there is no state database yet, a fresh memory does.
@@ -281,6 +236,7 @@ known_hosts:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.libreha.vmware.plugins.module_utils.arguments.look import look_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
 from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_drill import run
@@ -288,20 +244,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_drill imp
 
 def argument_spec():
     return {
-        "policy": {"type": "dict", "required": True},
-        "observation": {
-            "type": "dict",
-            "required": True,
-            "options": {
-                "taken_at": {"type": "dict", "required": True},
-                "hosts": {"type": "list", "elements": "dict", "default": []},
-                "isolation": {"type": "list", "elements": "dict", "default": []},
-                "vms": {"type": "list", "elements": "dict", "default": []},
-                "vms_read": {"type": "list", "elements": "str", "default": []},
-                "events": {"type": "list", "elements": "dict", "default": []},
-                "storage": {"type": "list", "elements": "dict", "default": []},
-            },
-        },
+        **look_spec(),
         "earlier": {"type": "list", "elements": "dict", "default": []},
         "hosts_lost": {"type": "list", "elements": "str", "default": []},
         **state_spec(),
@@ -310,6 +253,8 @@ def argument_spec():
 
 def main():
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    if module.params["observation"] is None:
+        module.fail_json(msg="observation is missing. Remedy: look with host_health_info, vm_health_info and iscsi_session_info first")
     hide_secrets(module)
     carry_out(module, run)
 

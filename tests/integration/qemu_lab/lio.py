@@ -95,12 +95,12 @@ class Answer:
         return bool(self.result.get("changed"))
 
 
-def run_module(guests: Guests, folder: Path, name: str, arguments: dict[str, Any], *flags: str) -> Answer:
-    """Run a module of the collection on the storage guest; *folder* gets the inventory."""
+def run_module(guests: Guests, folder: Path, name: str, arguments: dict[str, Any], *flags: str, on: str = "storage") -> Answer:
+    """Run a module of the collection on a storage guest; *folder* gets the inventory."""
     inventory = folder / "inventory.yml"
     inventory.write_text(yaml.safe_dump({"all": {"children": groups(guests.status())}}))
     ansible = Path(sys.executable).with_name("ansible")
-    command = [str(ansible), "storage", "-i", str(inventory), "-m", "libreha.vmware.%s" % name, "-a", json.dumps(arguments), *flags]
+    command = [str(ansible), on, "-i", str(inventory), "-m", "libreha.vmware.%s" % name, "-a", json.dumps(arguments), *flags]
     began = time.monotonic()
     done = subprocess.run(
         command,
@@ -221,15 +221,15 @@ class Lio:
     def disk(self, lun: int, portal: str = PORTALS[0]) -> str:
         return "/dev/disk/by-path/ip-%s:3260-iscsi-%s-lun-%d" % (portal, TARGET, lun)
 
-    def start_writing(self, lun: int = 0, first: int = 1) -> None:
+    def start_writing(self, lun: int = 0, portal: str = PORTALS[0], first: int = 1) -> None:
         """Record *first* and those that follow, one after the other, each durable before the next."""
         self.guests.ssh("node1", "cat >/root/writer.py", input=WRITER)
         self.guests.ssh(
             "node1",
             "setsid python3 /root/writer.py %s /root/acked %d >/root/writer.log 2>&1 </dev/null & echo $! >/root/writer.pid"
-            % (self.disk(lun), first),
+            % (self.disk(lun, portal), first),
         )
-        self.wait_for(lambda: self.acked() > 20, 60, "the initiator writes")
+        self.wait_for(lambda: self.acked() > 20, 120, "the initiator writes")
 
     def acked(self) -> int:
         """Records that the initiator knows as written."""
