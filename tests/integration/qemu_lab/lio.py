@@ -24,6 +24,7 @@ PORTALS = ("192.0.2.1", "198.51.100.1")
 DISK = "/dev/disk/by-id/virtio-data1"
 VOLUME = "/dev/lab/lun0"
 SAVED = "/etc/rtslib-fb-target/saveconfig.json"
+RESERVATIONS = "/etc/rtslib-fb-target/pr"
 
 # How long node1 keeps what it could not write. open-iscsi's default is 120 s; a busy machine needs longer for the tests.
 REPLACEMENT_SECONDS = 600
@@ -174,9 +175,9 @@ class Lio:
         self.leave()
         self.guests.ssh(
             "storage",
-            "umount -q /mnt; targetctl clear; vgremove -qfy lab; rm -rf /var/lib/libreha %s /var/lib/*.img; "
+            "umount -q /mnt; targetctl clear; vgremove -qfy lab; rm -rf /var/lib/libreha %s %s /var/lib/*.img; "
             "for disk in /dev/disk/by-id/virtio-data?; do pvremove -qffy $disk; wipefs -qa $disk; "
-            "dd if=/dev/zero of=$disk bs=1M count=8 status=none; done 2>/dev/null; sync" % SAVED,
+            "dd if=/dev/zero of=$disk bs=1M count=8 status=none; done 2>/dev/null; sync" % (SAVED, RESERVATIONS),
         )
 
     def volume(self) -> None:

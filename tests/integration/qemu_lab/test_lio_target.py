@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lio import NODE1, NODE2, PORTALS, SAVED, SECRETS, TARGET, Lio, model
+from lio import NODE1, NODE2, PORTALS, RESERVATIONS, SAVED, SECRETS, TARGET, Lio, model
 
 pytestmark = [pytest.mark.qemu]
 
@@ -41,6 +41,9 @@ def test_the_first_run_builds_and_saves_it_and_the_second_changes_nothing(lio: L
     for answer in (foreseen, first, second):
         assert not [secret for secret in SECRETS.values() if secret in answer.text]
     assert lio.guests.ssh("storage", "stat -c %%a:%%U %s /var/lib/file.img" % SAVED).stdout.split() == ["600:root"] * 2
+    # without it LIO refuses every persistent reservation (docs/iscsi-conformance.md)
+    assert "make %s, where the kernel keeps persistent reservations" % RESERVATIONS in first.result["steps"]
+    assert lio.guests.ssh("storage", "stat -c %%a:%%U %s" % RESERVATIONS).stdout.split() == ["700:root"]
 
 
 def test_an_initiator_sees_its_luns_by_their_names_and_keeps_its_data(built: Lio) -> None:
