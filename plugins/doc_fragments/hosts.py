@@ -50,40 +50,75 @@ options:
         type: float
       bmc:
         description:
-          - The host's BMC. Its power state is evidence of its own, and with it a host can be fenced by power.
+          - The devices that switch the host's power, its BMC first of all. Its power state is evidence of its own, and with it a host can
+            be fenced by power.
+          - Two hosts with the same address, system and plug are refused.
           - Modules that do not need it accept and ignore it, so that one list of hosts serves all of them.
-        type: dict
+        type: list
+        elements: dict
         suboptions:
-          driver:
-            description: How to talk to the BMC.
+          level:
+            description:
+              - Levels are tried in rising order, from 1 to 9, until one succeeds. All devices of one level must succeed.
+              - Required where there is more than one device. A single device is level 1.
+            type: int
+          kind:
+            description:
+              - What the device switches. V(bmc) is the machine itself. V(outlet) is what feeds it, such as a socket of a PDU.
+              - An outlet that is on says nothing about a machine that has a BMC. All outlets of a level that are off prove it off,
+                so both outlets of a machine with two power supplies belong into one level.
             type: str
-            choices: [redfish]
+            choices: [bmc, outlet]
+            default: bmc
+          driver:
+            description:
+              - How to talk to the device. V(redfish) talks to a BMC itself; it can tell which machine the BMC belongs to.
+              - V(fence_agent) runs a fence agent of the ClusterLabs family, which must be installed on the machine that the module runs on.
+            type: str
+            choices: [redfish, fence_agent]
             default: redfish
           address:
-            description: URL of the BMC; V(https) is meant where no scheme is given.
+            description:
+              - With O(hosts[].bmc[].driver=redfish), the URL of the BMC; V(https) is meant where no scheme is given. Required then.
+              - With O(hosts[].bmc[].driver=fence_agent), the agent's option C(ip).
             type: str
-            required: true
           username:
-            description: User on the BMC.
+            description: User on the device. Required with O(hosts[].bmc[].driver=redfish).
             type: str
-            required: true
           password:
-            description: Password on the BMC.
+            description: Password on the device. Required with O(hosts[].bmc[].driver=redfish).
             type: str
-            required: true
           system:
-            description: Path or id of the host's system on the BMC. Empty means the only one.
+            description: With O(hosts[].bmc[].driver=redfish), path or id of the host's system on the BMC. Empty means the only one.
             type: str
             default: ""
           validate_certs:
-            description: Whether the BMC's certificate is verified.
+            description:
+              - With O(hosts[].bmc[].driver=redfish), whether the BMC's certificate is verified.
+              - Agents have options of their own for that.
             type: bool
             default: true
           ca_path:
-            description: PEM file of the authorities for the BMC's certificate. The default is the system's.
+            description:
+              - With O(hosts[].bmc[].driver=redfish), PEM file of the authorities for the BMC's certificate.
+              - The default is the system's.
             type: path
+          agent:
+            description: With O(hosts[].bmc[].driver=fence_agent), the agent, such as V(fence_ipmilan). Required then.
+            type: str
+          options:
+            description:
+              - With O(hosts[].bmc[].driver=fence_agent), the agent's own options, such as C(plug) or C(lanplus).
+              - C(fence_ipmilan -o metadata) lists those of fence_ipmilan.
+              - They are checked against that list before the agent is asked anything.
+            type: dict
+            default: {}
+          secret_options:
+            description: The same for options that nobody may see; O(hosts[].bmc[].password) need not be repeated here.
+            type: dict
+            default: {}
           timeout:
-            description: Seconds to wait for each answer of the BMC.
+            description: Seconds to wait for each answer of the device.
             type: float
             default: 5.0
   hostname:

@@ -54,4 +54,9 @@ options:
         type: list
         elements: dict
         default: []
+      storage_health:
+        description: The C(storage_health) of M(libreha.vmware.storage_health_info), of the storage servers where it was read in this look.
+        type: list
+        elements: dict
+        default: []
 """

@@ -11,6 +11,7 @@ author:
 description:
   - Adds to C(libreha_policy) which hosts there are, with the initiator name of each and whether it has a BMC
     (C(libreha_initiator), C(libreha_bmc)), and which storage servers, with the driver of each (C(libreha_storage)).
+  - Fails where C(libreha_bmc) of a host makes no sense, or where two hosts have the same BMC, system or plug.
   - The result is what M(libreha.vmware.ha_decide) takes as O(libreha.vmware.ha_decide#module:policy). It holds no secret.
 positional: hostvars, hosts, storage
 options:
@@ -49,13 +50,21 @@ _value:
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
+from ansible_collections.libreha.vmware.plugins.module_utils.arguments.bmc import read_bmc_variable, shared_devices
+from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
+
 
 def cluster_policy(policy: Mapping[str, Any], hostvars: Mapping[str, Any], hosts: Iterable[str], storage: Iterable[str]) -> dict[str, Any]:
     """See DOCUMENTATION."""
-    host_entries = {
-        name: {"initiator": hostvars[name].get("libreha_initiator", ""), "has_bmc": bool(hostvars[name].get("libreha_bmc"))}
-        for name in hosts
-    }
+    try:
+        devices = {name: read_bmc_variable(name, hostvars[name].get("libreha_bmc")) for name in hosts}
+    except LibrehaError as error:
+        raise AnsibleFilterError(str(error)) from error
+    shared = shared_devices(devices)
+    if shared:
+        raise AnsibleFilterError("%s. Remedy: give each host the BMC, system or plug of its own in libreha_bmc" % shared)
+    host_entries = {name: {"initiator": hostvars[name].get("libreha_initiator", ""), "has_bmc": bool(devices[name])} for name in devices}
     storage_entries = {name: {"driver": (hostvars[name].get("libreha_storage") or {}).get("driver", "tgt")} for name in storage}
     return {
         **policy,

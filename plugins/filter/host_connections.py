@@ -14,6 +14,7 @@ description:
     C(libreha_port), C(libreha_validate_certs), C(libreha_ca_path), C(libreha_proxy_host), C(libreha_proxy_port),
     C(libreha_timeout) and C(libreha_bmc) of each host; what a host does not set is left out, so that C(module_defaults)
     and the environment apply.
+  - C(libreha_bmc) may be a single device or a list of devices with their levels; the result is a list.
 positional: hostvars
 options:
   _input:
@@ -43,6 +44,8 @@ _value:
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.libreha.vmware.plugins.module_utils.arguments.bmc import bmc_list
+
 OPTIONS = ("username", "password", "port", "validate_certs", "ca_path", "proxy_host", "proxy_port", "timeout", "bmc")
 
 
@@ -55,7 +58,7 @@ def host_connections(names: Iterable[str], hostvars: Mapping[str, Any]) -> list[
         for option in OPTIONS:
             value = variables.get("libreha_%s" % option)
             if value is not None:
-                connection[option] = value
+                connection[option] = bmc_list(value) if option == "bmc" else value
         found.append(connection)
     return found
 

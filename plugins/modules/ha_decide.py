@@ -188,6 +188,21 @@ admission:
     tolerates: {description: Hosts that may fail with every protected VM placed., type: int, sample: 1}
     shortfalls: {description: "VMs that would stay down, with the hosts C(lost) and the C(reason).", type: list, elements: dict}
     exact: {description: "Whether C(tolerates) and C(shortfalls) come from placing every VM, or are counted in slots.", type: bool}
+storage:
+  description: The storage servers' own health, as it was when it was last read.
+  returned: when something was decided
+  type: list
+  elements: dict
+  contains:
+    name: {description: Name of the storage server., type: str, sample: san1}
+    health: {description: "The worst of its sensors; V(green), V(yellow), V(red) or V(unknown).", type: str, sample: yellow}
+    sensors:
+      description: Everything that is watched, judged; of the form of RV(libreha.vmware.storage_health_info#module:storage_health.sensors).
+      type: list
+      elements: dict
+    read_at: {description: When it was last read. V(null) if never., type: dict}
+    due: {description: Whether it should be read in the next look. Not while a host is suspect., type: bool}
+    disks_due: {description: Whether the disks should be asked then., type: bool}
 plan:
   description: The VMs of all failover and restart actions, in order, as M(libreha.vmware.vm_failover) takes them.
   returned: when something was decided

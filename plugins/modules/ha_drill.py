@@ -102,6 +102,21 @@ hosts:
     power: {description: Power as the BMC tells it., type: str, sample: "on"}
     storage: {description: Evidence of each target., type: list, elements: dict}
     fenceable: {description: Whether a fence of this host means something., type: bool}
+storage:
+  description: The storage servers' own health, as it was when it was last read.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name: {description: Name of the storage server., type: str, sample: san1}
+    health: {description: "The worst of its sensors; V(green), V(yellow), V(red) or V(unknown).", type: str, sample: yellow}
+    sensors:
+      description: Everything that is watched, judged; of the form of RV(libreha.vmware.storage_health_info#module:storage_health.sensors).
+      type: list
+      elements: dict
+    read_at: {description: When it was last read. V(null) if never., type: dict}
+    due: {description: Whether it should be read in the next look. Not while a host is suspect., type: bool}
+    disks_due: {description: Whether the disks should be asked then., type: bool}
 admission:
   description: The admission state of the whole cluster now.
   returned: success

@@ -55,9 +55,9 @@ EXAMPLES = r"""
       - name: esx1
         hostname: 192.0.2.11
         bmc:
-          address: https://192.0.2.111
-          username: ha
-          password: "{{ vault_bmc_password }}"
+          - address: https://192.0.2.111
+            username: ha
+            password: "{{ vault_bmc_password }}"
       - name: esx2
         hostname: 192.0.2.12
     isolation_addresses:
@@ -109,7 +109,7 @@ taken_at:
 hosts:
   description:
     - One entry for each host, in the order of the option.
-    - What lies below RV(hosts[].has_bmc) is null or empty unless RV(hosts[].api_answer) is V(answered).
+    - What lies below RV(hosts[].behind_bmc) is null or empty unless RV(hosts[].api_answer) is V(answered).
   returned: success
   type: list
   elements: dict
@@ -162,12 +162,16 @@ hosts:
       returned: success
       sample: TCP port 443 connected
     power:
-      description: The host's power state by its BMC, from two equal reads - V(on), V(off) or V(unknown).
+      description:
+        - The host's power state by its power devices, each from two equal reads - V(on), V(off) or V(unknown).
+        - V(unknown) too where they contradict each other. An outlet that is on says nothing about a host that has a BMC.
       type: str
       returned: success
       sample: "on"
     power_reason:
-      description: Where RV(hosts[].power) comes from, or why it is unknown.
+      description:
+        - Where RV(hosts[].power) comes from, or why it is unknown.
+        - C(identity unproven) where a device does not tell which machine it belongs to. Only the playbook C(fence_test) proves that.
       type: str
       returned: success
       sample: no BMC is configured
@@ -176,6 +180,39 @@ hosts:
       type: bool
       returned: success
       sample: false
+    behind_bmc:
+      description: The machines that the power devices say they belong to. Those that tell none, such as fence agents, are left out.
+      type: list
+      elements: dict
+      returned: success
+      contains:
+        uuid:
+          description: The UUID.
+          type: str
+          returned: success
+          sample: 44454c4c-5100-1033-8057-b7c04f4a3332
+        serial:
+          description: The serial number.
+          type: str
+          returned: success
+          sample: 5Q3W2J2
+    machine:
+      description:
+        - The host's own machine as it tells it. M(libreha.vmware.ha_decide) compares both, and takes a host with another machine's BMC
+          for one without power fencing.
+      type: dict
+      returned: success
+      contains:
+        uuid:
+          description: SMBIOS' system UUID.
+          type: str
+          returned: success
+          sample: 4c4c4544-0051-3310-8057-b7c04f4a3332
+        serial:
+          description: The serial number.
+          type: str
+          returned: success
+          sample: 5Q3W2J2
     product:
       description: The host's product name.
       type: str

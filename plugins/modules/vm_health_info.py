@@ -14,6 +14,8 @@ author:
 description:
   - Reads all VMs that the hosts have registered - power, guest, pending question, and every file with its datastore -
     and the hosts' events, from all hosts at the same time. The number of round trips does not grow with the number of VMs.
+  - Of VMs that run without a heartbeat of their guest it also reads how long they have done no I/O, from the host's own statistics.
+    A host on which every guest has a heartbeat is not asked for them.
   - A host that does not answer is a result (RV(unread)), not a failed task. A VM that is missing from RV(vms) is gone only if
     its host is in RV(vms_read).
   - Templates are left out. Nothing is changed.
@@ -162,7 +164,7 @@ vms:
       returned: success
       sample: green
     tools:
-      description: Running status of VMware Tools in the guest.
+      description: Running status of VMware Tools in the guest, V(guestToolsNotInstalled) where there are none.
       type: str
       returned: success
       sample: guestToolsRunning
@@ -263,6 +265,15 @@ vms:
           type: bool
           returned: always
           sample: true
+    io_idle:
+      description:
+        - Seconds for which the VM has sent no disk command and no network packet, up to the host's newest statistics, which are at
+          most 60 seconds old. They are in steps of 20 seconds and reach back 300.
+        - Null where that is not known - the guest has a heartbeat or no VMware Tools, the VM does not run, or the host
+          has no statistics of it (see RV(io_unread)). It never means that the VM is idle.
+      type: float
+      returned: success
+      sample: 120.0
     networks:
       description: Networks (port groups) that the VM is connected to.
       type: list
@@ -339,6 +350,22 @@ unread:
       type: str
       returned: always
       sample: "esx3: no answer in time connecting to 192.0.2.13 port 443 (timed out)."
+io_unread:
+  description: The hosts whose VMs were read, but not the statistics of those without a heartbeat. RV(vms[].io_idle) is null there.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: The host's name as given.
+      type: str
+      returned: always
+      sample: esx3
+    reason:
+      description: What was tried, what came back and the remedy.
+      type: str
+      returned: always
+      sample: "esx3: reading the VMs' statistics: NoPermission. Remedy: give the user a role on the host that may read."
 """
 
 from ansible.module_utils.basic import AnsibleModule

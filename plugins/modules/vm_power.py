@@ -7,29 +7,47 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vm_power
-short_description: Stop VMs of hosts that still answer
+short_description: Stop or reset VMs of hosts that still answer
 version_added: "0.1.0"
 author:
   - The libreha contributors (@libreha)
 description:
-  - Switches VMs hard off, on all hosts and all VMs at the same time, and waits for it.
-  - The failover uses it to stop the VMs of a fenced host that lost its storage but still answers, so that they do not go on executing in
-    memory. It is never a precondition of the fence.
+  - Switches VMs off, shuts them down or resets them, on all hosts and all VMs at the same time, and waits for it.
+    What is begun and how it ended is written into the journal for each VM, under the lease.
+  - The failover uses V(powered_off) to stop the VMs of a fenced host that lost its storage but still answers, so that they do not
+    go on executing in memory. It is never a precondition of the fence.
+  - C(monitor) uses V(stopped) for VMs that an operator wants stopped, and V(reset) for VMs whose guests hang.
 options:
   state:
-    description: V(powered_off) is a hard power-off; the guest is not asked.
+    description:
+      - V(powered_off) is a hard power-off; the guest is not asked.
+      - V(stopped) asks the guests to shut down, and switches off what still runs after O(guest_timeout), or has no VMware Tools
+        that could be asked.
+      - V(reset) is a hard reset of VMs that run. It is an act and no state, so every run of it resets the VMs again.
     type: str
-    choices: [powered_off]
+    choices: [powered_off, stopped, reset]
     default: powered_off
   vms:
-    description: Ids of the VMs to stop (datastore UUID and vmx path). Empty means all VMs of the hosts.
+    description:
+      - Ids of the VMs (datastore UUID and vmx path), and no others. With V(state=powered_off), empty means all VMs of the hosts.
+      - A VM that runs on none of the hosts is stopped already, and cannot be reset.
     type: list
     elements: str
     default: []
   stop_timeout:
-    description: Seconds to wait until they are off.
+    description: Seconds to wait until they are off, or reset.
     type: float
     default: 10
+  guest_timeout:
+    description: With V(state=stopped), seconds that the guests have for shutting down.
+    type: float
+    default: 120
+  only_without_heartbeat:
+    description:
+      - Leave VMs alone whose guest has a heartbeat at this moment; they are returned in RV(left_alone).
+        What was seen when the act was decided may be over.
+    type: bool
+    default: false
   holder:
     description: The run that holds the lease.
     type: str
@@ -39,7 +57,7 @@ options:
     type: int
     required: true
   lease:
-    description: Seconds for which the lease is renewed.
+    description: Seconds for which the lease is renewed, beyond the time that the act itself may take.
     type: float
     default: 60
 extends_documentation_fragment:
@@ -47,7 +65,7 @@ extends_documentation_fragment:
   - libreha.vmware.state
 attributes:
   check_mode:
-    description: Tells which VMs would be stopped.
+    description: Tells which VMs would be stopped or reset.
     support: full
   diff_mode:
     description: Shows the power state of each VM before and after.
@@ -61,11 +79,20 @@ EXAMPLES = r"""
     state: powered_off
     holder: "{{ holder }}"
     token: "{{ lease.token }}"
+
+- name: Reset a VM unless its guest has come back by itself
+  libreha.vmware.vm_power:
+    hosts: "{{ ['esx1'] | libreha.vmware.host_connections(hostvars) }}"
+    state: reset
+    vms: [65a1b2c3-d4e5f607-1829-3a4b5c6d7e8f:vm01/vm01.vmx]
+    only_without_heartbeat: true
+    holder: "{{ holder }}"
+    token: "{{ lease.token }}"
 """
 
 RETURN = r"""
 vms:
-  description: The VMs that were stopped.
+  description: The VMs that were stopped or reset.
   returned: always
   type: list
   elements: dict
@@ -82,8 +109,34 @@ vms:
       description: Datastore UUID and vmx path.
       type: str
       sample: 65a1-b2:vm01/vm01.vmx
+    done:
+      description: What was done, in words; empty in check mode.
+      type: str
+      sample: shut down by its guest
+left_alone:
+  description: The VMs that were left alone because of O(only_without_heartbeat).
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: The host.
+      type: str
+      sample: esx1
+    name:
+      description: Name of the VM.
+      type: str
+      sample: vm01
+    id:
+      description: Datastore UUID and vmx path.
+      type: str
+      sample: 65a1-b2:vm01/vm01.vmx
+    reason:
+      description: Why.
+      type: str
+      sample: its guest has a heartbeat
 failed_vms:
-  description: What was not stopped, with the cause.
+  description: What was not stopped or reset, with the cause.
   returned: failure
   type: list
   elements: str
@@ -98,9 +151,11 @@ from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry
 
 def argument_spec():
     return {
-        "state": {"type": "str", "choices": ["powered_off"], "default": "powered_off"},
+        "state": {"type": "str", "choices": ["powered_off", "stopped", "reset"], "default": "powered_off"},
         "vms": {"type": "list", "elements": "str", "default": []},
         "stop_timeout": {"type": "float", "default": 10},
+        "guest_timeout": {"type": "float", "default": 120},
+        "only_without_heartbeat": {"type": "bool", "default": False},
         "holder": {"type": "str", "required": True},
         "token": {"type": "int", "required": True, "no_log": False},
         "lease": {"type": "float", "default": 60},

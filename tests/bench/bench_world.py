@@ -180,7 +180,7 @@ class BenchWorld:
             cpu_reserved=100 if number % 10 == 0 else 0,
             hardware_version="vmx-19",
             guest="debian12_64Guest",
-            io=int(self.now) * (number + 1),
+            io_idle=None if number % 25 else 0.0,
             backings=tuple(seen.Backing(folder + ending, kind, "shared%02d" % store, "ds-%02d" % store) for kind, ending in files),
             networks=(NETWORKS[number % len(NETWORKS)],),
         )

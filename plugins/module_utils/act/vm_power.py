@@ -1,77 +1,146 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module ``vm_power`` does: stop VMs of hosts that answer, all hosts and VMs at the same time."""
+"""What the module ``vm_power`` does: switch off, shut down or reset VMs of hosts that answer, all hosts and VMs at the same time.
+
+It looks first, writes into the journal what it is about to do, does it, and writes how each VM ended. The brain counts on
+the latter: a reset that failed may be tried again (``decide/vms/vm_monitoring.py``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .. import clock
 from ..arguments.hosts import HostAccess, read_hosts
-from ..decide.observations import Power, VmObservation
+from ..decide.observations import Act, Power, VmObservation
+from ..decide.vms.vm_monitoring import ALIVE
 from ..errors import LibrehaError
+from ..hypervisor.interface import Hypervisor
 from ..hypervisor.registry import open_hypervisor
 from ..observe.parallel import Late, Raised, in_parallel
 from ..record.database import StateDatabase
+from ..record.journal import JournalEntry
 from .deadman import Deadman
 from .keeper import LeaseKeeper
 
+JOURNAL_KIND = "power"
+TOOLS_RUN = "guestToolsRunning"
+LOOK_TIMEOUTS = 3  # of a host's timeout: log in, read, log out
+
+
+@dataclass(frozen=True)
+class Ended:
+    """One VM and how its act ended; ``reason`` is empty when it was done."""
+
+    host: str
+    vm: VmObservation
+    done: str = ""  # what was done, in words
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to do: host -> its VMs; VMs that are left alone and why; hosts and VMs of which nothing can be done."""
+
+    todo: Mapping[str, Sequence[VmObservation]]
+    left_alone: Sequence[Ended]
+    failed: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One value of the option ``state``."""
+
+    act: Act
+    words: str  # of what is to be done
+    failed: str
+    remedy: str
+    after: str  # the VM's state afterwards, for the diff
+
+
+KINDS = {
+    "powered_off": Kind(Act.STOP, "power-off", "not stopped", "stop them at the host, or switch the host off", "off"),
+    "stopped": Kind(Act.STOP, "stop", "not stopped", "stop them at the host", "off"),
+    "reset": Kind(Act.RESET, "reset", "not reset", "look at their consoles, and reset them at the host", "reset"),
+}
+
 
 def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The task's result; raises LibrehaError naming every VM that was not stopped."""
-    accesses = read_hosts(params)
+    """The task's result; raises LibrehaError naming every VM with which it was not done."""
+    accesses = {access.name: access for access in read_hosts(params)}
+    if params["state"] != "powered_off" and not params["vms"]:
+        raise LibrehaError("vms is empty", remedy="name the VMs by their ids; only state powered_off takes all VMs of the hosts")
     if check_mode:
-        return _stop_all(accesses, params, None, check_mode=True)
+        found = _find(accesses, params)
+        return _result(params["state"], found, [Ended(host, vm) for host, vms in found.todo.items() for vm in vms])
     with StateDatabase.open(params["state_url"], create=False) as database:
         deadman = Deadman()
-        keeper = LeaseKeeper(database, params["holder"], params["token"], params["lease"], clock.now, deadman)
+        # The acts take their time without this thread, so the lease is taken for all of them at once.
+        seconds = params["lease"] + _longest(accesses, params)
+        keeper = LeaseKeeper(database, params["holder"], params["token"], seconds, clock.now, deadman)
         try:
-            return _stop_all(accesses, params, keeper.guard, check_mode=False)
+            found = _find(accesses, params)
+            ended = _carry_out(accesses, found, params, database, keeper.guard) if found.todo else []
         finally:
             deadman.disarm()
+    return _result(params["state"], found, ended)
 
 
-def _stop_all(
-    accesses: Sequence[HostAccess], params: Mapping[str, Any], guard: Callable[[], None] | None, check_mode: bool
-) -> dict[str, Any]:
-    timeout = params["stop_timeout"]
-    looks = {access.name: _stopper(access, params["vms"], timeout, guard, check_mode) for access in accesses}
-    slowest = max((access.connection.timeout for access in accesses), default=0.0)
-    stopped: list[dict[str, str]] = []
+def _longest(accesses: Mapping[str, HostAccess], params: Mapping[str, Any]) -> float:
+    """Seconds for acting, at most."""
+    guests = params["guest_timeout"] if params["state"] == "stopped" else 0.0
+    return float(
+        guests + params["stop_timeout"] + LOOK_TIMEOUTS * max((access.connection.timeout for access in accesses.values()), default=0.0)
+    )
+
+
+# Looking
+
+
+def _find(accesses: Mapping[str, HostAccess], params: Mapping[str, Any]) -> Found:
+    looks = {name: partial(_read, access) for name, access in accesses.items()}
+    slowest = max((access.connection.timeout for access in accesses.values()), default=0.0)
+    todo: dict[str, list[VmObservation]] = {}
+    left_alone: list[Ended] = []
+    seen: set[str] = set()
     failed: list[str] = []
-    for host, outcome in in_parallel(looks, timeout + 3 * slowest).items():
-        if isinstance(outcome, Late):
-            failed.append("%s: no answer within %.0f s" % (host, outcome.after))
-        elif isinstance(outcome, Raised):
-            if not isinstance(outcome.error, LibrehaError):
-                raise outcome.error
-            failed.append(str(outcome.error))
-        else:
-            stopped += [{"host": host, "name": vm.name, "id": vm.id} for vm, reason in outcome if not reason]
-            failed += ["%s: %s: %s" % (host, vm.name, reason) for vm, reason in outcome if reason]
-    result = {"changed": bool(stopped), "vms": stopped, "diff": _diff(stopped)}
-    if failed:
-        raise LibrehaError(
-            "not stopped: %s" % "; ".join(failed),
-            remedy="stop them at the host, or switch the host off",
-            details={**result, "failed_vms": failed},
-        )
-    return result
+    for host, outcome in in_parallel(looks, LOOK_TIMEOUTS * slowest).items():
+        if not isinstance(outcome, list):
+            failed.append(_failure(outcome, host))
+            continue
+        for vm in outcome:
+            if not _runs(vm, params["state"]) or not _is_wanted(vm, params["vms"]):
+                continue
+            seen.add(vm.id)
+            if params["only_without_heartbeat"] and vm.heartbeat in ALIVE:
+                left_alone.append(Ended(host, vm, reason="its guest has a heartbeat"))
+            else:
+                todo.setdefault(host, []).append(vm)
+    if params["state"] == "reset" and not failed:
+        failed += ["%s runs on none of the hosts" % identity for identity in params["vms"] if identity not in seen]
+    return Found(todo, left_alone, failed)
 
 
-def _stopper(
-    access: HostAccess, wanted: Sequence[str], timeout: float, guard: Callable[[], None] | None, check_mode: bool
-) -> Callable[[], list[tuple[VmObservation, str]]]:
-    def stop() -> list[tuple[VmObservation, str]]:
-        with open_hypervisor(access.connection, guard) as hypervisor:
-            running = [vm for vm in hypervisor.virtual_machines() if vm.power is not Power.OFF and _is_wanted(vm, wanted)]
-            if check_mode or not running:
-                return [(vm, "") for vm in running]
-            outcome = hypervisor.power_off([vm.moid for vm in running], timeout)
-            return [(vm, outcome[vm.moid]) for vm in running]
+def _read(access: HostAccess) -> list[VmObservation]:
+    with open_hypervisor(access.connection) as hypervisor:
+        return hypervisor.virtual_machines()
 
-    return stop
+
+def _failure(outcome: Late[Any] | Raised[Any], host: str) -> str:
+    """Why a host gave no result. Raises what is no host's fault."""
+    if isinstance(outcome, Late):
+        return "%s: no answer within %.0f s" % (host, outcome.after)
+    if not isinstance(outcome.error, LibrehaError):
+        raise outcome.error
+    return str(outcome.error)
+
+
+def _runs(vm: VmObservation, state: str) -> bool:
+    """Switching off ends a suspended VM too; shutting down or resetting one would throw away what it was suspended with."""
+    return vm.power is not Power.OFF if state == "powered_off" else vm.power is Power.ON
 
 
 def _is_wanted(vm: VmObservation, wanted: Sequence[str]) -> bool:
@@ -81,5 +150,79 @@ def _is_wanted(vm: VmObservation, wanted: Sequence[str]) -> bool:
     return not vm.accessible and any(vm.path.endswith(identity.partition(":")[2]) for identity in wanted)
 
 
-def _diff(stopped: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    return {"before": {vm["name"]: "on" for vm in stopped}, "after": {vm["name"]: "off" for vm in stopped}}
+# Acting
+
+
+def _carry_out(
+    accesses: Mapping[str, HostAccess], found: Found, params: Mapping[str, Any], database: StateDatabase, guard: Callable[[], None]
+) -> list[Ended]:
+    kind = KINDS[params["state"]]
+    database.journal([_before(kind, host, vm) for host, vms in found.todo.items() for vm in vms], params["token"])
+    acts = {host: partial(_act, accesses[host], vms, params, guard) for host, vms in found.todo.items()}
+    ended: list[Ended] = []
+    for host, outcome in in_parallel(acts, _longest(accesses, params)).items():
+        if isinstance(outcome, list):
+            ended += outcome
+        else:
+            reason = _failure(outcome, host)
+            ended += [Ended(host, vm, reason=reason) for vm in found.todo[host]]
+    database.journal([_after(kind, item) for item in ended], params["token"])
+    return ended
+
+
+def _act(access: HostAccess, vms: Sequence[VmObservation], params: Mapping[str, Any], guard: Callable[[], None]) -> list[Ended]:
+    moids = [vm.moid for vm in vms]
+    with open_hypervisor(access.connection, guard) as hypervisor:
+        if params["state"] == "reset":
+            reasons = hypervisor.reset(moids, params["stop_timeout"])
+            done = dict.fromkeys(moids, "reset")
+        elif params["state"] == "stopped":
+            reasons, done = _stop(hypervisor, vms, params)
+        else:
+            reasons = hypervisor.power_off(moids, params["stop_timeout"])
+            done = dict.fromkeys(moids, "switched off")
+    return [Ended(access.name, vm, done[vm.moid], reasons[vm.moid]) for vm in vms]
+
+
+def _stop(hypervisor: Hypervisor, vms: Sequence[VmObservation], params: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """The guests first, those that can hear it; whatever still runs when their time is up is switched off."""
+    guests = [vm.moid for vm in vms if vm.tools == TOOLS_RUN]
+    asked = hypervisor.shut_down(guests, params["guest_timeout"]) if guests else {}
+    done = {vm.moid: "shut down by its guest" if asked.get(vm.moid) == "" else "switched off" for vm in vms}
+    rest = [moid for moid, how in done.items() if how == "switched off"]
+    off = hypervisor.power_off(rest, params["stop_timeout"]) if rest else {}
+    return {vm.moid: off.get(vm.moid, "") for vm in vms}, done
+
+
+# Telling
+
+
+def _before(kind: Kind, host: str, vm: VmObservation) -> JournalEntry:
+    text = "%s of %s on %s begins" % (kind.words, vm.name, host)
+    return JournalEntry(JOURNAL_KIND, text, subject=vm.id, data={"phase": "before", "act": kind.act.value, "vm": vm.id, "host": host})
+
+
+def _after(kind: Kind, item: Ended) -> JournalEntry:
+    words = "%s of %s on %s failed: %s" % (kind.words, item.vm.name, item.host, item.reason)
+    text = words if item.reason else "%s on %s was %s" % (item.vm.name, item.host, item.done)
+    data = {"phase": "after", "act": kind.act.value, "vm": item.vm.id, "host": item.host, "ok": not item.reason, "reason": item.reason}
+    return JournalEntry(JOURNAL_KIND, text, subject=item.vm.id, data=data)
+
+
+def _result(state: str, found: Found, ended: Sequence[Ended]) -> dict[str, Any]:
+    kind = KINDS[state]
+    done = [item for item in ended if not item.reason]
+    failed = [*found.failed, *("%s: %s: %s" % (item.host, item.vm.name, item.reason) for item in ended if item.reason)]
+    result = {
+        "changed": bool(done),
+        "vms": [{"host": item.host, "name": item.vm.name, "id": item.vm.id, "done": item.done} for item in done],
+        "left_alone": [{"host": item.host, "name": item.vm.name, "id": item.vm.id, "reason": item.reason} for item in found.left_alone],
+        "diff": {"before": {item.vm.name: "on" for item in done}, "after": {item.vm.name: kind.after for item in done}},
+    }
+    if failed:
+        raise LibrehaError(
+            "%s: %s" % (kind.failed, "; ".join(failed)),
+            remedy=kind.remedy,
+            details={**result, "failed_vms": failed},
+        )
+    return result

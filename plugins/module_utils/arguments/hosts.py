@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 from ansible.module_utils.basic import env_fallback
 
 from ..errors import LibrehaError
-from ..fence.interface import Bmc
+from ..fence.interface import PowerDevice
 from ..hypervisor.interface import Connection
-from .bmc import bmc_spec, read_bmc
+from .bmc import bmc_spec, read_bmc, shared_devices
 
 # A host's own options that fall back to the module's; the names are those of vmware.vmware.
 SHARED = ("username", "password", "port", "validate_certs", "ca_path", "proxy_host", "proxy_port", "timeout")
@@ -25,10 +25,10 @@ LONGEST_TIMEOUT = 600  # seconds
 
 @dataclass(frozen=True)
 class HostAccess:
-    """How to reach one host, and its BMC where it has one."""
+    """How to reach one host, and the devices that switch its power, where it has any."""
 
     connection: Connection
-    bmc: Bmc | None = None
+    bmc: tuple[PowerDevice, ...] = ()
 
     @property
     def name(self) -> str:
@@ -84,6 +84,9 @@ def read_hosts(params: Mapping[str, Any]) -> list[HostAccess]:
         ("%s:%d" % (access.connection.hostname.lower(), access.connection.port) for access in accesses),
         "two entries lead to the same host: remove one, or correct its hostname or port",
     )
+    shared = shared_devices({access.name: access.bmc for access in accesses})
+    if shared:
+        _refuse(shared, "give each host the BMC, system or plug of its own: nothing was asked or changed")
     return accesses
 
 
@@ -112,7 +115,7 @@ def _read_host(index: int, host: Mapping[str, Any], params: Mapping[str, Any]) -
     if given["validate_certs"]:
         _readable(given["ca_path"], "ca_path", name)
     connection = Connection(name=name, hostname=str(host.get("hostname") or name).strip(), **given)
-    return HostAccess(connection, read_bmc(name, host) if host.get("bmc") else None)
+    return HostAccess(connection, read_bmc(name, host) if host.get("bmc") else ())
 
 
 def _readable(path: str | None, option: str, host: str) -> None:

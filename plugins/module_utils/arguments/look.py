@@ -21,6 +21,7 @@ def look_spec() -> dict[str, Any]:
                 "vms_read": {"type": "list", "elements": "str", "default": []},
                 "events": {"type": "list", "elements": "dict", "default": []},
                 "storage": {"type": "list", "elements": "dict", "default": []},
+                "storage_health": {"type": "list", "elements": "dict", "default": []},
             },
         },
     }

@@ -31,10 +31,11 @@ from .observations import Observation, Power
 from .picture import take_picture
 from .policy import Mode, Policy
 from .state import Cluster, HostState, leads_to_fence
+from .storage_health.judge import judge_storage_health
 from .vms.start_order import note_waiting
 from .vms.starts import plan_starts
 from .vms.under_way import note_orders
-from .vms.vm_monitoring import plan_resets
+from .vms.vm_monitoring import note_resets, plan_resets
 from .vms.vm_stop import plan_stops
 
 
@@ -70,7 +71,7 @@ def decide(policy: Policy, memory: Memory, observation: Observation, now: Instan
         *moves.actions,
         *resets.actions,
     ]
-    vms = note_waiting(_with(cluster.vms, {**starts.records, **moves.records, **resets.records}), starts.waiting, starts.down, now)
+    vms = note_waiting(_with(cluster.vms, {**starts.records, **moves.records}), starts.waiting, starts.down, now)
     approved = replace(memory, approved=still_approved(memory, hosts, {vm.id: vm for vm in vms} if memory.approved else {}))
     actions, proposed, gate_alarms = sort_out(everything, approved, policy.mode, hosts, able)
     scopes = {action.host: action.storage for action in actions if isinstance(action, FenceAction)}
@@ -83,24 +84,30 @@ def decide(policy: Policy, memory: Memory, observation: Observation, now: Instan
     settled = not first_look and not still_open
     alarms = [*picture.alarms, *fences.alarms, *starts.alarms, *moves.alarms, *resets.alarms, *rejoins.alarms, *gate_alarms]
     not_admitted = admission_alarm(standing)
+    calm = all(host.verdict.works or not _open(host, policy) for host in hosts.values())
+    health = judge_storage_health(
+        policy.storage_health, memory.storage_health, observation.storage_health, cluster.servers, now, not first_look, calm
+    )
     return Decision(
         taken_at=now,
         mode=policy.mode,
         hosts=tuple(_verdict(host) for host in hosts.values()),
-        alarms=_unique([*raise_alarms(cluster), *alarms, *([not_admitted] if not_admitted else [])]),
+        alarms=_unique([*raise_alarms(cluster), *alarms, *([not_admitted] if not_admitted else []), *health.alarms]),
         held=(*fences.held, *starts.held, *moves.held),
         actions=actions,
         proposed=proposed,
         admission=standing,
+        storage=health.servers,
         memory=replace(
             approved,
             run_id=run_id,
             looked_at=now,
             watching_since=picture.watching_since,
             hosts=tuple(records[name] for name in sorted(records)),
-            vms=note_orders(vms, actions, now),
+            vms=note_resets(note_orders(vms, actions, now), actions, policy, now),
             datastores=tuple(cluster.datastores[uuid] for uuid in sorted(cluster.datastores)),
             storage=cluster.storage,
+            storage_health=health.records,
             brake=brake.record,
             rebalance=moves.rebalance,
         ),

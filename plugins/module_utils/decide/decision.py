@@ -15,9 +15,11 @@ from .hosts.evidence import TargetEvidence
 from .hosts.verdict import Verdict
 from .instant import Instant
 from .json_form import to_dict
+from .machine import Machine
 from .memory import Memory
 from .observations import Evidence, Power
 from .policy import Mode, Priority
+from .storage_health.record import ServerHealth
 
 
 class Severity(str, Enum):
@@ -78,6 +80,7 @@ class FenceAction:
     stop: bool
     vms: tuple[str, ...]
     reasons: tuple[str, ...]
+    machine: Machine = Machine()  # the host's own, as it told it: another one is never switched off
     kind: str = "fence"
 
 
@@ -270,6 +273,7 @@ class Decision:
     settled: bool
     next_sample_in: float
     proposed: tuple[Action, ...] = ()
+    storage: tuple[ServerHealth, ...] = ()
     admission: Optional[Admission] = None
 
     def to_dict(self) -> dict[str, Any]:

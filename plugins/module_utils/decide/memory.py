@@ -16,7 +16,9 @@ from typing import Any, Optional
 
 from .instant import Instant
 from .json_form import from_dict, to_dict
+from .machine import Machine
 from .observations import Power
+from .storage_health.record import HealthRecord
 
 
 class Desired(str, Enum):
@@ -66,6 +68,8 @@ class HostRecord:
     initiators: tuple[str, ...] = ()  # as last told by itself
     maintenance: bool = False
     has_bmc: bool = False
+    machine: Machine = Machine()  # as last told by itself
+    wrong_bmc: str = ""  # why its BMC is another machine's, as last read; empty: nothing speaks against it
     datastores: tuple[str, ...] = ()  # UUIDs of those on iSCSI that it had
     sessions: tuple[SessionRecord, ...] = ()
     last_event: Optional[int] = None  # highest event key dealt with
@@ -105,9 +109,10 @@ class Tries:
 class Hang:
     """A guest that may hang; see ``vm_monitoring``."""
 
-    io: Optional[int] = None
-    since: Optional[Instant] = None  # the first look without heartbeat and I/O; None: it shows signs of life
-    resets: tuple[Instant, ...] = ()  # in the window
+    since: Optional[Instant] = None  # the first look without a heartbeat; None: it has one, or there is no evidence
+    idle: float = 0.0  # s without disk and network I/O, as the last look saw it
+    resets: tuple[Instant, ...] = ()  # ordered within the window
+    was_up: Optional[Instant] = None  # its ``up_since`` before the last reset, until its heartbeat is back
 
 
 @dataclass(frozen=True)
@@ -208,6 +213,7 @@ class Memory:
     vms: tuple[VmRecord, ...] = ()
     datastores: tuple[DatastoreRecord, ...] = ()
     storage: tuple[StorageRecord, ...] = ()
+    storage_health: tuple[HealthRecord, ...] = ()
     brake: BrakeRecord = BrakeRecord()
     disarmed: str = ""  # who disarmed the cluster, and why; empty: it is armed
     approved: tuple[Approval, ...] = ()  # with mode: ask

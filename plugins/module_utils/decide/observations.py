@@ -17,6 +17,8 @@ from typing import Any, Optional, TypeVar
 
 from .instant import Instant
 from .json_form import from_dict
+from .machine import Machine
+from .storage_health.seen import StorageHealth
 
 
 class Evidence(str, Enum):
@@ -97,7 +99,7 @@ class Sensor:
 
 @dataclass(frozen=True)
 class HostObservation:
-    """One look at one host. Fields below ``power`` are None or empty unless ``api_answer`` is ``answered``."""
+    """One look at one host. Fields below ``behind_bmc`` are None or empty unless ``api_answer`` is ``answered``."""
 
     name: str
     taken_at: Instant
@@ -108,6 +110,8 @@ class HostObservation:
     power: Power = Power.UNKNOWN  # from the BMC, two equal reads; unknown without a BMC
     power_reason: str = ""
     has_bmc: bool = False
+    behind_bmc: tuple[Machine, ...] = ()  # the machines that its BMCs say they belong to; those that tell none are left out
+    machine: Machine = Machine()  # as the host itself tells it
     product: str = ""
     version: str = ""
     build: str = ""
@@ -182,7 +186,7 @@ class VmObservation:
     memory_reserved: int = 0  # MiB
     hardware_version: str = ""  # "vmx-13"
     guest: str = ""
-    io: Optional[int] = None  # a counter of the VM's disk and network I/O; None: not read
+    io_idle: Optional[float] = None  # s without disk and network I/O, up to the host's newest statistics; None: no evidence
     backings: tuple[Backing, ...] = ()
     networks: tuple[str, ...] = ()
 
@@ -323,6 +327,7 @@ class Observation:
     vms_read: tuple[str, ...] = ()  # hosts whose VM list was read in this look (an absent VM is gone only there)
     events: tuple[Event, ...] = ()
     storage: tuple[StorageObservation, ...] = ()
+    storage_health: tuple[StorageHealth, ...] = ()  # of the storage servers at which it was read in this look
     isolation: tuple[IsolationProbe, ...] = ()
     results: tuple[ActResult, ...] = ()  # of acts since the last look; repeating older ones does no harm
 

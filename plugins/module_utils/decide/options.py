@@ -98,7 +98,8 @@ class VmMonitoring:
     """Guests that hang: vSphere HA's VM monitoring, with its defaults."""
 
     response: HeartbeatResponse = HeartbeatResponse.ALARM
-    failure_interval: float = 30.0  # s without heartbeat and without I/O
+    failure_interval: float = 30.0  # s without heartbeat
+    io_interval: float = 120.0  # s without disk and network I/O
     min_uptime: float = 120.0  # s after its start in which a VM is left alone
     max_resets: int = 3  # within reset_window
     reset_window: float = 3600.0  # s

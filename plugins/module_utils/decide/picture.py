@@ -15,6 +15,7 @@ from .hosts.confirm import Confirmation, confirm
 from .hosts.evidence import HostEvidence, gather, judge_host
 from .hosts.fencing import FenceState, fence_state, storage_servers
 from .hosts.lies_on import servers_of
+from .hosts.mapping import distrust
 from .hosts.precondition import Datastores, Unprotected, index_initiators, sort_datastores, unfenceable, unprotected
 from .hosts.told import Told, hear, remember_datastores, remember_storage
 from .hosts.verdict import Judgement, Verdict, observer_isolated
@@ -39,7 +40,8 @@ class Picture:
 
 def take_picture(policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str) -> Picture:
     """Judge one look; the arguments are those of :func:`decide.decide`."""
-    hosts, told, cut_off = _judge_all(policy, memory, observation, now, run_id)
+    observation, wrong_bmcs = distrust(observation, memory, policy)
+    hosts, told, cut_off = _judge_all(policy, memory, observation, now, run_id, wrong_bmcs)
     verdicts = {name: host.verdict for name, host in hosts.items()}
     results = results_of(observation.results)
     seen_vms, vm_alarms = update_vms(memory, observation, verdicts, told, results, now)
@@ -98,7 +100,7 @@ def _without_the_fenced(
 
 
 def _judge_all(
-    policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str
+    policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str, wrong_bmcs: Mapping[str, str]
 ) -> tuple[dict[str, HostState], dict[str, Told], bool]:
     """Every host's evidence, fence, verdict and confirmation."""
     names = sorted(set(policy.hosts) | {host.name for host in observation.hosts})
@@ -119,7 +121,8 @@ def _judge_all(
             judgement=judgement,
             confirmation=confirmation,
             fence=fences[name],
-            has_bmc=policy.host(name).has_bmc or told[name].record.has_bmc,
+            has_bmc=(policy.host(name).has_bmc or told[name].record.has_bmc) and name not in wrong_bmcs,
+            wrong_bmc=wrong_bmcs.get(name, ""),
             restarted=told[name].restarted,
         )
     return hosts, told, cut_off
@@ -144,6 +147,7 @@ def _remember_host(host: HostState, had: Mapping[str, tuple[str, ...]], read: fr
     return replace(
         record,
         has_bmc=host.has_bmc,
+        wrong_bmc=host.wrong_bmc,
         datastores=had.get(host.name, ()),
         sessions=host.evidence.sessions,
         read_at=now if host.name in read and not host.is_fenced and host.evidence.fresh else record.read_at,

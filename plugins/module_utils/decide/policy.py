@@ -30,6 +30,7 @@ from .options import (
     read_start_order,
     read_vm_monitoring,
 )
+from .storage_health.options import StorageHealthOptions
 
 
 class Mode(str, Enum):
@@ -156,6 +157,7 @@ class Policy:
     degraded_response: DegradedResponse = DegradedResponse.ALARM
     automatic_moves: AutomaticMoves = AutomaticMoves.LIVE
     rebalance: Rebalance = Rebalance()
+    storage_health: StorageHealthOptions = StorageHealthOptions()
 
     def host(self, name: str) -> HostPolicy:
         """The host's policy; one that the policy does not name has no initiator and is therefore unfenceable."""
@@ -210,6 +212,7 @@ class Policy:
             admission_control=read_admission_control(given_only(given.get("admission_control"))),
             vm_monitoring=read_vm_monitoring(given_only(given.get("vm_monitoring"))),
             rebalance=Rebalance(**given_only(given.get("rebalance"))),
+            storage_health=StorageHealthOptions(**given_only(given.get("storage_health"))),
             **fields,
         )
 

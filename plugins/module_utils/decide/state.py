@@ -29,7 +29,8 @@ class HostState:
     judgement: Judgement
     confirmation: Confirmation
     fence: FenceState
-    has_bmc: bool
+    has_bmc: bool  # one that can be used
+    wrong_bmc: str = ""  # why the one that it is said to have is another machine's
     restarted: bool = False
     unfenceable: str = ""  # why; empty: a fence of it means something
 

@@ -4,42 +4,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..act.deadman import Permit
+from ..decide.machine import Machine
 from ..decide.observations import Power
 from ..errors import LibrehaError
-from .interface import Bmc
+from .interface import PowerDevice
+from .levels import Reading, by_level, combine, read_device, switch_off, switch_on, wrong_device
 from .registry import open_power_fence
 
 STATES = ("status", "on", "off", "cycled")
+NEEDED = {"status": (), "on": (Power.ON,), "off": (Power.OFF,), "cycled": (Power.OFF, Power.ON)}  # what a device must be able to do
 
 
-def fence_power(bmc: Bmc, state: str, permit: Permit, *, timeout: float, check_mode: bool = False) -> dict[str, Any]:
-    """The result of ``host_fence``: power before and after, ``confirmed_off``, changed, diff. Raises LibrehaError."""
-    fence = open_power_fence(bmc)
-    before = fence.power()
+def fence_power(
+    devices: Sequence[PowerDevice],
+    state: str,
+    permit: Permit,
+    *,
+    timeout: float,
+    machine: Machine | None = None,
+    check_mode: bool = False,
+) -> dict[str, Any]:
+    """The result of ``host_fence``: power before and after, ``confirmed_off``, the levels, changed, diff. Raises LibrehaError.
+
+    Args:
+        devices: The host's power devices, at least one.
+        state: One of STATES.
+        permit: Until when something may be changed.
+        timeout: Seconds that each level is given.
+        machine: The host's own machine as the host told it, where that is known; a device that belongs to another one is refused.
+        check_mode: Only read.
+    """
+    fences = [open_power_fence(device) for device in devices]
+    readings = [read_device(fence, *NEEDED[state]) for fence in fences]
+    host = devices[0].name
+    _need_one(host, readings)
+    wrong = wrong_device(readings, machine or Machine())
+    before, reason = (Power.UNKNOWN, wrong) if wrong else combine(readings)
     changed = state == "cycled" or (state in ("on", "off") and before.value != state)
-    after = before
-    confirmed_off = before is Power.OFF
+    result: dict[str, Any] = {"power_before": before.value, "reason": reason, "level_errors": {}}
+    if changed and wrong:
+        remedy = "correct libreha_bmc of this host (address, system, plug); nothing was changed"
+        raise LibrehaError(wrong, host=host, remedy=remedy, details=_told(result, before, readings))
+    after, confirmed_off = before, before is Power.OFF
     if changed and check_mode:
         after = Power.OFF if state == "off" else Power.ON
     elif changed:
-        fence.permit = permit
-        {"on": fence.on, "off": fence.off, "cycled": fence.cycle}[state](timeout)
-        after = fence.power()
+        levels = by_level(fences)
+        for fence in fences:
+            fence.permit = permit
+        if state != "on":
+            result["level"], result["level_errors"] = switch_off(levels, timeout)
+        if state != "off":
+            switch_on(levels, timeout)
+        readings = [read_device(fence) if reading.error is None else reading for fence, reading in zip(fences, readings)]
+        after, result["reason"] = combine(readings)
         confirmed_off = state == "cycled" or (state == "off" and after is Power.OFF)
         if state == "off" and after is not Power.OFF:
             raise LibrehaError(
-                "it was off, and %s is read now" % after.value,
-                host=bmc.name,
-                remedy="something switches it on again (power policy, a person): look at the BMC",
-                details={"power_before": before.value, "power": after.value, "confirmed_off": False, "changed": True},
+                "it was off, and %s is read now (%s)" % (after.value, result["reason"]),
+                host=host,
+                remedy="something switches it on again (power policy, a person), or a device is another machine's: look at the BMC",
+                details={**_told(result, after, readings), "changed": True},
             )
     return {
+        **_told(result, after, readings),
         "changed": changed,
-        "power_before": before.value,
-        "power": after.value,
         "confirmed_off": confirmed_off,
         "diff": {"before": {"power": before.value}, "after": {"power": after.value}},
     }
+
+
+def _told(result: dict[str, Any], power: Power, readings: Sequence[Reading]) -> dict[str, Any]:
+    errors = {str(level): error for level, error in result["level_errors"].items()}
+    devices = [reading.as_dict() for reading in readings]
+    return {**result, "level_errors": errors, "power": power.value, "devices": devices, "confirmed_off": False}
+
+
+def _need_one(host: str, readings: Sequence[Reading]) -> None:
+    """A host none of whose devices can be asked is an error, and not a power that is unknown."""
+    errors = [reading.error for reading in readings if reading.error is not None]
+    if len(errors) < len(readings):
+        return
+    raise LibrehaError(
+        errors[0].message if len(errors) == 1 else "; ".join(reading.text for reading in readings),
+        host=host,
+        remedy=errors[0].remedy,
+        details={"devices": [reading.as_dict() for reading in readings]},
+    )

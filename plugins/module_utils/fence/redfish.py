@@ -1,10 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Power fencing through Redfish (DMTF DSP0266), on the sushy library.
-
-Power is proved, not assumed: a BMC answers a reset before the machine has lost its power, and reports a state that it
-read some time ago. So ``off`` counts only when two reads in a row say so.
-"""
+"""Power fencing through Redfish (DMTF DSP0266), on the sushy library."""
 
 from __future__ import annotations
 
@@ -12,11 +8,10 @@ import contextlib
 import logging
 from typing import Any, Callable
 
-from .. import clock
-from ..decide.instant import Instant
+from ..decide.machine import Machine
 from ..decide.observations import Power
 from ..errors import LibrehaError
-from .interface import Bmc, PowerFence
+from .interface import PowerFence
 
 try:
     import sushy
@@ -28,9 +23,6 @@ except ImportError as error:
     sushy_errors = None
     SUSHY_MISSING = error
 
-READ_INTERVAL = 0.2  # seconds between the two reads
-POLL_INTERVAL = 0.5  # seconds between looks while power changes
-
 # sushy writes warnings with the BMC's answers to stderr when nobody configures logging; ours are in the errors raised
 logging.getLogger("sushy").addHandler(logging.NullHandler())
 logging.getLogger("sushy").propagate = False
@@ -39,69 +31,43 @@ logging.getLogger("sushy").propagate = False
 class RedfishPower(PowerFence):
     """One system behind one BMC. Connects at the first question; every request has the BMC's timeout."""
 
-    def __init__(self, bmc: Bmc, *, now: Callable[[], Instant] = clock.now) -> None:
-        self._bmc = bmc
-        self._now = now
-        self._found: Any = None
+    _found: Any = None
 
-    def power(self) -> Power:
-        first = self._read()
-        clock.sleep(READ_INTERVAL)
-        return first if first is self._read() else Power.UNKNOWN
-
-    def off(self, timeout: float) -> None:
-        if self.power() is Power.OFF:
-            return
-        self._reset("ForceOff", "switch it off")
-        self._wait_for(Power.OFF, timeout)
-
-    def on(self, timeout: float) -> None:
-        if self.power() is Power.ON:
-            return
-        self._reset("On", "switch it on")
-        self._wait_for(Power.ON, timeout)
-
-    def cycle(self, timeout: float) -> None:
-        until = self._now().seconds + timeout
-        self.off(timeout)
-        self.on(max(1.0, until - self._now().seconds))
-
-    def _read(self) -> Power:
+    def read(self) -> Power:
         system = self._system()
         state = self._asking("read its power state", lambda: (system.refresh(force=True), system.power_state)[1])
         return {"On": Power.ON, "Off": Power.OFF}.get(getattr(state, "value", state) or "", Power.UNKNOWN)
 
-    def _reset(self, kind: str, what: str) -> None:
+    def machine(self) -> Machine:
         system = self._system()
-        allowed = self._asking("ask which resets it knows", system.get_allowed_reset_system_values)
-        wanted = sushy.ResetType(kind)
-        if wanted not in allowed:
-            raise LibrehaError(
-                "the BMC at %s does not offer the reset %s, only %s"
-                % (self._bmc.address, kind, ", ".join(sorted(value.value for value in allowed))),
-                host=self._bmc.name,
-                remedy="update the BMC's firmware, or fence this host by storage alone",
-            )
+        return Machine(str(system.uuid or ""), str(system.serial_number or ""))
+
+    def switch(self, wanted: Power, seconds: float) -> None:
+        what = "switch it %s" % wanted.value
+        system, reset = self._system(), self._reset_for(wanted)
         with self.permit or contextlib.nullcontext():
             if self.permit is not None:
                 self.permit.check(what)
-            self._asking(what, lambda: system.reset_system(wanted))
+            self._asking(what, lambda: system.reset_system(reset))
 
-    def _wait_for(self, wanted: Power, timeout: float) -> None:
-        until = self._now().seconds + timeout
-        while True:
-            seen = self.power()
-            if seen is wanted:
-                return
-            if self._now().seconds >= until:
-                raise LibrehaError(
-                    "asked the BMC at %s for power %s, but after %.0f s it says %s"
-                    % (self._bmc.address, wanted.value, timeout, seen.value),
-                    host=self._bmc.name,
-                    remedy="look at the machine and its BMC; it does not count as %s" % wanted.value,
-                    details={"power": seen.value},
-                )
-            clock.sleep(POLL_INTERVAL)
+    def check(self, *wanted: Power) -> None:
+        for power in wanted:
+            self._reset_for(power)
+
+    def _reset_for(self, wanted: Power) -> Any:
+        """Its reset for *wanted*. Raises LibrehaError when the BMC does not offer it."""
+        kind = "On" if wanted is Power.ON else "ForceOff"
+        system = self._system()
+        allowed = self._asking("ask which resets it knows", system.get_allowed_reset_system_values)
+        reset = sushy.ResetType(kind)
+        if reset not in allowed:
+            raise LibrehaError(
+                "the BMC at %s does not offer the reset %s, only %s"
+                % (self.device.address, kind, ", ".join(sorted(value.value for value in allowed))),
+                host=self.device.name,
+                remedy="update the BMC's firmware, or fence this host by storage alone",
+            )
+        return reset
 
     def _system(self) -> Any:
         if self._found is None:
@@ -109,26 +75,26 @@ class RedfishPower(PowerFence):
         return self._found
 
     def _connect(self) -> Any:
-        verify: bool | str = self._bmc.validate_certs
-        if verify and self._bmc.ca_path:
-            verify = self._bmc.ca_path
+        verify: bool | str = self.device.validate_certs
+        if verify and self.device.ca_path:
+            verify = self.device.ca_path
         root = sushy.Sushy(
-            self._bmc.address,
-            self._bmc.username,
-            self._bmc.password,
+            self.device.address,
+            self.device.username,
+            self.device.password,
             verify=verify,
             server_side_retries=1,  # sushy takes 0 for 3; retrying is the caller's business
             server_side_retries_delay=0.2,
-            read_timeout=self._bmc.timeout,
-            connect_timeout=self._bmc.timeout,
+            read_timeout=self.device.timeout,
+            connect_timeout=self.device.timeout,
         )
         paths = {path.rstrip("/"): path for path in root.get_system_collection().members_identities}
-        wanted = self._bmc.system.rstrip("/")
+        wanted = self.device.system.rstrip("/")
         found = [path for short, path in paths.items() if wanted in ("", short, short.rsplit("/", 1)[-1])]
         if len(found) != 1:
             raise LibrehaError(
-                "the BMC at %s has %s" % (self._bmc.address, self._choice(wanted, paths)),
-                host=self._bmc.name,
+                "the BMC at %s has %s" % (self.device.address, self._choice(wanted, paths)),
+                host=self.device.name,
                 remedy="set bmc.system to the path or id of this host's system",
                 details={"systems": sorted(paths)},
             )
@@ -144,13 +110,13 @@ class RedfishPower(PowerFence):
         if SUSHY_MISSING is not None:
             raise LibrehaError(
                 "power fencing by Redfish needs the Python library sushy, which cannot be imported: %s" % SUSHY_MISSING,
-                host=self._bmc.name,
+                host=self.device.name,
                 remedy="install sushy for the Python that runs this module (ansible_python_interpreter)",
             )
         try:
             return ask()
         except sushy_errors.AccessError as error:
-            raise self._error(what, "it refused the login as %s (HTTP %s)" % (self._bmc.username, error.status_code), _LOGIN) from None
+            raise self._error(what, "it refused the login as %s (HTTP %s)" % (self.device.username, error.status_code), _LOGIN) from None
         except sushy_errors.ConnectionError as error:
             raise self._unreachable(what, str(error)) from None
         except sushy_errors.ResourceNotFoundError:
@@ -173,7 +139,7 @@ class RedfishPower(PowerFence):
         if "ssl" in lower:
             return self._error(what, "TLS did not come about", "check the port in bmc.address")
         if "timed out" in lower or "timeout" in lower:
-            return self._error(what, "no answer in %.0f s" % self._bmc.timeout, "check the BMC's network and bmc.address")
+            return self._error(what, "no answer in %.0f s" % self.device.timeout, "check the BMC's network and bmc.address")
         if "refused" in lower:
             return self._error(what, "it refused the TCP connection", "check the port in bmc.address, and the BMC")
         if "resolve" in lower or "name or service" in lower or "name resolution" in lower:
@@ -181,7 +147,7 @@ class RedfishPower(PowerFence):
         return self._error(what, "it cannot be reached: %s" % text, "check the BMC's network and bmc.address")
 
     def _error(self, what: str, answer: str, remedy: str) -> LibrehaError:
-        return LibrehaError("tried to %s at the BMC %s: %s" % (what, self._bmc.address, answer), host=self._bmc.name, remedy=remedy)
+        return LibrehaError("tried to %s at the BMC %s: %s" % (what, self.device.address, answer), host=self.device.name, remedy=remedy)
 
 
 _LOGIN = "correct bmc.username and bmc.password; the user needs the right to control power"

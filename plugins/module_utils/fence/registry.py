@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 from ..errors import LibrehaError
-from .interface import Bmc, PowerFence
+from .fence_agent import FenceAgentPower
+from .interface import PowerDevice, PowerFence
 from .redfish import RedfishPower
 
-DRIVERS = ("redfish",)
+DRIVERS = ("redfish", "fence_agent")
 
 
-def open_power_fence(bmc: Bmc) -> PowerFence:
-    """The driver for *bmc*; nothing is asked yet. Raises LibrehaError for an unknown driver."""
-    if bmc.driver == "redfish":
-        return RedfishPower(bmc)
-    raise LibrehaError("there is no power fence driver %r" % bmc.driver, host=bmc.name, remedy="use one of: %s" % ", ".join(DRIVERS))
+def open_power_fence(device: PowerDevice) -> PowerFence:
+    """The driver for *device*; nothing is asked yet. Raises LibrehaError for an unknown driver."""
+    if device.driver == "redfish":
+        return RedfishPower(device)
+    if device.driver == "fence_agent":
+        return FenceAgentPower(device)
+    raise LibrehaError("there is no power fence driver %r" % device.driver, host=device.name, remedy="use one of: %s" % ", ".join(DRIVERS))

@@ -8,12 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from ..decide.instant import Instant
+from ..decide.machine import Machine
 from ..decide.observations import ApiAnswer, HostObservation, Sensor
 from . import storage_paths
 from .properties import Properties
 
 HOST_PATHS = (
     "summary.hardware",
+    "hardware.systemInfo",
     "summary.quickStats",
     "runtime.bootTime",
     "runtime.inMaintenanceMode",
@@ -47,6 +49,7 @@ def host_observation(
         name=name,
         taken_at=taken_at,
         api_answer=ApiAnswer.ANSWERED,
+        machine=machine_of(host.get("hardware.systemInfo"), hardware),
         product=str(about.name or ""),
         version=str(about.version or ""),
         build=str(about.build or ""),
@@ -63,6 +66,15 @@ def host_observation(
         networks=tuple(sorted({str(network["name"]) for _reference, network in found["Network"] if network.get("name")})),
         initiators=storage_paths.initiators(host),
     )
+
+
+def machine_of(system: Any, hardware: Any) -> Machine:
+    """SMBIOS' UUID and serial number; older ESXi tells the latter as "ServiceTag" among other things."""
+    serial = str(getattr(system, "serialNumber", None) or "")
+    for info in getattr(system, "otherIdentifyingInfo", None) or ():
+        if not serial and getattr(info.identifierType, "key", "") == "ServiceTag":
+            serial = str(info.identifierValue or "")
+    return Machine(str(getattr(system, "uuid", None) or getattr(hardware, "uuid", None) or ""), serial)
 
 
 def sensors(health: Any) -> tuple[Sensor, ...]:

@@ -94,6 +94,12 @@ class Hypervisor(ABC):
         """All registered VMs, templates excluded."""
 
     @abstractmethod
+    def io_idle(self, vms: Iterable[VmObservation]) -> dict[str, float]:
+        """How long those of *vms* that run without a guest heartbeat have done no disk and network I/O: VM reference -> seconds,
+        up to the host's newest statistics. VMs of which the statistics say nothing, or nothing recent, are left out. Nothing is
+        asked of the host when no VM needs it. Raises HostUnavailable."""
+
+    @abstractmethod
     def events(self, after_key: int = 0, limit: int = 500) -> list[Event]:
         """Events with a key greater than *after_key*, oldest first, the newest *limit* of them."""
 
@@ -114,6 +120,14 @@ class Hypervisor(ABC):
     @abstractmethod
     def power_off(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
         """Hard power-off of several VMs in parallel; VM reference -> "" or the reason it failed."""
+
+    @abstractmethod
+    def reset(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
+        """Hard reset of several running VMs in parallel; VM reference -> "" or the reason it failed."""
+
+    @abstractmethod
+    def shut_down(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
+        """Ask the guests of several VMs to shut down and wait until the VMs are off; VM reference -> "" or why it is not off."""
 
     @abstractmethod
     def answer(self, moid: str, question: Question, choice: str) -> None:

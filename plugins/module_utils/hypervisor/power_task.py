@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from .. import clock
@@ -18,7 +17,6 @@ from .questions import is_moved_or_copied, moved_choice, question_of
 from .session import Session
 
 POLL_SECONDS = 0.2
-SUBMITTERS = 8  # power-off requests under way at once
 VM_STATE = ("runtime.question", "runtime.powerState")
 
 BeforeWrite = Callable[[], None]
@@ -78,29 +76,6 @@ class TaskRunner:
                 return PowerOnOutcome.QUESTION, waiting
             self._pause(tried, deadline, timeout)
 
-    def power_off(self, vms: Mapping[str, Any], timeout: float) -> dict[str, str]:
-        """See Hypervisor.power_off: all requests are sent side by side, then all tasks are watched together."""
-        deadline = clock.now().seconds + timeout
-        outcome: dict[str, str] = {}
-        tasks: dict[str, Any] = {}
-        self.session.stub.before_bytes = self.before_write
-        try:
-            with ThreadPoolExecutor(max_workers=SUBMITTERS) as submitters:
-                sent = {moid: submitters.submit(self._send_off, vm, deadline) for moid, vm in vms.items()}
-        finally:
-            self.session.stub.before_bytes = None
-        for moid, future in sent.items():
-            try:
-                task = future.result()
-                if task is None:
-                    outcome[moid] = ""
-                else:
-                    tasks[moid] = task
-            except HypervisorFault as error:
-                outcome[moid] = str(error)
-        self._watch(tasks, outcome, deadline, timeout)
-        return {moid: outcome[moid] for moid in vms}
-
     def answer(self, vm: Any, question: Question, choice: str) -> None:
         with self.session.writing("answering %s of VM %s" % (question.message_id or "a question", vm._moId), self.before_write):
             vm.Answer(question.id, choice)
@@ -128,45 +103,6 @@ class TaskRunner:
                 if fault.task is None:
                     raise
                 return fault.task, False
-
-    def _send_off(self, vm: Any, deadline: float) -> Any:
-        """The task, or None when the VM is off already."""
-        tried = "powering off VM %s" % vm._moId
-        if clock.now().seconds >= deadline:
-            raise HypervisorFault("%s: not tried, the time was up" % tried, kind=FaultKind.TIMED_OUT, host=self.session.connection.name)
-        if self.before_write is not None:
-            self.before_write()
-        with self.session.acting(tried):
-            try:
-                return vm.PowerOff()
-            except vim.fault.InvalidPowerState as fault:
-                if fault.existingState == vim.VirtualMachine.PowerState.poweredOff:
-                    return None
-                raise
-
-    def _watch(self, tasks: dict[str, Any], outcome: dict[str, str], deadline: float, timeout: float) -> None:
-        tried = "powering off"
-        while tasks:
-            try:
-                with self.session.acting(tried):
-                    found = self.reader.objects([(task, ("info",)) for task in tasks.values()])
-            except HypervisorFault as error:
-                outcome.update(dict.fromkeys(tasks, str(error)))
-                return
-            for moid, task in list(tasks.items()):
-                try:
-                    if ended(found[task._moId]["info"], "powering off VM %s" % moid, self.session.connection.name):
-                        outcome[moid] = ""
-                    else:
-                        continue
-                except HypervisorFault as error:
-                    outcome[moid] = "" if error.kind is FaultKind.ALREADY else str(error)
-                del tasks[moid]
-            if tasks and clock.now().seconds >= deadline:
-                outcome.update(dict.fromkeys(tasks, "%s: not off after %g s" % (self.session.connection.name, timeout)))
-                return
-            if tasks:
-                clock.sleep(POLL_SECONDS)
 
     def _pause(self, tried: str, deadline: float, timeout: float) -> None:
         if clock.now().seconds >= deadline:

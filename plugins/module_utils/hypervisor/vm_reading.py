@@ -9,6 +9,7 @@ from typing import Any
 
 from ..decide.instant import Instant
 from ..decide.observations import Backing, Power, VmObservation, split_path, vm_id
+from .io_reading import NOT_INSTALLED
 from .properties import Properties
 from .pyvmomi import vim
 from .questions import question_of
@@ -21,6 +22,7 @@ VM_PATHS = (
     "runtime.question",
     "guestHeartbeatStatus",
     "guest.toolsRunningStatus",
+    "guest.toolsVersionStatus2",
     "config.version",
     "config.files",
     "config.hardware.device",
@@ -66,7 +68,7 @@ def vm_observation(reference: Any, properties: Properties, host: str, taken_at: 
         instance_uuid=str(getattr(config, "instanceUuid", None) or ""),
         accessible=str(properties.get("runtime.connectionState", "connected")) == "connected",
         heartbeat=str(properties.get("guestHeartbeatStatus") or ""),
-        tools=str(properties.get("guest.toolsRunningStatus") or ""),
+        tools=_tools(properties),
         question=question_of(properties.get("runtime.question")),
         memory=int(getattr(config, "memorySizeMB", None) or 0),
         cpu=int(getattr(config, "numCpu", None) or 1),
@@ -77,6 +79,13 @@ def vm_observation(reference: Any, properties: Properties, host: str, taken_at: 
         backings=backings(path, devices, properties, uuids),
         networks=tuple(dict.fromkeys(_networks(devices))),
     )
+
+
+def _tools(properties: Properties) -> str:
+    """Their running status; that they do not run says less than that there are none."""
+    if str(properties.get("guest.toolsVersionStatus2")) == NOT_INSTALLED:
+        return NOT_INSTALLED
+    return str(properties.get("guest.toolsRunningStatus") or "")
 
 
 def identity(path: str, uuids: Mapping[str, str]) -> str:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One look at all hosts: API, ping and BMC of every host at the same time."""
+"""One look at all hosts: API, ping and power devices of every host at the same time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from typing import Any
 from ..arguments.hosts import HostAccess
 from ..decide.hosts.evidence import ALIVE
 from ..decide.instant import Instant
+from ..decide.machine import Machine
 from ..decide.observations import ApiAnswer, Evidence, HostObservation, IsolationProbe, Power
 from ..errors import LibrehaError
-from ..fence.interface import Bmc
+from ..fence.interface import PowerDevice
+from ..fence.levels import Reading, combine, read_device
+from ..fence.registry import open_power_fence
 from ..hypervisor.interface import Connection, HostUnavailable
 from ..hypervisor.registry import open_hypervisor
 from .parallel import Late, Outcome, Raised, in_parallel
@@ -31,8 +34,8 @@ def observe_hosts(
         connection = access.connection
         looks["api", access.name] = partial(_read_health, connection)
         looks["ping", access.name] = partial(ping, connection.hostname, connection.port, connection.timeout)
-        if access.bmc is not None:
-            looks["power", access.name] = partial(_read_power, access.bmc)
+        for number, device in enumerate(access.bmc):
+            looks["power %d" % number, access.name] = partial(_read_power, device)
     if isolation_addresses:
         looks["isolation", ""] = partial(probe_isolation, isolation_addresses, longest_timeout(accesses))
     outcomes = in_parallel(looks, whole_look(accesses))
@@ -74,10 +77,8 @@ def _read_health(connection: Connection) -> HostObservation:
         return host.health()
 
 
-def _read_power(bmc: Bmc) -> Power:
-    from ..fence.registry import open_power_fence
-
-    return open_power_fence(bmc).power()
+def _read_power(device: PowerDevice) -> Reading:
+    return read_device(open_power_fence(device))
 
 
 def _observation(access: HostAccess, outcomes: dict[tuple[str, str], Any], taken_at: Instant) -> HostObservation:
@@ -88,9 +89,17 @@ def _observation(access: HostAccess, outcomes: dict[tuple[str, str], Any], taken
     answered, reason = _pinged(outcomes["ping", name])
     if answered is not Evidence.OK and seen.api_answer in ALIVE and access.connection.proxy_host is None:
         answered, reason = Evidence.OK, "TCP port %d answered the API's connection (%s)" % (access.connection.port, reason)
-    power, power_reason = _power(access, outcomes.get(("power", name)))
+    readings = [_reading(device, outcomes["power %d" % number, name]) for number, device in enumerate(access.bmc)]
+    power, power_reason = combine(readings) if readings else (Power.UNKNOWN, "no BMC is configured")
     return dataclasses.replace(
-        seen, taken_at=taken_at, ping=answered, ping_reason=reason, power=power, power_reason=power_reason, has_bmc=access.bmc is not None
+        seen,
+        taken_at=taken_at,
+        ping=answered,
+        ping_reason=reason,
+        power=power,
+        power_reason=power_reason,
+        has_bmc=bool(readings),
+        behind_bmc=tuple(reading.machine for reading in readings if reading.machine != Machine()),
     )
 
 
@@ -102,13 +111,11 @@ def _pinged(outcome: Any) -> tuple[Evidence, str]:
     return outcome[0], outcome[1]
 
 
-def _power(access: HostAccess, outcome: Any) -> tuple[Power, str]:
-    if access.bmc is None:
-        return Power.UNKNOWN, "no BMC is configured"
+def _reading(device: PowerDevice, outcome: Any) -> Reading:
     if isinstance(outcome, Late):
-        return Power.UNKNOWN, "the BMC %s did not answer within %g s" % (access.bmc.address, outcome.after)
-    if isinstance(outcome, Raised):
-        return Power.UNKNOWN, str(outcome.error) or type(outcome.error).__name__
-    if outcome is Power.UNKNOWN:
-        return outcome, "two reads of the BMC %s did not agree" % access.bmc.address
-    return outcome, "the BMC %s says so twice" % access.bmc.address
+        return Reading(device, error=LibrehaError("%s did not answer within %g s" % (device.text, outcome.after)))
+    if isinstance(outcome, Raised):  # one device's strange answer must not blind us to the others
+        text = "%s: unexpected %s: %s" % (device.text, type(outcome.error).__name__, outcome.error)
+        return Reading(device, error=LibrehaError(text))
+    reading: Reading = outcome
+    return reading

@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..arguments.hosts import HostAccess
 from ..decide.observations import ApiAnswer, Event, VmObservation
-from ..hypervisor.interface import Connection
+from ..hypervisor.interface import Connection, HostUnavailable, Hypervisor
 from ..hypervisor.registry import open_hypervisor
 from .hosts import unavailable, whole_look
-from .parallel import in_parallel
+from .parallel import Late, in_parallel
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,14 @@ class Unread:
 
 
 @dataclass(frozen=True)
+class IoUnread:
+    """A host whose VMs' statistics could not be read, though its list of VMs was."""
+
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class VmsSeen:
     """``vms_read`` are the hosts that gave their list: only there is a VM that is absent really gone."""
 
@@ -35,33 +42,57 @@ class VmsSeen:
     events: tuple[Event, ...] = ()
     # Not "unreachable": Ansible takes a result of that name for its own connection.
     unread: tuple[Unread, ...] = ()
+    io_unread: tuple[IoUnread, ...] = ()
+
+
+class _Look:
+    """One look at one host. What was read is there at once: a host that is slow with its statistics keeps back nothing else."""
+
+    def __init__(self, connection: Connection, after: int, with_events: bool) -> None:
+        self._connection = connection
+        self._after = after
+        self._with_events = with_events
+        self.vms: list[VmObservation] | None = None
+        self.events: list[Event] = []
+        self.io_unread = "the host did not give its statistics in time"
+
+    def read(self) -> None:
+        with open_hypervisor(self._connection) as host:
+            # Events first: a VM that is powered off between the two is then seen off without its event, which the next
+            # look brings; the other order would show an event whose VM still looks as if it ran.
+            self.events = host.events(self._after) if self._with_events else []
+            vms = self.vms = host.virtual_machines()
+            self._read_io(host, vms)
+
+    def _read_io(self, host: Hypervisor, vms: list[VmObservation]) -> None:
+        try:
+            idle = host.io_idle(vms)
+        except HostUnavailable as error:
+            self.io_unread = str(error)
+            return
+        self.vms = [replace(vm, io_idle=idle[vm.moid]) if vm.moid in idle else vm for vm in vms]
+        self.io_unread = ""
 
 
 def observe_vms(accesses: Sequence[HostAccess], events_after: Mapping[str, int], with_events: bool) -> VmsSeen:
     """*events_after* maps a host's name to the key of the newest event that is known already."""
-    looks: dict[str, Callable[[], Any]] = {}
-    for access in accesses:
-        looks[access.name] = partial(_read, access.connection, events_after.get(access.name, 0), with_events)
-    outcomes: dict[str, Any] = in_parallel(looks, whole_look(accesses))
+    looks = {access.name: _Look(access.connection, events_after.get(access.name, 0), with_events) for access in accesses}
+    readers: dict[str, Callable[[], None]] = {name: look.read for name, look in looks.items()}
+    outcomes: dict[str, Any] = in_parallel(readers, whole_look(accesses))
     vms: list[VmObservation] = []
     read: list[str] = []
     events: list[Event] = []
     unread: list[Unread] = []
-    for access in accesses:
-        outcome = outcomes[access.name]
-        failed = unavailable(outcome, access.name)
-        if failed is not None:
-            unread.append(Unread(access.name, *failed))
+    io_unread: list[IoUnread] = []
+    for name, look in looks.items():
+        outcome, seen = outcomes[name], look.vms
+        failed = unavailable(outcome, name)
+        if failed is not None and (seen is None or not isinstance(outcome, Late)):
+            unread.append(Unread(name, *failed))
             continue
-        read.append(access.name)
-        vms.extend(outcome[0])
-        events.extend(outcome[1])
-    return VmsSeen(tuple(vms), tuple(read), tuple(events), tuple(unread))
-
-
-def _read(connection: Connection, after: int, with_events: bool) -> tuple[list[VmObservation], list[Event]]:
-    with open_hypervisor(connection) as host:
-        # Events first: a VM that is powered off between the two is then seen off without its event, which the next
-        # look brings; the other order would show an event whose VM still looks as if it ran.
-        events = host.events(after) if with_events else []
-        return host.virtual_machines(), events
+        read.append(name)
+        vms.extend(seen or ())
+        events.extend(look.events)
+        if look.io_unread:
+            io_unread.append(IoUnread(name, look.io_unread))
+    return VmsSeen(tuple(vms), tuple(read), tuple(events), tuple(unread), tuple(io_unread))

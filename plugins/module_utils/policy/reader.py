@@ -66,6 +66,7 @@ def read_policy(
         raise _refused(errors)
     read = Policy.from_dict(policy)
     errors += ["%s.rules: %s" % (ROOT, text) for text in contradictions(read)]
+    errors += ["%s.storage_health.%s" % (ROOT, text) for text in read.storage_health.contradictions()]
     if errors:
         raise _refused(errors)
     return read
@@ -142,8 +143,9 @@ def _explain(error: Any) -> Iterable[str]:
             ", ".join(map(str, schema["enum"])),
             _did_you_mean(str(value), schema["enum"]),
         )
-    elif error.validator in ("minimum", "exclusiveMinimum", "maximum"):
-        bound = {"minimum": "less than", "exclusiveMinimum": "not more than", "maximum": "more than"}[error.validator]
+    elif error.validator in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"):
+        words = {"minimum": "less than", "exclusiveMinimum": "not more than", "maximum": "more than", "exclusiveMaximum": "not less than"}
+        bound = words[error.validator]
         yield "%s: %s is %s %s%s" % (place, _shown(value), bound, error.validator_value, hint)
     elif error.validator == "pattern":
         yield "%s: %s is not %s%s" % (place, _shown(value), schema.get("x-unit", "in the right form"), _example(schema))

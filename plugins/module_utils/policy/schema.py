@@ -188,7 +188,11 @@ VM_MONITORING = _object(
     "Guests that hang.",
     {
         "response": _choice("What to do when a guest's heartbeat is lost and it does no I/O.", "alarm", "reset", default="alarm"),
-        "failure_interval": _seconds("Time without heartbeat and without I/O.", 30.0),
+        "failure_interval": _seconds("Time without heartbeat.", 30.0),
+        "io_interval": {
+            **_seconds("Time without disk and network I/O, by the host's statistics, of which it makes one every 20 s.", 120.0, minimum=20),
+            "maximum": 300,
+        },
         "min_uptime": _seconds("Time after its start in which a VM is left alone.", 120.0),
         "max_resets": _count("Resets of one VM within reset_window.", 3, minimum=1),
         "reset_window": _seconds("The window in which resets are counted.", 3600.0),
@@ -201,6 +205,25 @@ REBALANCE = _object(
         "after_failover": _flag("Rebalance when a failover is complete; otherwise only when asked.", False),
         "band": _fraction("How far the most loaded host may be above the least loaded one.", 0.2),
         "max_moves": _count("Moves in one plan.", 8, minimum=1),
+    },
+)
+
+STORAGE_HEALTH = _object(
+    "From when on the state of a storage server itself is worth an alarm. Nothing is done on any host because of it.",
+    {
+        "interval": _seconds("How often space and RAID are read, at most.", 60.0),
+        "disk_interval": _seconds("How often the disks' SMART state is read, at most.", 1800.0),
+        "space_warning": _percent("Thin pools, file systems and snapshots that are this full: an early alarm.", 80.0),
+        "space_critical": _percent("Thin pools and file systems that are this full: a critical alarm.", 90.0),
+        "metadata_warning": _percent("Thin pools whose metadata is this full: an early alarm.", 70.0),
+        "metadata_critical": _percent("Thin pools whose metadata is this full: a critical alarm.", 85.0),
+        "hysteresis": _percent("How far below its threshold it must be again before an alarm ends.", 3.0),
+        "full_within": _seconds(
+            "However much room there is: an early alarm when it would be full within this time at the present rate.", 14400.0
+        ),
+        "growth_window": _seconds("The time over which that rate is measured; 10 minutes of watching give the first.", 3600.0, minimum=600),
+        "wear_warning": _percent("Disks of whose rated writes this much is used up: an early alarm.", 80.0),
+        "wear_critical": _percent("Disks of whose rated writes this much is used up: a critical alarm.", 95.0),
     },
 )
 
@@ -309,6 +332,7 @@ POLICY_SCHEMA: dict[str, Any] = {
             "admission_control": {**ADMISSION_CONTROL, "default": {}},
             "vm_monitoring": {**VM_MONITORING, "default": {}},
             "rebalance": {**REBALANCE, "default": {}},
+            "storage_health": {**STORAGE_HEALTH, "default": {}},
             "allow_unstopped_source": _names(
                 "Hosts without a BMC whose VMs may be moved although they may still execute there, without a disk.", "esx1"
             ),

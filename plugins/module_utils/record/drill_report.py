@@ -11,6 +11,7 @@ from typing import Optional
 from ..decide.decision import Admission, PlannedVm
 from ..decide.foresee.admission import loss_texts, refusal_text
 from ..decide.foresee.what_if import Drill, StaysDown, WhatIf
+from .storage_report import health_lines
 
 
 def picture_lines(found: Drill) -> list[str]:
@@ -20,6 +21,7 @@ def picture_lines(found: Drill) -> list[str]:
         lines.append(
             "a host's look is old, or its storage evidence is still being judged: do not trust this; ask again, on a less busy machine"
         )
+    lines += health_lines(found.now.storage, in_full=True)
     lines += _admission("admission control", found.admission)
     if found.admission is not None:
         lines += loss_texts(found.admission.shortfalls)

@@ -28,9 +28,11 @@ from ..policy.reader import read_policy
 from . import state as state_table
 from .database import StateDatabase
 from .journal import JournalEntry
+from .storage_report import health_lines
 
 Result = dict[str, Any]
 RESULTS = 1000  # closed failover transactions that are looked at for starts that failed
+POWER_RESULTS = 200  # journal entries that are looked at for stops and resets that failed
 
 
 def run(params: Mapping[str, Any], check_mode: bool) -> Result:
@@ -55,6 +57,7 @@ def _read(raw: Mapping[str, Any]) -> Observation:
 def _look(database: StateDatabase, policy: Policy, observation: Observation, params: Mapping[str, Any], check_mode: bool) -> Result:
     memory, said = _hear_persons(policy, _remembered(database), params["commands"])
     results = start_results(database.transactions(closed=True, limit=RESULTS))
+    results += power_results(database.read_journal(kinds=["power"], limit=POWER_RESULTS))
     decision = decide(
         policy, memory, replace(observation, results=results), clock.now(), params["holder"] or "check mode", params["carries_out"]
     )
@@ -112,6 +115,18 @@ def start_results(transactions: Iterable[Mapping[str, Any]]) -> tuple[ActResult,
             ok = row["outcome"] in (Step.VERIFIED.value, Step.POWERED_ON.value)
             key = "%012d/%017.3f/%s" % (row["token"], at.seconds, row["id"])
             found.append(ActResult(key, row["vm_id"], row["destination"], Act.START, ok, at, "; ".join(row["reasons"]), start_asked(row)))
+    return tuple(found)
+
+
+def power_results(entries: Iterable[Mapping[str, Any]]) -> tuple[ActResult, ...]:
+    """How stops and resets ended, out of what ``act/vm_power.py`` wrote into the journal."""
+    found = []
+    for entry in entries:
+        data = entry["data"]
+        if data["phase"] == "after":
+            at = Instant.from_dict(entry["at"])
+            key = "%012d/%017.3f/%d" % (entry["token"], at.seconds, entry["seq"])
+            found.append(ActResult(key, data["vm"], data["host"], Act(data["act"]), data["ok"], at, data["reason"]))
     return tuple(found)
 
 
@@ -179,7 +194,7 @@ def _result(
     return {
         "changed": False,
         "mode": policy.mode.value,
-        **{name: form[name] for name in ("hosts", "alarms", "held", "actions", "proposed", "admission", "settled", "taken_at")},
+        **{name: form[name] for name in ("hosts", "alarms", "held", "actions", "proposed", "admission", "storage", "settled", "taken_at")},
         "next_sample_in": _wait(decision, observation),
         "plan": plan,
         "live_hosts": answered,
@@ -198,7 +213,7 @@ def _wait(decision: Decision, observation: Observation) -> float:
 
 
 def _summary(decision: Decision) -> list[str]:
-    lines = [host.text for host in decision.hosts]
+    lines = [host.text for host in decision.hosts] + health_lines(decision.storage)
     lines += ["alarm: %s" % alarm.text for alarm in decision.alarms]
     lines += ["held: %s" % held.reason for held in decision.held]
     running = [vm for vm in decision.memory.vms if vm.power.value == "on"]

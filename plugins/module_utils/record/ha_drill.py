@@ -87,6 +87,7 @@ def _result(policy: Policy, memory: Memory, observation: Observation, lost: tupl
         "remembered": remembered,
         "next_sample_in": round(found.now.next_sample_in, 1),
         "hosts": form["now"]["hosts"],
+        "storage": form["now"]["storage"],
         "admission": form["admission"],
         "unprotected": form["unprotected"],
         "unfenceable": form["unfenceable"],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+from typing import Any
 
 import pytest
 
@@ -25,12 +27,60 @@ def test_the_fence_test_fences_an_empty_host_and_lets_it_in_again(chain_of: Make
     done = chain.play("fence_test", host="esx3")
     assert done.code == 0, done.log
     assert fences(chain) == []
-    assert [entry for entry in chain.journal("fence") if "fence test of esx3 passed" in entry["text"]]
+    (entry,) = [entry for entry in chain.journal("fence") if "fence test of esx3 passed" in entry["text"]]
+    assert ("switched off exactly this host" in entry["text"]) is bmc
     busy = chain.play("fence_test", host="esx1")
     assert busy.code != 0
     assert "must answer, run no VM" in busy.log
     assert fences(chain) == []
     assert chain.referee()["ok"]
+
+
+def give_bmc(chain: Chain, host: str, bmc: object) -> None:
+    own = chain.folder / "lab" / "inventory" / "host_vars"
+    own.mkdir(exist_ok=True)
+    (own / ("%s.yml" % host)).write_text("libreha_bmc: %s\n" % json.dumps(bmc))
+
+
+def test_a_bmc_that_says_it_is_another_hosts_is_never_used(chain_of: MakeChain) -> None:
+    """Somebody mixed up the BMCs of esx2 and esx3."""
+    chain = chain_of("--hosts", "3", "--vms", "1")
+    two, three = (chain.variables(name)["libreha_bmc"] for name in ("esx2", "esx3"))
+    give_bmc(chain, "esx2", three)
+    give_bmc(chain, "esx3", two)
+    assert chain.play("monitor").code == 0
+    assert "esx3 has no power fencing: its BMC is that of esx2" in alarms(chain)
+    done = chain.play("fence_test", host="esx3")
+    assert done.code != 0
+    assert "belongs to another machine" in done.log
+    assert [host["up"] for host in lab("status")["hosts"]] == [True] * 3
+    assert fences(chain) == []
+    assert [entry for entry in chain.journal("fence") if "fence test of esx3 FAILED" in entry["text"]]
+
+
+def by_agent(redfish: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same BMC through fence_redfish, which does not say whose it is."""
+    account = {key: redfish[key] for key in ("username", "password")}
+    options = {"systems_uri": redfish["system"], "ssl_insecure": True}
+    address = redfish["address"].removeprefix("https://")
+    return [{"driver": "fence_agent", "agent": "fence_redfish", "address": address, "options": options, **account}]
+
+
+def test_the_fence_test_finds_a_wrong_bmc_that_does_not_say_whose_it_is(chain_of: MakeChain) -> None:
+    """A fence agent switches off esx2 where esx3 is meant: that is seen, and esx2 is switched on again."""
+    chain = chain_of("--hosts", "3", "--vms", "1")
+    two, three = (chain.variables(name)["libreha_bmc"] for name in ("esx2", "esx3"))
+    give_bmc(chain, "esx2", [])
+    give_bmc(chain, "esx3", by_agent(two))
+    wrong = chain.play("fence_test", host="esx3")
+    assert wrong.code != 0
+    assert "esx3 still answers although its BMC says that it is off. Silent now: esx2" in wrong.log
+    wait_for("esx2 to be up again", lambda: all(host["up"] for host in lab("status")["hosts"]))
+    assert fences(chain) == []
+    give_bmc(chain, "esx3", by_agent(three))
+    right = chain.play("fence_test", host="esx3")
+    assert right.code == 0, right.log
+    assert [entry for entry in chain.journal("fence") if "its BMC switched off exactly this host" in entry["text"]]
 
 
 def test_a_persons_word_stands_in_for_a_bmc_that_died_with_its_host(chain_of: MakeChain) -> None:

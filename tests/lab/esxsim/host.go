@@ -114,6 +114,7 @@ func (h *host) inventory() {
 		&vmFolder{Folder: h.vmFolder, host: h},
 		&searchIndex{SearchIndex: h.registry.SearchIndex(), host: h},
 		&eventManager{EventManager: h.registry.EventManager()},
+		&performanceManager{PerformanceManager: h.registry.Get(*esx.ServiceContent.PerfManager).(*simulator.PerformanceManager), host: h},
 	}
 	for _, v := range h.volumes {
 		h.wrappers = append(h.wrappers, &datastoreObject{Datastore: v.object, host: h})
@@ -134,6 +135,8 @@ func (h *host) boot() (halt func()) {
 		h.keepStatistics,
 		h.keepInventory,
 		h.sweepSessions,
+		h.keepSamples,
+		h.obeyGuestOrders,
 	} {
 		running.Add(1)
 		go func() { defer running.Done(); task(ctx) }()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type machine struct {
 	memory   int64
 	cpus     int64
 	reserved int64 // MiB
+	noTools  bool  // no VMware Tools are installed in the guest
 	removed  bool
 	busy     *types.ManagedObjectReference // the task that changes its power state
 	power    types.VirtualMachinePowerState
@@ -37,6 +39,7 @@ type machine struct {
 	unlock   context.CancelFunc // ends the lock's renewal
 	poke     chan struct{}
 	since    time.Time // power-on
+	io       ioHistory
 }
 
 func (m *machine) displayName() string {
@@ -112,6 +115,7 @@ func (m *machine) load() {
 	m.name = file.get("displayName")
 	m.memory, m.cpus = file.number("memSize", 32), file.number("numvcpus", 1)
 	m.reserved = file.number("sched.mem.min", 0)
+	m.noTools = strings.EqualFold(file.get("libreha.tools"), "false")
 	if m.power != types.VirtualMachinePowerStatePoweredOn {
 		m.power = types.VirtualMachinePowerStatePoweredOff
 		if file.get("checkpoint.vmState") != "" {

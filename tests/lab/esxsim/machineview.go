@@ -29,7 +29,7 @@ func (m *machine) describeUnread() {
 		Config:     types.VirtualMachineConfigSummary{Name: m.name, VmPathName: m.dsPath()},
 		QuickStats: types.VirtualMachineQuickStats{GuestHeartbeatStatus: types.ManagedEntityStatusGray},
 	}
-	m.guestView(types.VirtualMachinePowerStatePoweredOff)
+	m.guestView(types.ManagedEntityStatusGray, false)
 }
 
 // describe shows what the .vmx says.
@@ -134,6 +134,7 @@ func (m *machine) showPower() {
 	power, since, asked := m.power, m.since, m.question
 	cpus, memory := m.cpus, m.memory
 	m.mu.Unlock()
+	heartbeat, toolsRun := m.heartbeat()
 	ctx := m.host.as("")
 	m.host.registry.WithLock(ctx, m, func() {
 		m.Runtime.ConnectionState = m.connection()
@@ -147,11 +148,11 @@ func (m *machine) showPower() {
 		if power == types.VirtualMachinePowerStatePoweredOn {
 			m.Runtime.BootTime = &since
 			m.Summary.QuickStats = types.VirtualMachineQuickStats{
-				GuestHeartbeatStatus: types.ManagedEntityStatusGreen, OverallCpuUsage: int32(cpus) * int32(m.host.config.CPUMHz) / 10,
+				GuestHeartbeatStatus: heartbeat, OverallCpuUsage: int32(cpus) * int32(m.host.config.CPUMHz) / 10,
 				HostMemoryUsage: int32(memory), GuestMemoryUsage: int32(memory / 10), UptimeSeconds: int32(time.Since(since) / time.Second),
 			}
 		}
-		m.guestView(power)
+		m.guestView(heartbeat, toolsRun)
 		m.Summary.Runtime = m.Runtime
 		changes := []types.PropertyChange{
 			{Name: "runtime", Val: m.Runtime}, {Name: "runtime.powerState", Val: power}, {Name: "runtime.question"},
@@ -186,20 +187,22 @@ func (m *machine) connection() types.VirtualMachineConnectionState {
 	return types.VirtualMachineConnectionStateConnected
 }
 
-// guestView: while the VM is on, VMware Tools run and beat.
-func (m *machine) guestView(power types.VirtualMachinePowerState) {
-	m.GuestHeartbeatStatus = types.ManagedEntityStatusGray
+// guestView shows the guest's heartbeat and its VMware Tools.
+func (m *machine) guestView(heartbeat types.ManagedEntityStatus, toolsRun bool) {
+	m.GuestHeartbeatStatus = heartbeat
+	version := types.VirtualMachineToolsVersionStatusGuestToolsCurrent
 	status, running, state := types.VirtualMachineToolsStatusToolsNotRunning, types.VirtualMachineToolsRunningStatusGuestToolsNotRunning, "notRunning"
-	if power == types.VirtualMachinePowerStatePoweredOn {
-		m.GuestHeartbeatStatus = types.ManagedEntityStatusGreen
+	if m.noTools {
+		version, status = types.VirtualMachineToolsVersionStatusGuestToolsNotInstalled, types.VirtualMachineToolsStatusToolsNotInstalled
+	} else if toolsRun {
 		status, running, state = types.VirtualMachineToolsStatusToolsOk, types.VirtualMachineToolsRunningStatusGuestToolsRunning, "running"
 	}
 	m.Guest = &types.GuestInfo{
-		ToolsStatus: status, ToolsVersionStatus: "guestToolsCurrent", ToolsVersionStatus2: "guestToolsCurrent", ToolsRunningStatus: string(running),
+		ToolsStatus: status, ToolsVersionStatus: string(version), ToolsVersionStatus2: string(version), ToolsRunningStatus: string(running),
 		ToolsVersion: "12352", GuestState: state, HostName: m.Name, GuestOperationsReady: types.NewBool(state == "running"),
 	}
 	m.Summary.Guest = &types.VirtualMachineGuestSummary{
-		ToolsStatus: status, ToolsVersionStatus: "guestToolsCurrent", ToolsVersionStatus2: "guestToolsCurrent", ToolsRunningStatus: string(running),
+		ToolsStatus: status, ToolsVersionStatus: string(version), ToolsVersionStatus2: string(version), ToolsRunningStatus: string(running),
 		HostName: m.Name,
 	}
 }

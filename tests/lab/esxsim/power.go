@@ -42,17 +42,21 @@ func (m *machine) SuspendVMTask(ctx *simulator.Context, _ *types.SuspendVM_Task)
 	}}
 }
 
-// ResetVMTask resets the guest; the VM keeps its lock and goes on.
+// ResetVMTask starts the guest anew, whatever it was at; the VM keeps its lock and its execution goes on.
 func (m *machine) ResetVMTask(ctx *simulator.Context, _ *types.ResetVM_Task) soap.HasFault {
 	return &methods.ResetVM_TaskBody{Res: &types.ResetVM_TaskResponse{
 		Returnval: m.host.startTask(ctx, m.Self, "reset", m.exclusively(m.reset)),
 	}}
 }
 
-// ShutdownGuest asks the guest to shut down; it does so at once.
+// ShutdownGuest asks the guest to shut down; it does so at once, unless it hangs: then the request is taken and nothing follows.
 func (m *machine) ShutdownGuest(ctx *simulator.Context, _ *types.ShutdownGuest) soap.HasFault {
 	body := new(methods.ShutdownGuestBody)
 	if body.Fault_ = m.needsGuest(); body.Fault_ != nil {
+		return body
+	}
+	body.Res = new(types.ShutdownGuestResponse)
+	if m.guestHangs() {
 		return body
 	}
 	m.host.startTask(ctx, m.Self, "shutdownGuest", m.exclusively(func(t *taskRun) (types.AnyType, types.BaseMethodFault) {
@@ -60,7 +64,6 @@ func (m *machine) ShutdownGuest(ctx *simulator.Context, _ *types.ShutdownGuest) 
 		t.user = "" // the guest itself switches off
 		return m.powerOff(t)
 	}))
-	body.Res = new(types.ShutdownGuestResponse)
 	return body
 }
 
@@ -70,8 +73,10 @@ func (m *machine) RebootGuest(ctx *simulator.Context, _ *types.RebootGuest) soap
 	if body.Fault_ = m.needsGuest(); body.Fault_ != nil {
 		return body
 	}
-	m.host.startTask(ctx, m.Self, "rebootGuest", m.exclusively(m.reset))
 	body.Res = new(types.RebootGuestResponse)
+	if !m.guestHangs() {
+		m.host.startTask(ctx, m.Self, "rebootGuest", m.exclusively(m.reset))
+	}
 	return body
 }
 
@@ -79,11 +84,21 @@ func (m *machine) needsGuest() *soap.Fault {
 	m.mu.Lock()
 	power := m.power
 	m.mu.Unlock()
-	if power == poweredOn {
-		return nil
+	if power != poweredOn {
+		fault := &types.InvalidPowerState{RequestedState: poweredOn, ExistingState: power}
+		return simulator.Fault(faultText(fault), fault)
 	}
-	fault := &types.InvalidPowerState{RequestedState: poweredOn, ExistingState: power}
-	return simulator.Fault(faultText(fault), fault)
+	if _, toolsRun := m.heartbeat(); !toolsRun {
+		fault := new(types.ToolsUnavailable)
+		return simulator.Fault(faultText(fault), fault)
+	}
+	return nil
+}
+
+func (m *machine) guestHangs() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.exec != nil && m.exec.guest.hung.Load()
 }
 
 type work = func(*taskRun) (types.AnyType, types.BaseMethodFault)
@@ -242,8 +257,10 @@ func (m *machine) suspend(t *taskRun) (types.AnyType, types.BaseMethodFault) {
 func (m *machine) reset(t *taskRun) (types.AnyType, types.BaseMethodFault) {
 	m.mu.Lock()
 	power := m.power
-	if power == poweredOn {
+	if m.exec != nil {
 		m.since = time.Now()
+		m.exec.guest.restart()
+		time.AfterFunc(guestBoot+10*time.Millisecond, m.showPower)
 	}
 	m.mu.Unlock()
 	if power != poweredOn {

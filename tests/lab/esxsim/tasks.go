@@ -128,6 +128,8 @@ func faultText(fault types.BaseMethodFault) string {
 		return f.Reason
 	case *types.InsufficientMemoryResourcesFault:
 		return fmt.Sprintf("The host does not have sufficient memory: %d MiB requested, %d MiB unreserved", f.Requested>>20, f.Unreserved>>20)
+	case *types.ToolsUnavailable:
+		return "Cannot complete operation because VMware Tools is not running in this virtual machine"
 	case *types.Timedout:
 		return "Operation timed out"
 	}

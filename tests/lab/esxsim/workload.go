@@ -29,6 +29,7 @@ type execution struct {
 	every  time.Duration
 
 	lapsed atomic.Bool // the host knows that its lock is lost: no new write is issued
+	guest  guest
 
 	sequence uint64
 	previous [32]byte
@@ -119,7 +120,7 @@ func (e *execution) write(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		if e.lapsed.Load() {
+		if e.lapsed.Load() || e.guest.idle() {
 			continue
 		}
 		sector := Record{
@@ -128,6 +129,7 @@ func (e *execution) write(ctx context.Context) {
 		if !e.put(ctx, sector) {
 			return
 		}
+		e.guest.writes.Add(1)
 		e.previous = sha256.Sum256(sector)
 		e.log.event("ack", e.vm, e.id, fmt.Sprintf("%d:%s", e.sequence, hex.EncodeToString(e.previous[:])))
 		e.sequence++

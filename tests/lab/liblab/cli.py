@@ -11,6 +11,7 @@ from typing import Any
 
 from .errors import LabError
 from .faults import HOST_FAULTS, TARGET_FAULTS
+from .guest_faults import VM_FAULTS
 from .plan import Options
 from .qemu import Guests, commands
 from .qemu.commands import GUEST_FAULTS
@@ -23,6 +24,7 @@ examples:
   lab up --hosts 4 --vms 40 --bmc esx1,esx2
   lab status --json
   lab fault esx1 kill                esx1 dies; 'lab heal esx1' boots it again
+  lab fault vm03 guest-hang          its guest hangs; a reset of the VM ends it
   lab referee                        what happened to the VMs; exit status 1 if anything must not have
   ansible-playbook -i $(lab inventory) libreha.vmware.monitor
   lab up --only-qemu                 QEMU guests: storage, node1, node2; --with-qemu: beside the rest
@@ -71,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--esxi-version", default=plain.esxi_version, help="version that the hosts report")
     up.add_argument("--esxi-build", default=plain.esxi_build, help="build that the hosts report")
     up.add_argument("--no-question", action="store_true", help="hosts do not ask whether a VM from another host was moved or copied")
+    up.add_argument("--no-tools", metavar="VM,...", default="", help="VMs whose guests have no VMware Tools, and so no heartbeat")
     up.add_argument("--fresh", action="store_true", help="replace a lab that is up")
     up.add_argument(
         "--keep-failed", action="store_true", help="when it fails, leave everything as it is, for a look ('lab down' removes it)"
@@ -84,19 +87,23 @@ def parser() -> argparse.ArgumentParser:
     add("status", "show hosts, VMs, the target and guests")
     kinds = ["hosts:"] + ["  %-12s %s" % item for item in HOST_FAULTS.items()]
     kinds += ["target:"] + ["  %-12s %s" % item for item in TARGET_FAULTS.items()]
+    kinds += ["VMs:"] + ["  %-12s %s" % item for item in VM_FAULTS.items()]
     kinds += ["guests:"] + ["  %-12s %s" % item for item in GUEST_FAULTS.items()]
     fault = add(
         "fault",
-        "do something bad to a host, to the target or to a guest",
+        "do something bad to a host, to a VM, to the target or to a guest",
         epilog="\n".join(kinds),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    fault.add_argument("subject", metavar="HOST|target|GUEST", help="whom it happens to")
+    fault.add_argument("subject", metavar="HOST|VM|target|GUEST", help="whom it happens to")
     fault.add_argument(
-        "kind", choices=list(dict.fromkeys([*HOST_FAULTS, *TARGET_FAULTS, *GUEST_FAULTS])), metavar="KIND", help="what happens, see below"
+        "kind",
+        choices=list(dict.fromkeys([*HOST_FAULTS, *VM_FAULTS, *TARGET_FAULTS, *GUEST_FAULTS])),
+        metavar="KIND",
+        help="what happens, see below",
     )
-    heal = add("heal", "end all faults of a host, the target or a guest; boots a dead one, thaws a frozen one")
-    heal.add_argument("subject", metavar="HOST|target|GUEST")
+    heal = add("heal", "end all faults of a host, a VM, the target or a guest; boots a dead one, thaws a frozen one")
+    heal.add_argument("subject", metavar="HOST|VM|target|GUEST")
     power = add("power", "press a host's power button, as its BMC does")
     power.add_argument("subject", metavar="HOST")
     power.add_argument("action", choices=["on", "off", "cycle"])
@@ -146,6 +153,7 @@ def _up_quick(args: argparse.Namespace) -> None:
         esxi_version=args.esxi_version,
         esxi_build=args.esxi_build,
         question=not args.no_question,
+        no_tools=tuple(name.strip() for name in args.no_tools.split(",") if name.strip()),
     )
     with locked():
         up(options, fresh=args.fresh, keep_failed=args.keep_failed)

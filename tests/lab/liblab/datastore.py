@@ -38,6 +38,8 @@ def vmx(vm: Vm, options: Options) -> str:
         "ethernet0.addressType": "generated",
         "libreha.extent": str(vm.extent),
     }
+    if vm.name in options.no_tools:
+        settings["libreha.tools"] = "FALSE"
     return "".join('%s = "%s"\n' % setting for setting in settings.items())
 
 

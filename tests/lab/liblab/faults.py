@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import machines, target
+from . import guest_faults, machines, target
 from .errors import LabError
 from .plan import Host
 from .processes import alive
@@ -25,6 +25,8 @@ def inject(lab: Lab, name: str, kind: str) -> str:
     """Do it; returns a sentence of what was done. Raises LabError when the fault makes no sense in the present state."""
     if name == "target":
         return _inject_target(lab, kind)
+    if lab.has_vm(name):
+        return guest_faults.inject(lab, name, kind)
     host = lab.host(name)
     if kind not in HOST_FAULTS:
         raise LabError("A host has no fault '%s'; it has %s." % (kind, ", ".join(HOST_FAULTS)))
@@ -52,6 +54,8 @@ def heal(lab: Lab, name: str) -> str:
     """Bring a host (cables, frozen, dead) or the target back; for a dead host: boot it and wait until its API answers."""
     if name == "target":
         return _heal_target(lab)
+    if lab.has_vm(name):
+        return guest_faults.heal(lab, name)
     host = lab.host(name)
     word = machines.state_word(lab, name)
     was = lab.states[name].faults + ([word] if word != "on" else [])

@@ -51,6 +51,7 @@ class Options:
     esxi_version: str = "8.0.3"
     esxi_build: str = "24022510"
     question: bool = True
+    no_tools: tuple[str, ...] = ()  # names of VMs whose guests have no VMware Tools
 
 
 @dataclass(frozen=True)
@@ -152,4 +153,4 @@ def portal() -> str:
 
 
 def options_from(raw: dict[str, Any]) -> Options:
-    return Options(**{**raw, "bmc": None if raw.get("bmc") is None else tuple(raw["bmc"])})
+    return Options(**{**raw, "bmc": None if raw.get("bmc") is None else tuple(raw["bmc"]), "no_tools": tuple(raw["no_tools"])})

@@ -92,6 +92,9 @@ class Lab:
     def bmc_of(self, name: str) -> BmcAccount | None:
         return next((bmc for bmc in self.bmcs if bmc.host == name), None)
 
+    def has_vm(self, name: str) -> bool:
+        return any(vm.name == name for vm in self.vms)
+
     def record(self, subject: str, what: str, action: str) -> None:
         """Note a fault or a heal with both clocks, for the referee and for timelines. ``action``: fault, heal, power."""
         self.events.append(

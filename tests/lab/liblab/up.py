@@ -42,6 +42,10 @@ def check_machine(options: Options) -> None:
     unknown = [name for name in options.bmc or () if name not in names]
     if unknown:
         raise LabError("--bmc names hosts that this lab does not have: %s (it has %s)." % (", ".join(unknown), ", ".join(names)))
+    vms = [vm.name for vm in make_vms(options, make_hosts(options))]
+    unknown = [name for name in options.no_tools if name not in vms]
+    if unknown:
+        raise LabError("--no-tools names VMs that this lab does not have: %s (it has %s)." % (", ".join(unknown), ", ".join(vms)))
 
 
 def running(lab: Lab | None) -> bool:

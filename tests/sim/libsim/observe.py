@@ -193,7 +193,7 @@ class Observer:
             cpu=max(1, vm.cores),
             cpu_reserved=vm.cores * CORE,
             hardware_version="vmx-13",
-            io=int((self.world.now if vm.hangs_since is None else vm.hangs_since) * 10) if on else None,
+            io_idle=None if vm.hangs_since is None or not on else self.world.now - vm.hangs_since,
             backings=self._backings[vm.name] if host.accessible else (),
             networks=vm.networks,
         )

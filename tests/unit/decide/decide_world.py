@@ -46,7 +46,7 @@ class Vm:
     datastores: tuple[str, ...] = (SHARED,)  # the first holds the .vmx
     networks: tuple[str, ...] = ("VM Network",)
     heartbeat: str = ""
-    io: int | None = None
+    io_idle: float | None = None
 
     @property
     def id(self) -> str:
@@ -59,6 +59,8 @@ class Host:
     api: ApiAnswer = ApiAnswer.ANSWERED
     ping: Evidence = Evidence.OK
     bmc: bool = False
+    machine: seen.Machine = seen.Machine()
+    behind_bmc: seen.Machine | None = None  # None: its BMC does not say whose it is
     power: Power = Power.ON
     writes: bool = True  # its session makes progress
     session: str | None = "s1"
@@ -219,6 +221,7 @@ class World:
             "api_answer": host.api,
             "ping": host.ping,
             "has_bmc": host.bmc,
+            "behind_bmc": (host.behind_bmc,) if host.bmc and host.behind_bmc is not None else (),
             "power": host.power if host.bmc else Power.UNKNOWN,
         }
         if host.api is not ApiAnswer.ANSWERED:
@@ -228,6 +231,7 @@ class World:
         local = seen.Datastore("local-%s" % host.name, "ds-local-%s" % host.name, local=True)
         return seen.HostObservation(
             **common,
+            machine=host.machine,
             uptime=self.now - host.booted,
             maintenance=host.maintenance,
             cpu_cores=8,
@@ -259,7 +263,7 @@ class World:
             backings=backings,
             networks=vm.networks,
             heartbeat=vm.heartbeat,
-            io=vm.io,
+            io_idle=vm.io_idle,
         )
 
     def _see_storage(self, name: str) -> seen.StorageObservation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import ResetAction
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired
 from decide_world import World, three_hosts
 
@@ -98,48 +97,6 @@ def test_a_vm_without_room_on_its_own_host_starts_elsewhere() -> None:
     world.step(3)
     assert here(world) == []
     assert world.moves()["vm1"][1] == "restart"
-
-
-def test_a_guest_that_hangs_is_reset_a_bounded_number_of_times() -> None:
-    world = three_hosts(vm_monitoring={"response": "reset", "max_resets": 2, "min_uptime": 10})
-    vm = world.vms["vm1"]
-    vm.heartbeat, vm.io = "green", 100
-    world.run(9)
-    resets = 0
-    for _time in range(3):
-        vm.heartbeat = "red"
-        for _look in range(14):
-            world.step(3)
-            resets += sum(len(action.vms) for action in world.of(ResetAction))
-        vm.heartbeat, vm.io = "green", (vm.io or 0) + 1
-        world.run(6)
-    assert resets == 2
-    vm.heartbeat = "red"
-    world.run(40)
-    assert "it has been reset 2 times" in str(world.alarm("vm_hangs"))
-
-
-def test_a_guest_that_does_io_or_whose_io_is_unknown_is_not_reset() -> None:
-    world = three_hosts(vm_monitoring={"response": "reset", "min_uptime": 1})
-    busy, silent = world.vms["vm1"], world.vms["vm2"]
-    busy.heartbeat, busy.io, silent.heartbeat = "green", 1, "green"
-    world.run(9)
-    busy.heartbeat = silent.heartbeat = "red"
-    for _look in range(30):
-        busy.io += 1
-        world.step(3)
-    assert not [action for action in world.all_actions() if action.kind == "reset"]
-
-
-def test_a_hanging_guest_is_only_an_alarm_by_default() -> None:
-    world = three_hosts()
-    vm = world.vms["vm1"]
-    vm.heartbeat, vm.io = "green", 100
-    world.run(9)
-    vm.heartbeat = "gray"
-    world.run(60)
-    assert world.all_actions() == []
-    assert "no heartbeat and no I/O" in str(world.alarm("vm_hangs"))
 
 
 def lost(world: World) -> World:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from ipmi_simulator import IpmiBmc, missing
 from redfish_emulator import ONE, TWO, Emulator
 
 
@@ -32,3 +33,22 @@ def emulator(start_emulator) -> Emulator:
 @pytest.fixture(scope="module")
 def two(start_emulator) -> Emulator:
     return start_emulator(ONE, TWO)
+
+
+@pytest.fixture
+def start_ipmi(tmp_path_factory) -> Iterator[object]:
+    assert not missing(), "%s not installed: tests/tools/setup" % missing()
+    running = []
+
+    def start() -> IpmiBmc:
+        running.append(IpmiBmc(tmp_path_factory.mktemp("ipmi")))
+        return running[-1]
+
+    yield start
+    for bmc in running:
+        bmc.stop()
+
+
+@pytest.fixture
+def ipmi(start_ipmi) -> IpmiBmc:
+    return start_ipmi()

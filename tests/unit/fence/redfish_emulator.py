@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import bcrypt
-from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import Bmc
+from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
 
 USER, PASSWORD = "ha", "correct horse battery"
 ONE, TWO = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
@@ -65,7 +65,7 @@ class Emulator:
             time.sleep(0.05)
         raise AssertionError("the emulator did not start: %s" % (folder / "log").read_text())
 
-    def bmc(self, **changes) -> Bmc:
+    def bmc(self, **changes) -> PowerDevice:
         options = {
             "name": "esx1",
             "address": self.address,
@@ -74,7 +74,7 @@ class Emulator:
             "ca_path": str(self.ca),
             "timeout": 10.0,
         }
-        return Bmc(**{**options, **changes})
+        return PowerDevice(**{**options, **changes})
 
     def stop(self) -> None:
         self.process.kill()

@@ -9,9 +9,10 @@ import sys
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
-from ansible_collections.libreha.vmware.plugins.module_utils.fence import redfish
+from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state import fence_power
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.redfish import RedfishPower
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.registry import open_power_fence
@@ -25,21 +26,34 @@ def permit(seconds: float = 300.0) -> Permit:
 
 
 def test_a_host_is_switched_off_and_proved_off_and_on_again(emulator):
-    result = fence_power(emulator.bmc(), "off", permit(), timeout=WAIT)
+    result = fence_power([emulator.bmc()], "off", permit(), timeout=WAIT)
     assert (result["changed"], result["power_before"], result["power"], result["confirmed_off"]) == (True, "on", "off", True)
-    again = fence_power(emulator.bmc(), "off", permit(), timeout=WAIT)
+    again = fence_power([emulator.bmc()], "off", permit(), timeout=WAIT)
     assert (again["changed"], again["confirmed_off"]) == (False, True)
-    result = fence_power(emulator.bmc(), "on", permit(), timeout=WAIT)
+    result = fence_power([emulator.bmc()], "on", permit(), timeout=WAIT)
     assert (result["changed"], result["power"], result["confirmed_off"]) == (True, "on", False)
 
 
 def test_cycling_proves_off_in_between(emulator):
-    result = fence_power(emulator.bmc(), "cycled", permit(), timeout=WAIT)
+    result = fence_power([emulator.bmc()], "cycled", permit(), timeout=WAIT)
     assert (result["changed"], result["power"], result["confirmed_off"]) == (True, "on", True)
 
 
+def test_the_bmc_tells_which_machine_it_belongs_to(two):
+    assert [RedfishPower(two.bmc(system=system)).machine().uuid for system in (ONE, TWO)] == [ONE, TWO]
+
+
+def test_the_bmc_of_another_machine_is_never_switched(emulator):
+    with pytest.raises(LibrehaError, match="belongs to another machine: it says UUID %s, the host is UUID %s" % (ONE, TWO)) as error:
+        fence_power([emulator.bmc()], "off", permit(), timeout=WAIT, machine=Machine(TWO))
+    assert error.value.details["power"] == "unknown" and not error.value.details["confirmed_off"]
+    assert RedfishPower(emulator.bmc()).power() is Power.ON
+    read = fence_power([emulator.bmc()], "status", permit(), timeout=WAIT, machine=Machine(TWO))
+    assert (read["power"], read["changed"]) == ("unknown", False)
+
+
 def test_check_mode_only_reads(emulator):
-    result = fence_power(emulator.bmc(), "off", permit(), timeout=WAIT, check_mode=True)
+    result = fence_power([emulator.bmc()], "off", permit(), timeout=WAIT, check_mode=True)
     assert result["changed"] and result["diff"] == {"before": {"power": "on"}, "after": {"power": "off"}}
     assert not result["confirmed_off"]
     assert RedfishPower(emulator.bmc()).power() is Power.ON
@@ -48,12 +62,12 @@ def test_check_mode_only_reads(emulator):
 def test_a_host_that_is_not_off_in_time_does_not_count_as_off(start_emulator):
     slow = start_emulator(ONE)
     with pytest.raises(LibrehaError, match="does not count as off"):
-        RedfishPower(slow.bmc()).off(timeout=0.0)
+        RedfishPower(slow.bmc()).bring(Power.OFF, 0.0)
 
 
 def test_no_reset_without_time_left(emulator):
     with pytest.raises(LeaseLost):
-        fence_power(emulator.bmc(), "off", permit(-1.0), timeout=WAIT)
+        fence_power([emulator.bmc()], "off", permit(-1.0), timeout=WAIT)
     assert RedfishPower(emulator.bmc()).power() is Power.ON
 
 
@@ -61,20 +75,20 @@ def test_waiting_for_the_power_to_go_may_outlast_the_lease(start_emulator):
     other = start_emulator(ONE)
     fence = open_power_fence(other.bmc())
     fence.permit = permit(3.0)
-    real = fence._wait_for
+    real = fence.switch
 
-    def late(wanted, timeout):
+    def late(wanted, seconds):
+        real(wanted, seconds)
         clock.sleep(fence.permit.remaining() + 0.3)
-        real(wanted, timeout)
 
-    fence._wait_for = late
-    fence.off(WAIT)
+    fence.switch = late
+    fence.bring(Power.OFF, WAIT)
     assert fence.power() is Power.OFF
 
 
 def test_two_reads_that_differ_are_unknown(emulator, monkeypatch):
     reads = iter([Power.OFF, Power.ON])
-    monkeypatch.setattr(RedfishPower, "_read", lambda self: next(reads))
+    monkeypatch.setattr(RedfishPower, "read", lambda self: next(reads))
     assert RedfishPower(emulator.bmc()).power() is Power.UNKNOWN
 
 
@@ -122,7 +136,7 @@ def test_a_refused_connection_says_so():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    assert "refused the TCP connection" in said(redfish.Bmc("esx1", "https://127.0.0.1:%d" % port, "ha", PASSWORD))
+    assert "refused the TCP connection" in said(PowerDevice("esx1", "https://127.0.0.1:%d" % port, "ha", PASSWORD))
 
 
 def test_a_bmc_that_does_not_answer_is_given_up_after_its_timeout():
@@ -130,20 +144,20 @@ def test_a_bmc_that_does_not_answer_is_given_up_after_its_timeout():
         silent.bind(("127.0.0.1", 0))
         silent.listen(1)
         address = "https://127.0.0.1:%d" % silent.getsockname()[1]
-        assert "no answer in 1 s" in said(redfish.Bmc("esx1", address, "ha", PASSWORD, timeout=1.0))
+        assert "no answer in 1 s" in said(PowerDevice("esx1", address, "ha", PASSWORD, timeout=1.0))
 
 
 def test_an_unknown_driver_is_refused_by_name():
     with pytest.raises(LibrehaError, match="no power fence driver 'ipmi'"):
-        open_power_fence(redfish.Bmc("esx1", "https://127.0.0.1", "ha", PASSWORD, driver="ipmi"))
+        open_power_fence(PowerDevice("esx1", "https://127.0.0.1", "ha", PASSWORD, driver="ipmi"))
 
 
 def test_without_sushy_the_error_names_the_library():
     script = (
         "import sys; sys.modules['sushy'] = None; sys.path.insert(0, '.'); import conftest\n"
         "from ansible_collections.libreha.vmware.plugins.module_utils.fence.registry import open_power_fence\n"
-        "from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import Bmc\n"
-        "open_power_fence(Bmc('esx1', 'https://127.0.0.1', 'ha', 'secret')).power()\n"
+        "from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice\n"
+        "open_power_fence(PowerDevice('esx1', 'https://127.0.0.1', 'ha', 'secret')).power()\n"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "needs the Python library sushy" in run.stderr and "secret" not in run.stderr.splitlines()[-1]

@@ -22,7 +22,12 @@ HOSTVARS = {
 
 def test_a_host_gives_its_own_options_and_leaves_the_rest_to_module_defaults() -> None:
     first, second = host_connections(["esx1", "esx2"], HOSTVARS)
-    assert (first["name"], first["hostname"], first["port"], first["bmc"]["address"]) == ("esx1", "192.0.2.11", 8443, "https://192.0.2.111")
+    assert (first["name"], first["hostname"], first["port"], first["bmc"][0]["address"]) == (
+        "esx1",
+        "192.0.2.11",
+        8443,
+        "https://192.0.2.111",
+    )
     assert second == {"name": "esx2", "hostname": "esx2"}
 
 

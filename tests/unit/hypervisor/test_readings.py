@@ -7,8 +7,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing, Lun
-from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor import event_reading, questions, storage_paths, vm_reading
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor import (
+    event_reading,
+    host_reading,
+    questions,
+    storage_paths,
+    vm_reading,
+)
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.faults import fault_kind
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import FaultKind
 from pyVmomi import vim, vmodl
@@ -284,3 +291,16 @@ def test_only_newer_events_are_new_unless_the_host_counts_anew() -> None:
     assert [one.key for one in event_reading.events_after(found, 2)] == [3]
     assert event_reading.events_after(found, 3) == []
     assert [one.key for one in event_reading.events_after(found, 900)] == [1, 2, 3]
+
+
+def test_a_host_tells_which_machine_it_is() -> None:
+    """Newer ESXi gives the serial number by name, older ones as a service tag among other things."""
+    tag = vim.host.SystemIdentificationInfo(
+        identifierType=vim.ElementDescription(key="ServiceTag", label="", summary=""), identifierValue="5Q3W2J2"
+    )
+    system = vim.host.SystemInfo(vendor="v", model="m", uuid="4c4c4544-0051-3310-8057-b7c04f4a3332", otherIdentifyingInfo=[tag])
+    assert host_reading.machine_of(system, None) == Machine("4c4c4544-0051-3310-8057-b7c04f4a3332", "5Q3W2J2")
+    system.serialNumber = "7XK91P3"
+    assert host_reading.machine_of(system, None).serial == "7XK91P3"
+    assert host_reading.machine_of(None, vim.host.Summary.HardwareSummary(uuid="u")) == Machine("u")
+    assert host_reading.machine_of(None, None) == Machine()

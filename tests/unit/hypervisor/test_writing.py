@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Question
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor import bulk_power
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import (
     Connection,
     FaultKind,
@@ -24,7 +25,7 @@ from scripted_host import HangUp, ScriptedHost, Silence, properties, task_info
 VM = vim.VirtualMachine("12")
 TASK = vim.Task("task-1")
 OLD_TASK = vim.Task("task-0")
-SENT_BY_US = ("PowerOnVM_Task", "PowerOffVM_Task", "AnswerVM", "UnregisterVM", "RegisterVM_Task")
+SENT_BY_US = ("PowerOnVM_Task", "PowerOffVM_Task", "AnswerVM", "UnregisterVM", "RegisterVM_Task", "ResetVM_Task", "ShutdownGuest")
 
 
 @pytest.fixture
@@ -85,6 +86,8 @@ def test_a_run_that_may_not_write_sends_nothing(host: ScriptedHost, hypervisor: 
     for act in (
         lambda: hypervisor.power_on("12", 1),
         lambda: hypervisor.power_off(["12", "13"], 1),
+        lambda: hypervisor.reset(["12", "13"], 1),
+        lambda: hypervisor.shut_down(["12", "13"], 1),
         lambda: hypervisor.unregister("12"),
         lambda: hypervisor.answer("12", Question("7", "msg.uuid.altered"), "1"),
     ):
@@ -225,7 +228,9 @@ def test_a_lock_is_recognised_in_the_tasks_detail_messages(host: ScriptedHost, h
     assert "Echec du verrouillage" in fault.value.message
 
 
-def test_many_vms_are_powered_off_and_each_tells_its_own_outcome(host: ScriptedHost, hypervisor: Hypervisor) -> None:
+def test_many_vms_are_powered_off_and_each_tells_its_own_outcome(
+    host: ScriptedHost, hypervisor: Hypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     off = vim.VirtualMachine.PowerState.poweredOff
     replies = {
         "1": vim.Task("task-1"),
@@ -244,15 +249,38 @@ def test_many_vms_are_powered_off_and_each_tells_its_own_outcome(host: ScriptedH
             (replies["5"], {"info": task_info(replies["5"], "running")}),
         ),
     )
-    # One request at a time, so that the script knows which VM each is about.
-    from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor import power_task
-
-    power_task.SUBMITTERS, before = 1, power_task.SUBMITTERS
-    try:
-        outcome = hypervisor.power_off(["1", "2", "3", "4", "5"], 0.3)
-    finally:
-        power_task.SUBMITTERS = before
+    monkeypatch.setattr(bulk_power, "SUBMITTERS", 1)  # one request at a time, so that the script knows which VM each is about
+    outcome = hypervisor.power_off(["1", "2", "3", "4", "5"], 0.3)
     assert [outcome[moid] for moid in "124"] == ["", "", ""]
     assert "VirtualMachine.Interact.PowerOff" in outcome["3"]
-    assert "not off after" in outcome["5"]
+    assert "powering off took more than 0.3 s" in outcome["5"]
     assert list(outcome) == ["1", "2", "3", "4", "5"]
+
+
+def test_a_vm_that_is_off_was_not_reset(host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    """To a power-off that is the end that was wanted; a reset is not done."""
+    power = vim.VirtualMachine.PowerState
+    host.replies["ResetVM_Task"] = vim.fault.InvalidPowerState(msg="off", existingState=power.poweredOff, requestedState=power.poweredOn)
+    assert "InvalidPowerState" in hypervisor.reset(["12"], 1)["12"]
+    host.replies["ResetVM_Task"] = TASK
+    reads(host, properties((TASK, {"info": task_info(TASK, "running")})), properties((TASK, {"info": task_info(TASK, "success")})))
+    assert hypervisor.reset(["12"], 2) == {"12": ""}
+
+
+def test_guests_are_shut_down_and_waited_for(host: ScriptedHost, hypervisor: Hypervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_power, "SUBMITTERS", 1)
+    power = vim.VirtualMachine.PowerState
+    vms = {moid: vim.VirtualMachine(moid) for moid in "1234"}
+    replies = {
+        "1": None,
+        "2": vim.fault.ToolsUnavailable(msg="no tools"),
+        "3": None,
+        "4": vim.fault.InvalidPowerState(msg="off", existingState=power.poweredOff, requestedState=power.poweredOn),
+    }
+    host.replies["ShutdownGuest"] = lambda: replies[host.bodies[-1].split('"VirtualMachine">')[1].split("<")[0]]
+    on, off = ({"runtime.powerState": state} for state in (power.poweredOn, power.poweredOff))
+    reads(host, properties((vms["1"], on), (vms["3"], on)), properties((vms["1"], off), (vms["3"], on)))
+    outcome = hypervisor.shut_down(list(vms), 0.5)
+    assert (outcome["1"], outcome["4"]) == ("", "")
+    assert "no tools" in outcome["2"]
+    assert "did not shut down within 0.5 s" in outcome["3"]

@@ -41,7 +41,12 @@ def test_a_single_host_by_hostname() -> None:
 
 
 BMC = {
+    "level": None,
+    "kind": "bmc",
     "driver": "redfish",
+    "agent": None,
+    "options": {},
+    "secret_options": {},
     "address": "192.0.2.9",
     "username": "ha",
     "password": "bmc-pw",
@@ -53,9 +58,9 @@ BMC = {
 
 
 def test_a_bmc_is_reached_by_https_and_verified() -> None:
-    (only,) = hosts({"name": "esx1", "bmc": BMC}, validate_certs=False)
-    assert only.bmc is not None
-    assert (only.bmc.name, only.bmc.address, only.bmc.validate_certs, only.bmc.timeout) == ("esx1", "https://192.0.2.9", True, 5.0)
+    (only,) = hosts({"name": "esx1", "bmc": [BMC]}, validate_certs=False)
+    (bmc,) = only.bmc
+    assert (bmc.name, bmc.address, bmc.validate_certs, bmc.timeout) == ("esx1", "https://192.0.2.9", True, 5.0)
     assert "bmc-pw" not in repr(only)
     assert "'pw'" not in repr(only)
 
@@ -73,8 +78,8 @@ def test_a_bmc_is_reached_by_https_and_verified() -> None:
         ([{"name": "esx1"}], {"timeout": float("nan")}, "timeout nan of host esx1"),
         ([{"name": "esx1"}], {"proxy_host": "proxy"}, "no proxy_port"),
         ([{"name": "esx1", "ca_path": "/no/such/ca.pem"}], {}, "ca_path of host esx1: /no/such/ca.pem cannot be read"),
-        ([{"name": "esx1", "bmc": {**BMC, "ca_path": "/no/such/bmc.pem"}}], {}, "esx1: bmc.ca_path /no/such/bmc.pem cannot be read"),
-        ([{"name": "esx1", "bmc": {**BMC, "address": ""}}], {}, "esx1: bmc.address is empty"),
+        ([{"name": "esx1", "bmc": [{**BMC, "ca_path": "/no/such/bmc.pem"}]}], {}, "esx1: bmc.ca_path /no/such/bmc.pem cannot be read"),
+        ([{"name": "esx1", "bmc": [{**BMC, "address": ""}]}], {}, "esx1: bmc.address is empty"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(listed: list[dict[str, Any]], shared: dict[str, Any], said: str) -> None:

@@ -11,7 +11,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts imp
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer, Evidence, HostObservation, Power
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
-from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import Bmc
+from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection
 from ansible_collections.libreha.vmware.plugins.module_utils.observe import hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.hosts import observe_hosts
@@ -21,7 +21,7 @@ from sockets import refused_port, silent_port
 AT = Instant("boot", 100.0, "now")
 
 
-def access(name: str, port: int, bmc: Bmc | None = None, **options: Any) -> HostAccess:
+def access(name: str, port: int, *bmc: PowerDevice, **options: Any) -> HostAccess:
     given: dict[str, Any] = {"hostname": "127.0.0.1", "timeout": 0.5, "validate_certs": False, **options}
     return HostAccess(Connection(name=name, username="root", password="pw", port=port, **given), bmc)
 
@@ -94,7 +94,7 @@ def test_an_operators_error_that_concerns_no_host_fails_the_look(tmp_path: Any) 
 
 def test_a_bmc_that_does_not_answer_leaves_the_power_unknown_with_the_reason() -> None:
     with refused_port() as port, refused_port() as bmc_port:
-        bmc = Bmc("esx1", "https://127.0.0.1:%d" % bmc_port, "u", "p", timeout=0.5)
+        bmc = PowerDevice("esx1", "https://127.0.0.1:%d" % bmc_port, "u", "p", timeout=0.5)
         seen, _isolation = observe_hosts([access("esx1", port, bmc), access("esx2", port)], [], AT)
     assert (seen[0].power, seen[0].has_bmc) == (Power.UNKNOWN, True)
     assert seen[0].power_reason

@@ -20,6 +20,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy impor
     TargetPolicy,
     VmPolicy,
 )
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.storage_health.options import StorageHealthOptions
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.policy import reader
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
@@ -30,6 +31,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.policy.schema impor
     POLICY_SCHEMA,
     REBALANCE,
     START_ORDER,
+    STORAGE_HEALTH,
     TARGET,
     VM,
     VM_MONITORING,
@@ -65,6 +67,14 @@ def errors_of(raw: Any, hosts: Any = (), storage: Any = ()) -> list[str]:
         ({"isolation_addresses": [""]}, "libreha_policy.isolation_addresses[0]: it is empty"),
         ("act", "libreha_policy: 'act' is not a mapping of options"),
         ({"hosts": "esx1"}, "libreha_policy.hosts: 'esx1' is not a mapping"),
+        ({"storage_health": {"space_warning": 100}}, "libreha_policy.storage_health.space_warning: 100 is not less than 100; use percent"),
+        ({"storage_health": {"space_warning": 92}}, "libreha_policy.storage_health.space_warning: 92 is not below space_critical, 90"),
+        ({"storage_health": {"hysteresis": 70}}, "libreha_policy.storage_health.hysteresis: 70 is not below the lowest warning, 70"),
+        (
+            {"storage_health": {"spce_warning": 70}},
+            "libreha_policy.storage_health.spce_warning: unknown option; did you mean space_warning?",
+        ),
+        ({"storage_health": {"growth_window": 60}}, "libreha_policy.storage_health.growth_window: 60 is less than 600; use seconds"),
     ],
 )
 def test_a_mistake_is_named_by_its_place_and_says_what_to_write(raw: Any, expected: str) -> None:
@@ -159,6 +169,7 @@ def test_the_schema_is_itself_valid() -> None:
 
 
 BLOCKS = [(StartOrder, START_ORDER), (AdmissionControl, ADMISSION_CONTROL), (VmMonitoring, VM_MONITORING), (Rebalance, REBALANCE)]
+BLOCKS += [(StorageHealthOptions, STORAGE_HEALTH)]
 
 
 @pytest.mark.parametrize(

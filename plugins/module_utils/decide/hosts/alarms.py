@@ -77,6 +77,9 @@ def _about_host(host: HostState, cluster: Cluster) -> list[Alarm]:
         alarm("operator", Severity.WARNING, "%s lives but %s%s" % (host.name, OPERATOR_ERRORS[host.seen.api_answer], reason))
     if host.unfenceable:
         alarm("unfenceable", Severity.WARNING, "%s is unfenceable, its VMs are not failed over: %s" % (host.name, host.unfenceable))
+    if host.wrong_bmc:
+        text = "%s has no power fencing: %s; correct its libreha_bmc (address, system, plug) and prove it with fence_test"
+        alarm("wrong_bmc", Severity.CRITICAL, text % (host.name, host.wrong_bmc))
     if host.record.confirmed_off and (host.evidence.answers or host.evidence.power.value == "on"):
         alarm("word", Severity.CRITICAL, "%s was confirmed off by %s, but it shows signs of life" % (host.name, host.record.confirmed_off))
     if host.is_fenced:

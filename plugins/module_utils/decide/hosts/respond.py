@@ -203,6 +203,7 @@ def _fence(host: HostState, cluster: Cluster, servers: tuple[str, ...], power: b
         stop=bool(recorded) and host.evidence.answers,
         vms=tuple(recorded),
         reasons=reasons,
+        machine=host.record.machine,
     )
 
 

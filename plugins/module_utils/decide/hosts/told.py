@@ -65,6 +65,7 @@ def hear(record: HostRecord, seen: HostObservation | None, events: Iterable[Even
             uptime=seen.uptime,
             uptime_at=seen.taken_at,
             initiators=seen.initiators or record.initiators,
+            machine=seen.machine if seen.machine.uuid or seen.machine.serial else record.machine,
             maintenance=record.maintenance if seen.maintenance is None else seen.maintenance,
             last_event=_last_event(record, mine, restarted),
             going_down=going_down,

@@ -13,12 +13,12 @@ from dataclasses import replace
 from ..hosts.told import Told
 from ..hosts.verdict import Verdict
 from ..instant import Instant
-from ..memory import Desired, Hang, Memory, VmRecord
+from ..memory import Desired, Memory, VmRecord
 from ..observations import Observation, Power, VmObservation
 from ..policy import Policy
 from .start_order import note_ready
 from .tries import Results, count
-from .vm_monitoring import ALIVE, note_signs
+from .vm_monitoring import ALIVE, note_signs, settle_reset, shows_signs
 
 
 def keep_notes(
@@ -31,7 +31,7 @@ def keep_notes(
     policy: Policy,
     now: Instant,
 ) -> tuple[tuple[VmRecord, ...], dict[str, list[VmRecord]]]:
-    """The records with their notes, and the running VMs without signs of life, by host."""
+    """The records with their notes, and the running VMs without a heartbeat, by host."""
     before = memory.vms_by_id
     quiet: dict[tuple[str, str], VmObservation] = {
         (vm.id, vm.host): vm for vm in observation.vms if vm.power is Power.ON and vm.heartbeat not in ALIVE
@@ -43,8 +43,12 @@ def keep_notes(
             crashed = _crashed(before.get(vm.id), vm, told)
             vm = _orders(count(note_ready(vm, now), crashed, results.get(vm.id, ()), policy, now))
             seen = quiet.get((vm.id, vm.host))
-            vm = note_signs(vm, seen, now) if seen is not None else _shows_signs(vm)
-            if vm.hang.since is not None and verdicts.get(vm.host, Verdict.UNKNOWN).works and not vm.ignored:
+            vm = settle_reset(note_signs(vm, seen, now) if seen is not None else shows_signs(vm), results.get(vm.id, ()))
+            if (
+                (vm.hang.since is not None or vm.hang.was_up is not None)
+                and verdicts.get(vm.host, Verdict.UNKNOWN).works
+                and not vm.ignored
+            ):
                 hung.setdefault(vm.host, []).append(vm)
         after.append(vm)
     return tuple(after), hung
@@ -55,7 +59,7 @@ def _at_rest(vm: VmRecord, results: Results) -> bool:
     if vm.power is not Power.ON or vm.id in results:
         return False
     signs = vm.heartbeat == "green" and vm.up_since is not None or vm.heartbeat != "green" and vm.up_since is None
-    return signs and not (vm.wanted_host or vm.tries.failed or vm.tries.rounds or vm.hang.io is not None)
+    return signs and not (vm.wanted_host or vm.tries.failed or vm.tries.rounds or vm.hang.since is not None or vm.hang.was_up is not None)
 
 
 def _crashed(before: VmRecord | None, vm: VmRecord, told: Mapping[str, Told]) -> str:
@@ -65,10 +69,6 @@ def _crashed(before: VmRecord | None, vm: VmRecord, told: Mapping[str, Told]) ->
     if vm.desired is not Desired.STARTED or vm.restart or vm.host != before.host or vm.power is not Power.OFF:
         return ""
     return "" if vm.host in told and told[vm.host].record.going_down else vm.host
-
-
-def _shows_signs(vm: VmRecord) -> VmRecord:
-    return vm if vm.hang.io is None and vm.hang.since is None else replace(vm, hang=Hang(resets=vm.hang.resets))
 
 
 def _orders(vm: VmRecord) -> VmRecord:

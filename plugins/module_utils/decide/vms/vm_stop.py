@@ -17,6 +17,10 @@ def plan_stops(cluster: Cluster) -> list[StopAction]:
         if vm.stopping and vm.desired is Desired.STOPPED and vm.power is Power.ON and cluster.hosts[vm.host].verdict.works:
             by_host.setdefault(vm.host, []).append(vm)
     return [
-        StopAction(host, tuple(VmTarget(vm.id, vm.name, ("an operator wants it stopped",)) for vm in vms), ("an operator asked for it",))
+        StopAction(
+            host,
+            tuple(VmTarget(vm.id, vm.name, ("%s: an operator wants it stopped" % vm.name,)) for vm in vms),
+            ("an operator asked for it",),
+        )
         for host, vms in sorted(by_host.items())
     ]

@@ -111,6 +111,20 @@ class Guests:
             running.pulled = [other for other in running.pulled if other != network] + ([] if plugged else [network])
             present.save()
 
+    def plug_nvme(self, name: str, serial: str) -> None:
+        """Plug an empty NVMe disk of 64 MiB into a running guest, until it is switched off; unlike a virtio disk it has SMART."""
+        with self._changing() as present:
+            path = present.data_disk(name, serial)
+            with open(path, "wb") as sink:
+                sink.truncate(64 << 20)
+            machine.control(present, name, "blockdev-add", {"driver": "file", "filename": str(path), "node-name": "%s-file" % serial})
+            machine.control(present, name, "device_add", {"driver": "nvme", "drive": "%s-file" % serial, "serial": serial, "id": serial})
+
+    def set_nvme_warning(self, name: str, serial: str, bits: int) -> None:
+        """The "critical warning" of the SMART log of a plugged NVMe disk (NVMe base specification)."""
+        arguments = {"path": "/machine/peripheral/%s" % serial, "property": "smart_critical_warning", "value": bits}
+        machine.control(self._present(), name, "qom-set", arguments)
+
     def heal(self, name: str) -> str:
         """Whatever was done to it: thaw it, plug its cables in, or boot it and wait. Returns a sentence of what was done."""
         running = self._present().guest(name)

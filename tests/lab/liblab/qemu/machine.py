@@ -124,11 +124,11 @@ def stop_at_once(record: Record, name: str) -> None:
 
 def set_cable(record: Record, name: str, network: str, *, plugged: bool) -> None:
     """Plug or pull the cable of a storage network: the guest's card loses its carrier and nothing passes."""
-    _control(record, name, "set_link", {"name": network, "up": plugged})
+    control(record, name, "set_link", {"name": network, "up": plugged})
 
 
-def _control(record: Record, name: str, what: str, arguments: dict[str, Any]) -> None:
-    """One command over QEMU's control socket (QMP)."""
+def control(record: Record, name: str, what: str, arguments: dict[str, Any]) -> None:
+    """One command over QEMU's control socket (QMP). Raises LabError when QEMU refuses it."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(CONTROL_SECONDS)

@@ -1,0 +1,182 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The devices of one host in their levels, as Pacemaker's fencing topology has it.
+
+Levels are tried in rising order until one succeeds, and a level succeeds when *all* its devices do: two outlets that feed one
+machine belong into one level. What counts as off:
+
+* A BMC speaks for the machine. An outlet speaks for what feeds it: off proves the machine off when all outlets of its level are
+  off; on says nothing, since a machine that a BMC switched off still has its feed. Only of a host without any BMC is
+  an outlet that is on taken for "on".
+* All that speaks must agree. Where it does not, the power is unknown, with both sides named: nobody knows which is right.
+* A device that says that it belongs to another machine has no voice, and nothing of the host is switched then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import clock
+from ..decide.machine import Machine, same_machine, text_of
+from ..decide.observations import Power
+from ..errors import LeaseLost, LibrehaError
+from .interface import POLL_INTERVAL, PowerDevice, PowerFence
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one device said: its power, the machine that it says it belongs to, or the ``error`` that kept it from saying."""
+
+    device: PowerDevice
+    power: Power = Power.UNKNOWN
+    machine: Machine = Machine()
+    error: LibrehaError | None = None
+
+    @property
+    def text(self) -> str:
+        if self.error is not None:
+            return "level %d: %s" % (self.device.level, self.error.message)
+        said = "two reads did not agree" if self.power is Power.UNKNOWN else "%s, read twice" % self.power.value
+        known = "" if self.machine != Machine() else ", identity unproven"
+        return "level %d, %s: %s%s" % (self.device.level, self.device.text, said, known)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the result of a task; no secret."""
+        return {
+            "level": self.device.level,
+            "device": self.device.text,
+            "power": self.power.value,
+            "uuid": self.machine.uuid,
+            "serial": self.machine.serial,
+            "error": str(self.error or ""),
+        }
+
+
+def read_device(fence: PowerFence, *wanted: Power) -> Reading:
+    """Two reads of one device, if it can be asked for *wanted* at all. What goes wrong is in the reading, never raised."""
+    try:
+        fence.check(*wanted)
+        return Reading(fence.device, fence.power(), fence.machine())
+    except LibrehaError as error:
+        return Reading(fence.device, error=error)
+
+
+def combine(readings: Sequence[Reading]) -> tuple[Power, str]:
+    """The host's power from all that its devices said, with the reason."""
+    said: dict[Power, list[str]] = {}
+    bmcs = [reading for reading in readings if not reading.device.outlet]
+    for reading in bmcs:
+        if reading.power is not Power.UNKNOWN:
+            said.setdefault(reading.power, []).append(reading.text)
+    for level in sorted({reading.device.level for reading in readings if reading.device.outlet}):
+        outlets = [reading for reading in readings if reading.device.outlet and reading.device.level == level]
+        if all(outlet.power is Power.OFF for outlet in outlets):
+            said.setdefault(Power.OFF, []).extend(outlet.text for outlet in outlets)
+        elif not bmcs and any(outlet.power is Power.ON for outlet in outlets):
+            said.setdefault(Power.ON, []).extend(outlet.text for outlet in outlets)
+    if len(said) == 1:
+        ((power, texts),) = said.items()
+        silent = [reading.text for reading in readings if reading.error is not None]
+        return power, "; ".join(texts + silent)
+    every = "; ".join(reading.text for reading in readings)
+    return Power.UNKNOWN, "its devices contradict each other: %s" % every if said else every
+
+
+def wrong_device(readings: Sequence[Reading], machine: Machine) -> str:
+    """The device that says that it belongs to another machine than *machine*, in words; empty for none."""
+    for reading in readings:
+        if same_machine(machine, reading.machine) is False:
+            return "%s belongs to another machine: it says %s, the host is %s" % (
+                reading.device.text,
+                text_of(reading.machine),
+                text_of(machine),
+            )
+    return ""
+
+
+def by_level(fences: Sequence[PowerFence]) -> dict[int, list[PowerFence]]:
+    """Rising levels, the devices of each in their order."""
+    levels: dict[int, list[PowerFence]] = {}
+    for fence in sorted(fences, key=lambda item: item.device.level):
+        levels.setdefault(fence.device.level, []).append(fence)
+    return levels
+
+
+def switch_off(levels: Mapping[int, Sequence[PowerFence]], timeout: float) -> tuple[int, dict[int, str]]:
+    """Off by the first level that succeeds, each within *timeout* seconds.
+
+    Returns:
+        That level, and what kept each level before it from succeeding.
+
+    Raises:
+        LibrehaError: None succeeded; ``details`` holds ``level_errors``. LeaseLost is passed on: the time to act is over.
+    """
+    failed: dict[int, LibrehaError] = {}
+    for number, fences in levels.items():
+        try:
+            for fence in fences:
+                fence.check(Power.OFF)  # of all of them, before the first is switched
+            for fence in fences:
+                fence.bring(Power.OFF, timeout)
+            _still_off(fences)
+        except LeaseLost:
+            raise
+        except LibrehaError as error:
+            failed[number] = error
+        else:
+            return number, {level: str(error) for level, error in failed.items()}
+    raise _all_failed(failed)
+
+
+def switch_on(levels: Mapping[int, Sequence[PowerFence]], timeout: float) -> None:
+    """On: what feeds the machine first, then the machine by the first BMC that does it, all within *timeout* seconds.
+
+    A BMC that had no power itself is given until then to start.
+    """
+    until = clock.now().seconds + timeout
+    fences = [fence for level in levels.values() for fence in level]
+    starved = False
+    for outlet in fences:
+        if outlet.device.outlet and outlet.power() is not Power.ON:
+            outlet.bring(Power.ON, timeout)
+            starved = True
+    bmcs = [fence for fence in fences if not fence.device.outlet]
+    while bmcs:
+        failed: dict[int, LibrehaError] = {}
+        for fence in bmcs:
+            try:
+                fence.bring(Power.ON, max(1.0, until - clock.now().seconds))
+                return
+            except LeaseLost:
+                raise
+            except LibrehaError as error:
+                failed[fence.device.level] = error
+        if not starved or clock.now().seconds >= until:
+            raise _all_failed(failed)
+        clock.sleep(POLL_INTERVAL)
+
+
+def _still_off(fences: Sequence[PowerFence]) -> None:
+    """All at the same time: an outlet that came on again while the other was switched off feeds the machine."""
+    if len(fences) > 1:
+        for fence in fences:
+            if fence.power() is not Power.OFF:
+                raise LibrehaError(
+                    "%s was off and is not off any more" % fence.device.text,
+                    host=fence.device.name,
+                    remedy="something switches it on again: look at the device",
+                )
+
+
+def _all_failed(failed: Mapping[int, LibrehaError]) -> LibrehaError:
+    first = next(iter(failed.values()))
+    if len(failed) == 1:
+        return first
+    return LibrehaError(
+        "no level succeeded: %s" % "; ".join("level %d: %s" % (level, error.message) for level, error in failed.items()),
+        host=first.host,
+        remedy="level %d: %s" % (next(iter(failed)), first.remedy),
+        details={"level_errors": {str(level): str(error) for level, error in failed.items()}},
+    )

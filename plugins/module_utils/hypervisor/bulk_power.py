@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Switching off, resetting and shutting down many VMs of one host at once.
+
+All requests are sent side by side, each with its own check that this run may still act; then all are watched together,
+one round trip a poll however many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from .. import clock
+from .interface import FaultKind, HypervisorFault
+from .power_task import POLL_SECONDS, BeforeWrite, ended
+from .properties import PropertyReader
+from .pyvmomi import vim
+from .session import Session
+
+SUBMITTERS = 8  # requests under way at once
+
+
+class BulkPower:
+    """Methods take VM reference -> VM and a time in seconds, and return VM reference -> "" or the reason it failed."""
+
+    def __init__(self, session: Session, reader: PropertyReader, before_write: BeforeWrite | None) -> None:
+        self.session = session
+        self.reader = reader
+        self.before_write = before_write
+
+    def power_off(self, vms: Mapping[str, Any], timeout: float) -> dict[str, str]:
+        """See Hypervisor.power_off. One that is off already is done."""
+        return self._tasks(vms, timeout, "powering off", lambda vm: vm.PowerOff(), off_is_done=True)
+
+    def reset(self, vms: Mapping[str, Any], timeout: float) -> dict[str, str]:
+        """See Hypervisor.reset."""
+        return self._tasks(vms, timeout, "resetting", lambda vm: vm.Reset(), off_is_done=False)
+
+    def shut_down(self, vms: Mapping[str, Any], timeout: float) -> dict[str, str]:
+        """See Hypervisor.shut_down. The request is no task: the VM's power state tells when its guest is done."""
+
+        def ask(vm: Any) -> Any:
+            vm.ShutdownGuest()
+            return vm
+
+        deadline = clock.now().seconds + timeout
+        waiting, outcome = self._send(vms, deadline, "shutting down the guest of VM", ask, off_is_done=True)
+
+        def look() -> None:
+            found = self.reader.objects([(vm, ("runtime.powerState",)) for vm in waiting.values()])
+            for moid in list(waiting):
+                if found.get(moid, {}).get("runtime.powerState") == vim.VirtualMachine.PowerState.poweredOff:
+                    outcome[moid] = ""
+                    del waiting[moid]
+
+        self._watch(waiting, outcome, deadline, look, "shutting down guests", "its guest did not shut down within %g s" % timeout)
+        return {moid: outcome[moid] for moid in vms}
+
+    def _tasks(
+        self, vms: Mapping[str, Any], timeout: float, doing: str, request: Callable[[Any], Any], off_is_done: bool
+    ) -> dict[str, str]:
+        deadline = clock.now().seconds + timeout
+        tasks, outcome = self._send(vms, deadline, "%s VM" % doing, request, off_is_done)
+
+        def look() -> None:
+            found = self.reader.objects([(task, ("info",)) for task in tasks.values()])
+            for moid, task in list(tasks.items()):
+                try:
+                    if not ended(found[task._moId]["info"], "%s VM %s" % (doing, moid), self.session.connection.name):
+                        continue
+                    outcome[moid] = ""
+                except HypervisorFault as error:
+                    outcome[moid] = "" if off_is_done and error.kind is FaultKind.ALREADY else str(error)
+                del tasks[moid]
+
+        self._watch(tasks, outcome, deadline, look, doing, "%s: %s took more than %g s" % (self.session.connection.name, doing, timeout))
+        return {moid: outcome[moid] for moid in vms}
+
+    def _send(
+        self, vms: Mapping[str, Any], deadline: float, doing: str, request: Callable[[Any], Any], off_is_done: bool
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """The tasks that the requests returned, and the outcome of those that are over already."""
+
+        def send(vm: Any) -> Any:
+            tried = "%s %s" % (doing, vm._moId)
+            if clock.now().seconds >= deadline:
+                raise HypervisorFault("%s: not tried, the time was up" % tried, kind=FaultKind.TIMED_OUT, host=self.session.connection.name)
+            if self.before_write is not None:
+                self.before_write()
+            with self.session.acting(tried):
+                try:
+                    return request(vm)
+                except vim.fault.InvalidPowerState as fault:
+                    if off_is_done and fault.existingState == vim.VirtualMachine.PowerState.poweredOff:
+                        return None
+                    raise
+
+        self.session.stub.before_bytes = self.before_write
+        try:
+            with ThreadPoolExecutor(max_workers=SUBMITTERS) as submitters:
+                futures = {moid: submitters.submit(send, vm) for moid, vm in vms.items()}
+        finally:
+            self.session.stub.before_bytes = None
+        sent: dict[str, Any] = {}
+        outcome: dict[str, str] = {}
+        for moid, future in futures.items():
+            try:
+                task = future.result()
+            except HypervisorFault as error:
+                outcome[moid] = str(error)
+                continue
+            if task is None:
+                outcome[moid] = ""
+            else:
+                sent[moid] = task
+        return sent, outcome
+
+    def _watch(
+        self, waiting: Mapping[str, Any], outcome: dict[str, str], deadline: float, look: Callable[[], None], doing: str, late: str
+    ) -> None:
+        """*look* until it has taken all out of *waiting*, or the time is up."""
+        while waiting:
+            try:
+                with self.session.acting(doing):
+                    look()
+            except HypervisorFault as error:
+                outcome.update(dict.fromkeys(waiting, str(error)))
+                return
+            if waiting and clock.now().seconds >= deadline:
+                outcome.update(dict.fromkeys(waiting, late))
+                return
+            if waiting:
+                clock.sleep(POLL_SECONDS)

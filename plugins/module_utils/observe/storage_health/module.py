@@ -1,0 +1,33 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the module ``storage_health_info`` does: its options become one look."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from ...arguments.storage import read_storage
+from ...errors import LibrehaError
+from .look import Wanted, look
+
+DEFAULT_PATHS = ("/var/lib/libreha",)
+
+
+def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """The task's result, the same in check mode; raises LibrehaError for an option that makes no sense."""
+    read_storage(params)  # for its checks
+    for path in params["paths"]:
+        if not path.startswith("/"):
+            raise LibrehaError("paths: %s is not an absolute path" % path, remedy="give the whole path")
+    wanted = Wanted(
+        name=params["name"] or socket.gethostname(),
+        paths=(*params["paths"], os.path.dirname(params["fence_list"])),
+        driver=params["driver"],
+        control_port=params["control_port"],
+        smart=params["smart"],
+        seconds=params["timeout"],
+    )
+    return {"changed": False, "storage_health": look(wanted)}

@@ -1,0 +1,226 @@
+"""What smartctl, lvs and the kernel's md tell, as sensors. The reports of smartctl are real ones; see smart/README.md."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.storage_health.seen import Health
+from ansible_collections.libreha.vmware.plugins.module_utils.observe.storage_health import arrays, disks, lvm
+
+REPORTS = Path(__file__).with_name("smart")
+VOLUME = dict.fromkeys(lvm.FIELDS.split(","), "")
+
+
+def report(kind: str, **changes: Any) -> dict[str, Any]:
+    """A real report; ``a__b=1`` changes ``["a"]["b"]``."""
+    found: dict[str, Any] = json.loads((REPORTS / ("qemu_%s.json" % kind)).read_text())
+    for path, value in changes.items():
+        part = found
+        *way, last = path.split("__")
+        for key in way:
+            part = part.setdefault(key, {})
+        part[last] = value
+    return found
+
+
+def of_disk(kind: str, status: int = 0, **changes: Any) -> Any:
+    return disks.sensor(disks.read_disk("/dev/x", status, report(kind, **changes)))
+
+
+def with_attribute(number: int, raw: int) -> dict[str, Any]:
+    found = report("sata")
+    entry = {"id": number, "name": "x", "raw": {"value": raw, "string": str(raw)}}
+    table = [item for item in found["ata_smart_attributes"]["table"] if item["id"] != number]
+    return {"ata_smart_attributes__table": [*table, entry]}
+
+
+@pytest.mark.parametrize(("kind", "model"), [("nvme", "QEMU NVMe Ctrl"), ("sata", "QEMU HARDDISK")])
+def test_disks_that_are_well_are_green(kind: str, model: str) -> None:
+    sensor = of_disk(kind)
+    assert sensor.health is Health.GREEN and sensor.reading.startswith(model)
+
+
+def test_a_disk_without_smart_is_unknown() -> None:
+    assert of_disk("scsi").health is Health.UNKNOWN
+
+
+@pytest.mark.parametrize(("number", "word"), [(5, "reallocated"), (197, "pending"), (198, "uncorrectable")])
+def test_bad_sectors_are_yellow_whatever_the_disk_thinks_of_itself(number: int, word: str) -> None:
+    assert of_disk("sata", **with_attribute(number, 0)).health is Health.GREEN
+    sensor = of_disk("sata", **with_attribute(number, 8))
+    assert (sensor.health, sensor.reason) == (Health.YELLOW, "8 %s sectors" % word)
+    assert sensor.remedy == "replace it soon; see smartctl -x /dev/x"
+
+
+def test_a_disk_that_says_that_it_fails_is_red() -> None:
+    """smartctl then ends with 8; that is about the disk, not about the call."""
+    sensor = of_disk("sata", status=8, smart_status__passed=False)
+    assert (sensor.health, sensor.reason) == (Health.RED, "its own judgement is that it fails")
+
+
+@pytest.mark.parametrize("bit", sorted(disks.CRITICAL))
+def test_each_critical_warning_of_nvme_is_red_in_words(bit: int) -> None:
+    sensor = of_disk("nvme", nvme_smart_health_information_log__critical_warning=bit)
+    assert (sensor.health, sensor.reason) == (Health.RED, disks.CRITICAL[bit])
+
+
+def test_nvme_wear_is_a_figure_and_media_errors_are_yellow() -> None:
+    worn = of_disk("nvme", nvme_smart_health_information_log__percentage_used=97)
+    assert (worn.health, worn.wear) == (Health.GREEN, 97.0)
+    assert of_disk("nvme", nvme_smart_health_information_log__media_errors=3).reason == "3 media errors"
+
+
+@pytest.mark.parametrize(("now", "health"), [(69, Health.GREEN), (70, Health.YELLOW)])
+def test_a_temperature_is_judged_by_the_disks_own_limit(now: int, health: Health) -> None:
+    assert of_disk("sata", temperature={"current": now, "op_limit_max": 70}).health is health
+    assert of_disk("scsi", temperature={"current": now, "drive_trip": 70}, smart_status__passed=True).health is health
+
+
+@pytest.mark.parametrize("status", [1, 2])
+def test_a_disk_that_could_not_be_asked_is_unknown_with_smartctls_own_words(status: int) -> None:
+    sensor = of_disk("sata", status=status, smartctl__messages=[{"string": "Permission denied", "severity": "error"}])
+    assert (sensor.health, sensor.reason) == (Health.UNKNOWN, "Permission denied")
+
+
+@pytest.mark.parametrize("odd", [{}, {"smartctl": 7}, {"smart_status": [], "temperature": "hot"}, {"ata_smart_attributes": {"table": 7}}])
+def test_a_report_that_makes_no_sense_is_not_green(odd: dict[str, Any]) -> None:
+    assert disks.sensor(disks.read_disk("/dev/x", 0, odd)).health is Health.UNKNOWN
+
+
+def test_namespaces_of_an_nvme_disk_are_the_disk() -> None:
+    assert disks._is("/dev/nvme0n1", "/dev/nvme0") and not disks._is("/dev/nvme1n1", "/dev/nvme0")
+    assert not disks._is("/dev/sdaa", "/dev/sda")
+
+
+# -- LVM: rows as LVM 2.03.16 printed them -------------------------------------------------------------------------
+
+
+def volume(name: str, segtype: str, **fields: Any) -> dict[str, Any]:
+    row = {**VOLUME, "lv_full_name": "vg/" + name.strip("[]"), "lv_name": name, "vg_name": "vg", "segtype": segtype}
+    return {**row, "lv_size": "1073741824", "vg_size": "10737418240", "vg_free": "0", "vg_missing_pv_count": "0", **fields}
+
+
+POOL = {"lv_metadata_size": "4194304", "data_percent": "75.00", "metadata_percent": "10.00", "seg_monitor": "monitored"}
+EXTENDS = {"thin_pool_autoextend_threshold": "70"}
+
+
+@pytest.mark.parametrize(
+    ("state", "check", "health", "word"),
+    [
+        ("", "", Health.GREEN, ""),
+        ("out_of_data", "", Health.RED, "no room left"),
+        ("metadata_read_only", "check needed", Health.RED, "read-only"),
+        ("failed", "", Health.RED, "it failed"),
+        ("", "check needed", Health.RED, "reports it as check needed"),
+    ],
+)
+def test_what_the_kernel_says_of_a_pool(state: str, check: str, health: Health, word: str) -> None:
+    found = lvm.sort_out([volume("pool", "thin-pool", **POOL, lv_health_status=state, lv_check_needed=check)], {})
+    sensor = lvm.sensors(found)[1]
+    assert sensor.health is health and word in sensor.reason
+
+
+def test_a_pool_that_is_not_active_is_unknown_and_fills_nothing() -> None:
+    found = lvm.sort_out([volume("pool", "thin-pool", lv_metadata_size="4194304")], {})
+    assert lvm.sensors(found)[1].health is Health.UNKNOWN and lvm.fills(found) == []
+
+
+def test_volumes_of_a_pool_are_added_up_and_each_is_counted_once() -> None:
+    """lvs has a row for each segment."""
+    thin = volume("thin", "thin", pool_lv="pool", lv_size="5368709120")
+    rows = [volume("pool", "thin-pool", **POOL), thin, thin, volume("snap", "thin", pool_lv="pool", origin="thin")]
+    found = lvm.sort_out([*rows, volume("[pool_tdata]", "linear"), volume("[pool_tdata]", "linear")], {})
+    assert found.pools[0].virtual_size == 6 << 30
+    assert found.snapshots == ()  # a thin snapshot fills the pool, and nothing of its own
+    assert "its volumes may grow to 6.0 GiB, more than both" in lvm.fills(found)[0].note
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "reserve", "note"),
+    [
+        ({}, {}, 0.0, "it is not extended automatically"),
+        ({"thin_pool_autoextend_threshold": "100"}, {}, 0.0, "it is not extended automatically"),
+        (EXTENDS, {}, 1024.0, "it is extended automatically at 70 %"),
+        (EXTENDS, {"seg_monitor": "not monitored"}, 0.0, "it is not extended automatically"),
+        (EXTENDS, {"lv_profile": "mine"}, 0.0, "it is not extended automatically"),
+        (EXTENDS, {"data_percent": "75.01"}, 0.0, "it should have been extended automatically at 70 % and was not"),
+    ],
+)
+def test_room_counts_only_where_the_pool_really_takes_it(settings: Any, changes: Any, reserve: float, note: str) -> None:
+    fill = lvm.fills(lvm.sort_out([volume("pool", "thin-pool", **{**POOL, "vg_free": "1024", **changes})], settings))[0]
+    assert fill.reserve == reserve and fill.note.startswith(note)
+
+
+def test_without_room_in_the_group_the_next_step_is_a_disk() -> None:
+    (data, _metadata) = lvm.fills(lvm.sort_out([volume("pool", "thin-pool", **POOL)], {}))
+    assert data.remedy.startswith("add a disk (vgextend vg DISK), then lvextend -l +50%FREE vg/pool")
+
+
+@pytest.mark.parametrize(
+    ("fields", "health"),
+    [
+        ({"sync_percent": "100.00"}, Health.GREEN),
+        ({"sync_percent": "40.00"}, Health.YELLOW),
+        ({"sync_percent": "100.00", "lv_health_status": "partial"}, Health.RED),
+        ({"sync_percent": "100.00", "lv_health_status": "refresh needed"}, Health.RED),
+        ({"sync_percent": "100.00", "lv_health_status": "mismatches exist", "raid_mismatch_count": "128"}, Health.YELLOW),
+    ],
+)
+def test_raid_volumes(fields: Any, health: Health) -> None:
+    found = lvm.sort_out([volume("mirror", "raid1", **fields), volume("[mirror_rimage_0]", "linear")], {})
+    assert [sensor.health for sensor in lvm.sensors(found)[1:]] == [health]
+
+
+def test_any_other_volume_that_lvm_reports_is_red() -> None:
+    sensor = lvm.sensors(lvm.sort_out([volume("plain", "linear", lv_health_status="partial")], {}))[1]
+    assert (sensor.name, sensor.health) == ("volume vg/plain", Health.RED)
+
+
+# -- md: a folder with the kernel's attributes ---------------------------------------------------------------------
+
+
+def array(tmp_path: Path, members: dict[str, str], **attributes: str) -> Any:
+    folder = tmp_path / "md0" / "md"
+    folder.mkdir(parents=True)
+    for name, value in {"level": "raid5", "raid_disks": "3", "array_state": "clean", "degraded": "0", **attributes}.items():
+        (folder / name).write_text(value + "\n")
+    for member, state in members.items():
+        (folder / ("dev-" + member)).mkdir()
+        (folder / ("dev-" + member) / "state").write_text(state + "\n")
+    (found,) = arrays.read_arrays(str(tmp_path))
+    return found, arrays.sensor(found)
+
+
+def test_a_rebuild_says_how_far_it_is_and_how_long_it_takes(tmp_path: Path) -> None:
+    found, sensor = array(
+        tmp_path,
+        {"sdb": "faulty,write_error"},
+        degraded="1",
+        sync_action="recover",
+        sync_completed="1048576 / 4194304",
+        sync_speed="1024",
+    )
+    assert (found.percent, found.finish, found.failed) == (25.0, 1536, ("sdb",))
+    assert (sensor.health, sensor.reading) == (Health.YELLOW, "raid5, 2 of 3 members, recover 25.0 %, ready in about 26 min")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "members", "health"),
+    [
+        ({"sync_action": "idle"}, {"sda": "in_sync"}, Health.GREEN),
+        ({"sync_action": "check", "sync_completed": "none"}, {}, Health.GREEN),
+        ({"sync_action": "resync"}, {}, Health.YELLOW),
+        ({"sync_action": "idle", "degraded": "1"}, {}, Health.RED),
+        ({"sync_action": "frozen", "degraded": "1"}, {}, Health.RED),
+        ({"sync_action": "idle"}, {"sda": "faulty"}, Health.YELLOW),
+        ({"array_state": "inactive"}, {}, Health.RED),
+        ({"array_state": "broken", "level": "raid0"}, {}, Health.RED),
+        ({"sync_action": "idle", "mismatch_cnt": "8"}, {}, Health.YELLOW),
+        ({"sync_action": "idle", "mismatch_cnt": "8", "level": "raid1"}, {}, Health.GREEN),
+    ],
+)
+def test_states_of_an_array(tmp_path: Path, attributes: dict[str, str], members: dict[str, str], health: Health) -> None:
+    assert array(tmp_path, members, **attributes)[1].health is health
