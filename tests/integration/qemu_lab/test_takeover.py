@@ -69,12 +69,6 @@ def documented() -> str:
 
 
 @pytest.fixture(scope="module")
-def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Guests of its own: it changes more on them than a module of tests may leave."""
-    return tmp_path_factory.mktemp("takeover")
-
-
-@pytest.fixture(scope="module")
 def guests(state_folder: Path) -> Iterator[Guests]:
     found = Guests(state_folder)
     try:
