@@ -41,7 +41,7 @@ def main(parent: int, deadline: float, agent: str) -> int:
     if os.getppid() != parent or left <= 0:
         return TOO_LATE
     if libc.unshare(CLONE_NEWPID) != 0:
-        print("cannot make a PID namespace: %s" % os.strerror(ctypes.get_errno()), file=sys.stderr)
+        sys.stderr.write("cannot make a PID namespace: %s\n" % os.strerror(ctypes.get_errno()))
         return NO_NAMESPACE
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
@@ -61,4 +61,4 @@ def main(parent: int, deadline: float, agent: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]))
+    raise SystemExit(main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]))

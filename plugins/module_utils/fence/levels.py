@@ -77,7 +77,7 @@ def combine(readings: Sequence[Reading]) -> tuple[Power, str]:
         elif not bmcs and any(outlet.power is Power.ON for outlet in outlets):
             said.setdefault(Power.ON, []).extend(outlet.text for outlet in outlets)
     if len(said) == 1:
-        ((power, texts),) = said.items()
+        power, texts = next(iter(said.items()))
         silent = [reading.text for reading in readings if reading.error is not None]
         return power, "; ".join(texts + silent)
     every = "; ".join(reading.text for reading in readings)

@@ -103,33 +103,40 @@ def ipmilan(ipmi) -> dict[str, object]:
     }
 
 
-def test_an_agent_that_was_frozen_with_the_module_does_not_act_after_the_deadline(ipmi):
-    module = Module(ipmilan(ipmi))
-    deadline = module.go(6.0)
-    tree = module.wait_for("ipmitool -f")  # it asks for the power, before it switches
-    for pid in module.children():
-        os.kill(pid, signal.SIGSTOP)
+def slow_to_act(ipmi, folder: Path) -> dict[str, object]:
+    """Its ipmitool hesitates before it switches, as a frozen one does: at the last moment, in a child of the agent's."""
+    slow = folder / "ipmitool"
+    slow.write_text('#!/bin/sh\ncase "$*" in *"power off"*) sleep 9.5 ;; esac\nexec /usr/bin/ipmitool "$@"\n')
+    slow.chmod(0o755)
+    device = ipmilan(ipmi)
+    return {**device, "options": {**device["options"], "ipmitool_path": str(slow)}}  # type: ignore[dict-item]
+
+
+def test_what_was_frozen_with_the_module_does_not_act_after_the_deadline(ipmi, tmp_path):
+    module = Module(slow_to_act(ipmi, tmp_path))
+    deadline = module.go(8.0)
+    module.wait_for("sleep 9.5")
     tree = module.children()
-    assert any("ipmitool" in command(pid) for pid in tree) and ipmi.asked == []
+    for pid in reversed(tree):
+        os.kill(pid, signal.SIGSTOP)
+    assert clock.now().seconds < deadline, "this machine was too slow for the test"
     until(lambda: clock.now().seconds > deadline + 0.2, "the deadline never came")
     for pid in tree:  # those that could act first
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
-    until(lambda: not alive(tree), "still there: %s" % alive(tree))
-    time.sleep(1.0)
+    until(lambda: not alive(tree), "still there: %s" % alive(tree), 5.0)
     assert ipmi.asked == [] and ipmi.is_on
 
 
-def test_frozen_and_woken_in_time_it_acts(ipmi):
-    """The same without the deadline: it is the deadline that keeps it from acting."""
-    module = Module(ipmilan(ipmi))
+def test_frozen_and_woken_in_time_it_acts(ipmi, tmp_path):
+    """The same before the deadline: it is the deadline that keeps it from acting."""
+    module = Module(slow_to_act(ipmi, tmp_path))
     module.go(120.0)
-    module.wait_for("ipmitool -f")
+    module.wait_for("sleep 9.5")
     tree = module.children()
     for signal_ in (signal.SIGSTOP, signal.SIGCONT):
         for pid in tree:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal_)
+            os.kill(pid, signal_)
         time.sleep(0.5)
     until(lambda: not ipmi.is_on, "it was not switched off", 60.0)
     module.process.wait(timeout=60)
@@ -146,14 +153,14 @@ def test_an_agent_ends_at_the_deadline(ipmi):
     assert clock.now().seconds < deadline + 2.0
 
 
-def test_an_agent_ends_with_the_module(ipmi):
-    ipmi.stick()
-    module = Module(ipmilan(ipmi))
+def test_an_agent_and_its_children_end_with_the_module(ipmi, tmp_path):
+    module = Module(slow_to_act(ipmi, tmp_path))
     module.go(120.0)
-    module.wait_for("ipmitool -f")
+    module.wait_for("sleep 9.5")
     tree = module.children()
     module.process.kill()
     until(lambda: not alive(tree), "still there: %s" % alive(tree), 5.0)
+    assert ipmi.asked == [] and ipmi.is_on
 
 
 def test_what_an_agent_started_in_a_session_of_its_own_ends_with_it():

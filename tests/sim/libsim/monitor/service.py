@@ -92,7 +92,7 @@ class Run:
         vms, read, events = observer.vms(answered, after)
         yield QUICK
         storage = observer.storage()
-        observation = Observation(at, hosts, vms, read, events, (storage,), isolation, tuple(parts.database.results))
+        observation = Observation(at, hosts, vms, read, events, (storage,), isolation=isolation, results=tuple(parts.database.results))
         parts.database.looks.append((parts.engine.now, observation))
         return self._late(observation)
 
