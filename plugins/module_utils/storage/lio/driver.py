@@ -5,7 +5,8 @@
 Reading is done in configfs itself (configfs.py), changes go through rtslib-fb (library.py).
 
 **Why a deleted ACL means no session, no login and nothing in flight** (as we know drivers/target of Linux. Seen on
-6.1: a fence of a writing, frozen or killed initiator, and a removal that waits for a backend that hangs, or for a login half way). rmdir of the folder ``acls/INITIATOR`` returns only when the last reference to the ACL is gone
+6.1: a fence of a writing, frozen or killed initiator, and a removal that waits for a backend that hangs, or for a login half way).
+rmdir of the folder ``acls/INITIATOR`` returns only when the last reference to the ACL is gone
 (``core_tpg_del_initiator_node_acl`` waits for ``acl_free_comp``):
 
 * each session holds one, from the first request of its login on (``core_tpg_get_initiator_node_acl``) to its release, and
