@@ -14,7 +14,7 @@ LIBREHA_SEED ?= 1
 LIBREHA_INSTANCES ?= 60
 PACKAGE := ansible_collections.libreha.vmware
 
-.PHONY: help setup demo test sanity lint types unit lab-tests qemu-tests conformance prove bench simulate simulate-run sim quality mutants clean
+.PHONY: help setup demo test sanity lint types unit lab-tests qemu-tests conformance qemu-chain molecule prove bench simulate simulate-run sim quality mutants clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,7 +43,7 @@ types: setup ## mypy, strict for decide/
 
 unit: setup ## Unit tests, and integration tests with real targets and hosts on loopback
 	@$(PYTHON) -m pytest -q tests/unit tests/integration --ignore=tests/integration/chain --ignore=tests/integration/quick_lab \
-		--ignore=tests/integration/qemu_lab
+		--ignore=tests/integration/qemu_lab --ignore=tests/integration/qemu_chain
 	@cd tests/lab/esxsim && CGO_ENABLED=1 PATH="$$PATH:/usr/local/go/bin" go test ./...
 
 lab-tests: setup ## The whole chain with real faults, REPEAT times where it is about chance
@@ -52,6 +52,14 @@ lab-tests: setup ## The whole chain with real faults, REPEAT times where it is a
 qemu-tests: setup ## QEMU guests: a kernel target, kernel initiators, hard reboots; installs QEMU
 	@tests/tools/setup-qemu
 	@$(PYTHON) -m pytest -q tests/integration/qemu_lab
+
+qemu-chain: setup ## The whole chain on kernel iSCSI: hosts in two guests, storage and arbiter in a third
+	@tests/tools/setup-qemu
+	@$(PYTHON) -m pytest -q -s tests/integration/qemu_chain
+
+molecule: setup ## The role iscsi_target on QEMU guests: a real initiator, fences, a hard reboot; installs QEMU
+	@tests/tools/setup-qemu
+	@for scenario in iscsi_target fence reboot; do LIBREHA_LAB_IMAGES=$${LIBREHA_LAB_IMAGES:-$(CURDIR)/.cache/lab-images} molecule test -s $$scenario || exit 1; done
 
 conformance: setup ## libiscsi's iscsi-test-cu against tgt and the kernel's target; docs/iscsi-conformance.md anew
 	@tests/tools/setup-qemu

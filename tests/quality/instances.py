@@ -7,7 +7,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import FileRecord, VmRecord
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import VmRecord
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import HostAffinity, VmAffinity
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.placement.place import Room, Wish
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy, Priority
@@ -27,7 +28,7 @@ class Instance:
 
 def vm(name: str, host: str, memory: int, cpu_reserved: int, datastore: str = "ds0") -> VmRecord:
     path = "%s/%s.vmx" % (name, name)
-    files = (FileRecord("[%s] %s" % (datastore, path), "vmx", datastore, datastore),)
+    files = (Backing("[%s] %s" % (datastore, path), "vmx", datastore, datastore),)
     identity = "%s:%s" % (datastore, path)
     return VmRecord(identity, name, files[0].path, host, memory=memory, cpu_reserved=cpu_reserved, files=files)
 

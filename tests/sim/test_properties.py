@@ -1,7 +1,8 @@
 """Whatever fails, in whatever order: no violation, and the same input gives the same run.
 
 ``LIBREHA_SCHEDULES`` says how many schedules are tried (500), ``LIBREHA_SEED`` with which seed (1; ``HYPOTHESIS_PROFILE=prove`` takes a new
-one each time and prints it). A schedule that fails is printed as a scenario file.
+one each time). They are run in blocks of 500 with a seed each, counted on from the first one, ``LIBREHA_WORKERS`` blocks at a time (as many
+as there are processors). A violation ends nothing: all are collected, and each is printed as a small scenario file at the end.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import os
 import random
 import time
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 
 import pytest
 import yaml
@@ -17,52 +21,89 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from libsim.scenario import build_scenario
 from libsim.simulation import simulate
 from schedules import Raw, schedules
+from shrink import kinds, shrunk
 
 SCHEDULES = int(os.environ.get("LIBREHA_SCHEDULES", "500"))
 PROVES = os.environ.get("HYPOTHESIS_PROFILE") == "prove"
 SEED = int(os.environ.get("LIBREHA_SEED") or (random.SystemRandom().randrange(2**32) if PROVES else 1))
+WORKERS = int(os.environ.get("LIBREHA_WORKERS") or os.cpu_count() or 1)
+BLOCK = 500
 REPEATED = 20  # every so many schedules are run twice
+SHRUNK = 3  # of the schedules that fail are made small; this takes a while for each
+
+
+@dataclass
+class Block:
+    """What the schedules of one seed came to."""
+
+    seed: int
+    took: float = 0.0
+    counted: Counter[str] = field(default_factory=Counter)
+    failed: list[tuple[int, Raw, list[str]]] = field(default_factory=list)  # which one, the schedule, what it violates
+    differed: list[tuple[int, Raw]] = field(default_factory=list)  # runs of one schedule that were not the same
+
+    def __str__(self) -> str:
+        counted = ", ".join("%d %s" % (count, what) for what, count in self.counted.items())
+        wrong = len(self.failed) + len(self.differed)
+        return "random schedules: seed %d, %.0f s, %s, %d with violations" % (self.seed, self.took, counted, wrong)
 
 
 def as_file(raw: Raw) -> str:
     return yaml.safe_dump(raw, sort_keys=False, default_flow_style=None, width=150)
 
 
-def check(raw: Raw, twice: bool) -> dict[str, Any]:
-    result = simulate(build_scenario(raw))
-    assert not result["violations"], "%s\n%s" % (result["violations"], as_file(raw))
-    if twice:
-        assert simulate(build_scenario(raw)) == result, as_file(raw)
-    return result
+def run_block(first_seed: int, schedules_wanted: int) -> Block:
+    block = Block(first_seed)
+    began = time.monotonic()
 
-
-def test_no_schedule_of_faults_violates_anything(capsys: pytest.CaptureFixture[str]) -> None:
-    tried = {"schedules": 0, "starts": 0, "fences": 0, "moves": 0}
-
-    @seed(SEED)
+    @seed(first_seed)
     @settings(
-        max_examples=SCHEDULES,
+        max_examples=schedules_wanted,
         deadline=None,
         database=None,
         derandomize=False,
-        phases=(Phase.generate, Phase.shrink),
+        phases=(Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
     @given(schedules())
     def run(raw: Raw) -> None:
-        tried["schedules"] += 1
-        result = check(raw, twice=tried["schedules"] % REPEATED == 0)
-        events = [entry["event"] for entry in result["timeline"]]
-        tried["starts"] += events.count("vm_started")
-        tried["fences"] += events.count("fence_confirmed")
-        tried["moves"] += events.count("migration_done")
+        block.counted["schedules"] += 1
+        result = simulate(build_scenario(raw))
+        number = block.counted["schedules"]
+        if result["violations"]:
+            block.failed.append((number, raw, kinds(result)))
+        if number % REPEATED == 0 and simulate(build_scenario(raw)) != result:
+            block.differed.append((number, raw))
+        events = Counter(entry["event"] for entry in result["timeline"])
+        for what, event in (("starts", "vm_started"), ("fences", "fence_confirmed"), ("moves", "migration_done")):
+            block.counted[what] += events[event]
 
-    began = time.monotonic()
-    try:
-        run()
-    finally:
+    run()
+    block.took = time.monotonic() - began
+    return block
+
+
+def blocks() -> Iterator[Block]:
+    seeds = range(SEED, SEED + -(-SCHEDULES // BLOCK))
+    sizes = [min(BLOCK, SCHEDULES - BLOCK * index) for index in range(len(seeds))]
+    if WORKERS == 1 or len(seeds) == 1:
+        yield from map(run_block, seeds, sizes)
+        return
+    with ProcessPoolExecutor(WORKERS) as pool:
+        yield from pool.map(run_block, seeds, sizes)
+
+
+def test_no_schedule_of_faults_violates_anything(capsys: pytest.CaptureFixture[str]) -> None:
+    counted: Counter[str] = Counter()
+    found: list[str] = []
+    for block in blocks():
         with capsys.disabled():
-            counted = ", ".join("%d %s" % (count, what) for what, count in tried.items())
-            print("\nrandom schedules: seed %d, %.0f s, %s" % (SEED, time.monotonic() - began, counted))
+            print("\n%s" % block, end="", flush=True)
+        counted += block.counted
+        for number, raw, violated in block.failed:
+            small = shrunk(raw, violated[0]) if len(found) < SHRUNK else raw
+            found.append("seed %d, schedule %d: %s\n%s" % (block.seed, number, ", ".join(violated), as_file(small)))
+        found += ["seed %d, schedule %d: two runs differ\n%s" % (block.seed, number, as_file(raw)) for number, raw in block.differed]
+    assert not found, "\n".join(found)
     # Schedules in which nothing happens would prove nothing.
-    assert tried["starts"] > tried["schedules"] / 4 and tried["fences"] > tried["schedules"] / 4 and tried["moves"] > 0
+    assert counted["starts"] > counted["schedules"] / 4 and counted["fences"] > counted["schedules"] / 4 and counted["moves"] > 0

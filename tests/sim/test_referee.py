@@ -132,6 +132,14 @@ def test_exceeded_memory_and_exceeded_cores_are_found() -> None:
     assert "capacity_exceeded" in kinds(run(brain, vms=vms, hosts={"node1": {}, "node2": {"cpu": 4}}))
 
 
+def test_what_takes_nothing_does_not_exceed_what_was_too_much_before() -> None:
+    brain = moving(100, ("vm101", "node1", "node2"))
+    vms = {"vm101": {"host": "node1", "memory": 0, "cpu": 1}, "vm102": {"host": "node2", "memory": 8192, "cpu": 1}}
+    assert "capacity_exceeded" not in kinds(run(brain, vms=vms, hosts={"node1": {}, "node2": {"memory": 4096, "cpu": 2}}))
+    brain = moving(100, ("vm101", "node1", "node2"))
+    assert "capacity_exceeded" in kinds(run(brain, vms=vms, hosts={"node1": {}, "node2": {"memory": 4096, "cpu": 1}}))
+
+
 def test_a_service_that_is_never_restarted_is_found() -> None:
     def drop_failovers(policy: Any, memory: Any, observation: Any, now: Any, run_id: str) -> Any:
         decision = decide(policy, memory, observation, now, run_id)

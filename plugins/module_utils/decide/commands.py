@@ -68,9 +68,8 @@ def _migrate(policy: Policy, memory: Memory, command: Command, now: Instant) -> 
     if vm.ignored:
         raise CommandRefused("%s is ignored; put it back with manage first" % vm.name)
     if vm.host == command.host:
-        return _changed(
-            memory, memory.with_vm(replace(vm, wanted_host=command.host, ordered=False)), "%s stays on %s", vm.name, command.host
-        )
+        stays = memory.with_vm(replace(vm, wanted_host=command.host, ordered=False, home=""))
+        return _changed(memory, stays, "%s stays on %s", vm.name, command.host)
     after = memory.with_vm(replace(vm, wanted_host=command.host, ordered=True, home=""))
     return _changed(memory, after, "%s is to move to %s%s", vm.name, command.host, _said(command))
 

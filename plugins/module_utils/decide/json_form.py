@@ -1,39 +1,44 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Values of ``decide`` as JSON and back: dataclasses of plain types, enums, tuples, and each other.
+"""Values of ``decide`` as JSON and back: dataclasses and named tuples of plain types, enums, tuples, and each other.
 
 A look at a large cluster is some hundred thousand values. So what a type needs is worked out once for each type and not once
 for each value, a place is named only where something is wrong, and equal strings become one object: most strings of a look are
-those of the look before, and decide compares them all with what it remembers.
+those of the look before, and decide compares them all with what it remembers. What is only for decide itself to read again is
+written without the fields that have their defaults, which are most of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import cache
+from operator import itemgetter
 from sys import intern
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 
-def to_dict(value: Any) -> Any:
-    """The JSON form of a value: enums as their value, tuples as lists, instants as dictionaries."""
-    kind = type(value)
+def to_dict(value: Any, whole: bool = True) -> Any:
+    """The JSON form of a value: enums as their value, tuples as lists, dataclasses and named tuples as dictionaries.
+
+    Without *whole*, fields that still have the very default of their type are left out; :func:`from_dict` gives it to them.
+    """
+    kind: Any = type(value)
     if kind in _AS_IT_IS:
         return value
+    if kind is tuple or kind is list:
+        return [to_dict(item, whole) for item in value]
     if isinstance(value, Enum):
         return value.value
-    if dataclasses.is_dataclass(kind):
-        return {
-            name: item if type(item := getattr(value, name)) in _AS_IT_IS else to_dict(item)  # spares most fields a call
-            for name in _fields(kind)
-        }
-    if isinstance(value, (list, tuple)):
-        return [to_dict(item) for item in value]
     if isinstance(value, dict):
-        return {key: to_dict(item) for key, item in value.items()}
-    return value
+        return {key: to_dict(item, whole) for key, item in value.items()}
+    whole = whole or isinstance(value, tuple)  # named tuples are short, and whole ones are quicker to read
+    return {
+        name: item if type(item) in _AS_IT_IS else to_dict(item, whole)  # spares most fields a call
+        for name, default in _defaults(kind).items()
+        if (item := getattr(value, name)) is not default or whole
+    }
 
 
 def from_dict(kind: Any, value: Any, place: str) -> Any:
@@ -77,8 +82,8 @@ def _reader(kind: Any) -> _Reader:
         return _tuple_reader(_reader(arguments[0]))
     if isinstance(kind, type) and issubclass(kind, Enum):
         return _enum_reader(kind)
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return _dataclass_reader(kind)
+    if isinstance(kind, type) and (dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")):
+        return _structure_reader(kind)
     if kind in (str, int, float, bool):
         return _plain_reader(kind)
     return lambda value: value
@@ -122,32 +127,59 @@ def _plain_reader(kind: type[Any]) -> _Reader:
     return read_plain
 
 
-def _dataclass_reader(kind: Any) -> _Reader:
-    fields = [(name, _plain_kind(field_kind), _reader(field_kind), required) for name, (field_kind, required) in _fields(kind).items()]
+def _structure_reader(kind: Any) -> _Reader:
+    """Of a dataclass or named tuple. A mapping with all fields, as a look has, is read all at once; one with some of them, as memory
+    has, field by field."""
+    hints, defaults = get_type_hints(kind), _defaults(kind)
+    fields = {name: (_plain_kind(hints[name]), _reader(hints[name])) for name in defaults}
+    names = tuple(fields)
+    required = frozenset(name for name, default in defaults.items() if default is _REQUIRED)
+    values_of = itemgetter(*names) if len(names) > 1 else lambda value: (value[names[0]],)
 
-    def read_dataclass(value: Any) -> Any:
-        if not isinstance(value, Mapping):
+    @cache
+    def work_for(types: tuple[type[Any], ...]) -> list[tuple[int, _Reader]]:
+        """What is to be done when the fields' values are of these *types*; the others are taken as they are."""
+        steps = []
+        for index, ((plain, read), found) in enumerate(zip(fields.values(), types)):
+            if found is not plain or plain is str:
+                steps.append((index, intern if found is plain else read))
+        return steps
+
+    def read_whole(values: Iterable[Any]) -> Any:
+        items = list(values)
+        index = 0
+        try:
+            for index, read in work_for(tuple(map(type, items))):
+                items[index] = read(items[index])
+        except _Misfit as misfit:
+            raise misfit.within(".%s" % names[index]) from None
+        return kind(*items)
+
+    def read_structure(value: Any) -> Any:
+        if value.__class__ is dict and len(value) == len(names):
+            try:
+                values = values_of(value)
+            except KeyError:
+                pass
+            else:
+                return read_whole(values)
+        elif not isinstance(value, Mapping):
             raise _Misfit("expected a mapping, got %s" % type(value).__name__)
         given = {}
         name = ""
         try:
-            for name, plain, read, required in fields:
-                if name in value:
-                    item = value[name]
-                    if item.__class__ is not plain:
-                        item = read(item)
-                    elif plain is str:  # as read does, but most fields are spared the call
-                        item = intern(item)
-                    given[name] = item
-                elif required:
-                    break
-            else:
-                return kind(**given)
+            for name, item in value.items():
+                if name in fields:
+                    plain, read = fields[name]
+                    # As read does, but most fields are spared the call.
+                    given[name] = read(item) if item.__class__ is not plain else intern(item) if plain is str else item
         except _Misfit as misfit:
             raise misfit.within(".%s" % name) from None
-        raise _Misfit("%s is missing" % name)
+        if not required <= given.keys():
+            raise _Misfit("%s is missing" % next(name for name in names if name in required and name not in given))
+        return kind(**given)
 
-    return read_dataclass
+    return read_structure
 
 
 def _plain_kind(kind: Any) -> Any:
@@ -157,11 +189,17 @@ def _plain_kind(kind: Any) -> Any:
     return kind if kind in (str, int, float, bool) else None
 
 
+_REQUIRED, _MADE_ANEW = object(), object()
+
+
 @cache
-def _fields(kind: type[Any]) -> dict[str, tuple[Any, bool]]:
-    """Field name -> (its type, whether it must be given)."""
-    hints = get_type_hints(kind)
-    return {
-        field.name: (hints[field.name], field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING)
-        for field in dataclasses.fields(kind)
-    }
+def _defaults(kind: Any) -> dict[str, Any]:
+    """Field name -> its default; ``_REQUIRED`` if there is none, ``_MADE_ANEW`` if each value has its own."""
+    if not dataclasses.is_dataclass(kind):
+        named: Any = kind
+        return {name: named._field_defaults.get(name, _REQUIRED) for name in named._fields}
+    found = {}
+    for field in dataclasses.fields(kind):
+        made_anew = field.default_factory is not dataclasses.MISSING
+        found[field.name] = _MADE_ANEW if made_anew else _REQUIRED if field.default is dataclasses.MISSING else field.default
+    return found

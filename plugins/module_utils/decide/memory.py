@@ -17,7 +17,7 @@ from typing import Any, Optional
 from .instant import Instant
 from .json_form import from_dict, to_dict
 from .machine import Machine
-from .observations import Power
+from .observations import Backing, Power
 from .storage_health.record import HealthRecord
 
 
@@ -85,16 +85,6 @@ class HostRecord:
 
 
 @dataclass(frozen=True)
-class FileRecord:
-    """A file that the VM writes or needs."""
-
-    path: str
-    kind: str
-    datastore: str
-    datastore_uuid: str
-
-
-@dataclass(frozen=True)
 class Tries:
     """Starts that failed, and crashes, since the VM last ran for ``stable_after``; see ``vm_restart``."""
 
@@ -139,11 +129,11 @@ class VmRecord:
     cpu: int = 1
     cpu_reserved: int = 0  # MHz
     memory_reserved: int = 0  # MiB
-    files: tuple[FileRecord, ...] = ()
+    files: tuple[Backing, ...] = ()  # that it writes or needs
     networks: tuple[str, ...] = ()
     on_since: Optional[Instant] = None  # the look that saw it come on at ``host``; None: it was on from the first look
     clean_off: bool = False  # a clean power-off event came while it was still listed as on
-    restart: bool = False  # down because its host restarted
+    restart: bool = False  # down because its host restarted, or because a move that came to nothing stopped it
     asked: bool = False  # an operator wants it started, and admission control has not been asked yet
     registered: str = ""  # another unfenced host that has it registered, not running
     ignored: bool = False  # an operator took it out of HA as it is
@@ -250,7 +240,8 @@ class Memory:
         return replace(self, vms=tuple(record if other.id == record.id else other for other in self.vms))
 
     def to_dict(self) -> dict[str, Any]:
-        form: dict[str, Any] = to_dict(self)
+        """For :func:`from_dict`; what has its default is left out."""
+        form: dict[str, Any] = to_dict(self, whole=False)
         return form
 
     @classmethod

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import Any, Optional, TypeVar
+from typing import Any, NamedTuple, Optional, TypeVar
 
 from .instant import Instant
 from .json_form import from_dict
@@ -152,9 +152,11 @@ class Question:
     choices: tuple[Choice, ...] = ()
 
 
-@dataclass(frozen=True)
-class Backing:
-    """A file of a VM: ``kind`` is vmx, disk, parent (of a snapshot), swap, snapshot, log or cdrom."""
+class Backing(NamedTuple):
+    """A file of a VM: ``kind`` is vmx, disk, parent (of a snapshot), swap, snapshot, log or cdrom.
+
+    A named tuple and not a dataclass: a look has several for each VM, and all are compared with those of the look before.
+    """
 
     path: str  # "[datastore] folder/file"
     kind: str

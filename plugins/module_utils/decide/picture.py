@@ -7,6 +7,7 @@ Memory fills in what a lost host cannot tell any more; whatever can be asked now
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ from .hosts.evidence import HostEvidence, gather, judge_host
 from .hosts.fencing import FenceState, fence_state, storage_servers
 from .hosts.lies_on import servers_of
 from .hosts.mapping import distrust
-from .hosts.precondition import Datastores, Unprotected, index_initiators, sort_datastores, unfenceable, unprotected
+from .hosts.precondition import Datastores, Unprotected, index_initiators, sort_datastores, unfenceable, unprotected, unprotected_by_policy
 from .hosts.told import Told, hear, remember_datastores, remember_storage
 from .hosts.verdict import Judgement, Verdict, observer_isolated
 from .instant import Instant
@@ -159,9 +160,9 @@ def _remember_host(host: HostState, had: Mapping[str, tuple[str, ...]], read: fr
 
 
 def _by_host(vms: tuple[VmRecord, ...]) -> dict[str, tuple[VmRecord, ...]]:
-    found: dict[str, list[VmRecord]] = {}
+    found: dict[str, list[VmRecord]] = defaultdict(list)
     for vm in vms:
-        found.setdefault(vm.host, []).append(vm)
+        found[vm.host].append(vm)
     return {host: tuple(mine) for host, mine in found.items()}
 
 
@@ -181,7 +182,16 @@ def _no_earlier(instant: Instant | None, than: Instant) -> bool:
 
 def _unprotected(vms: Iterable[VmRecord], policy: Policy, datastores: Datastores) -> dict[str, Unprotected]:
     found = {}
+    named, safe = policy.vms, datastores.safe
+    by_default = unprotected_by_policy(policy.vm("", "")) is None
     for vm in vms:
+        # Most VMs are named nowhere and lie on our targets: for them this is all that has to be asked.
+        if by_default and vm.files and not vm.ignored and vm.name not in named and vm.id not in named:
+            for item in vm.files:
+                if item.datastore_uuid not in safe:
+                    break
+            else:
+                continue
         why = Unprotected("an operator took it out of HA (ignore)", True) if vm.ignored else unprotected(vm, policy, datastores)
         if why is not None:
             found[vm.id] = why

@@ -104,7 +104,7 @@ HOST = _object(
 
 TARGET = _object(
     "One storage server; all targets that it exports are fenced together.",
-    {"driver": {"description": "The target service that runs on it.", "type": "string", "enum": ["tgt"], "default": "tgt"}},
+    {"driver": {"description": "The target service that runs on it.", "type": "string", "enum": ["tgt", "lio"], "default": "tgt"}},
 )
 
 START_ORDER = _object(

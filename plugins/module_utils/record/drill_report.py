@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Optional
 
 from ..decide.decision import Admission, PlannedVm
-from ..decide.foresee.admission import loss_texts, refusal_text
+from ..decide.foresee.losses import loss_texts, refusal_text
 from ..decide.foresee.what_if import Drill, StaysDown, WhatIf
 from .storage_report import health_lines
 

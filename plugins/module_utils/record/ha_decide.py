@@ -72,10 +72,9 @@ def _look(database: StateDatabase, policy: Policy, observation: Observation, par
     fresh_alarms: Sequence[str] = [alarm.text for alarm in decision.alarms]
     if not check_mode:
         with database.change(params["token"]) as change:
-            document = decision.memory.to_dict()
-            change.memory(document)
-            change.hosts(_host_rows(document, decision))
-            change.vms(state_table.vm_rows(document))
+            change.memory(decision.memory.to_dict())
+            change.hosts(_host_rows(decision))
+            change.vms(state_table.vm_rows(decision.memory))
             change.journal(news)
             changes = change.alarms([to_dict(alarm) for alarm in (*decision.alarms, *_holds(decision))])
             new = {*changes.raised, *changes.changed}
@@ -167,10 +166,10 @@ def _holds(decision: Decision) -> list[Alarm]:
     return [Alarm(key, Severity.INFO, held.subject, held.reason) for key, held in merged.items()]
 
 
-def _host_rows(document: Mapping[str, Any], decision: Decision) -> list[dict[str, Any]]:
+def _host_rows(decision: Decision) -> list[dict[str, Any]]:
     verdicts = {host.host: host for host in decision.hosts}
     fenced = [name for name, host in verdicts.items() if host.verdict in (Verdict.FENCED, Verdict.FENCING)]
-    rows = state_table.host_rows(document, fenced)
+    rows = state_table.host_rows(decision.memory, fenced)
     for row in rows:
         host = verdicts.get(row["name"])
         if host is not None:
@@ -190,11 +189,11 @@ def _result(
     plan = [vm for action in decision.actions if action.kind in ("failover", "restart") for vm in to_dict(action)["vms"]]
     fenced = {host.host for host in decision.hosts if host.verdict in (Verdict.FENCED, Verdict.FENCING)}
     answered = [host.name for host in observation.hosts if host.api_answer is ApiAnswer.ANSWERED and host.name not in fenced]
-    form = decision.to_dict()
+    shown = ("hosts", "alarms", "held", "actions", "proposed", "admission", "storage", "settled", "taken_at")
     return {
         "changed": False,
         "mode": policy.mode.value,
-        **{name: form[name] for name in ("hosts", "alarms", "held", "actions", "proposed", "admission", "storage", "settled", "taken_at")},
+        **{name: to_dict(getattr(decision, name)) for name in shown},
         "next_sample_in": _wait(decision, observation),
         "plan": plan,
         "live_hosts": answered,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..decide.instant import Instant
+from ..decide.memory import Memory
 from ..errors import LibrehaError
 from . import schema
 
@@ -51,26 +52,38 @@ def record_vms(connection: Connection, now: Instant, vms: Iterable[Mapping[str, 
     return _replace(connection, now, schema.VMS, "vm_id", rows)
 
 
-def host_rows(memory: Mapping[str, Any], fenced: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """Rows for :func:`record_hosts` from decide's memory (``Memory.to_dict()``): only what does not change at each look."""
+def host_rows(memory: Memory, fenced: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """Rows for :func:`record_hosts` from decide's memory: only what does not change at each look."""
     down = set(fenced)
     return [
         {
-            "name": host["name"],
-            "verdict": host.get("verdict") or "unknown",
-            "fenced": host["name"] in down,
-            "detail": {name: host.get(name) for name in ("maintenance", "going_down", "confirmed_off", "initiators")},
+            "name": host.name,
+            "verdict": host.verdict or "unknown",
+            "fenced": host.name in down,
+            "detail": {
+                "maintenance": host.maintenance,
+                "going_down": host.going_down,
+                "confirmed_off": host.confirmed_off,
+                "initiators": list(host.initiators),
+            },
         }
-        for host in memory.get("hosts") or []
+        for host in memory.hosts
     ]
 
 
-def vm_rows(memory: Mapping[str, Any]) -> list[dict[str, Any]]:
+def vm_rows(memory: Memory) -> list[dict[str, Any]]:
     """Rows for :func:`record_vms` from decide's memory: what runs where."""
-    names = ("id", "name", "path", "host", "desired", "power")
     return [
-        {**{name: vm.get(name) for name in names}, "detail": {name: vm.get(name) for name in ("memory", "cpu", "registered")}}
-        for vm in memory.get("vms") or []
+        {
+            "id": vm.id,
+            "name": vm.name,
+            "path": vm.path,
+            "host": vm.host,
+            "desired": vm.desired.value,
+            "power": vm.power.value,
+            "detail": {"memory": vm.memory, "cpu": vm.cpu, "registered": vm.registered},
+        }
+        for vm in memory.vms
     ]
 
 

@@ -22,9 +22,9 @@ BIN = ROOT / ".venv" / "bin"
 HANG_GUARD = 420  # s; far above what any run takes, so that a hanging one fails instead of stopping CI
 
 
-def lab(*words: str, check: bool = True) -> dict[str, Any]:
+def lab(*words: str, check: bool = True, seconds: float = HANG_GUARD) -> dict[str, Any]:
     """One command of tests/lab/lab, its JSON answer."""
-    done = subprocess.run([str(LAB), *words, "--json"], capture_output=True, text=True, check=False, timeout=HANG_GUARD)
+    done = subprocess.run([str(LAB), *words, "--json"], capture_output=True, text=True, check=False, timeout=seconds)
     if check and done.returncode != 0:
         raise AssertionError("lab %s: %s%s" % (" ".join(words), done.stdout, done.stderr))
     answer: dict[str, Any] = json.loads(done.stdout)

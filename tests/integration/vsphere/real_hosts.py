@@ -122,7 +122,7 @@ class Host:
         self.port = free_port()
         self.initiator = "iqn.1998-01.com.vmware:" + self.name
         certificate, key = self.folder / "tls.pem", self.folder / "tls.key"
-        authority.issue(self.name, "127.0.0.1", certificate, key)
+        authority.issue(self.name, ["127.0.0.1"], certificate, key)
         self.config = {
             "name": self.name, "uuid": str(uuid.uuid5(uuid.NAMESPACE_DNS, self.name)), "address": "127.0.0.1", "port": self.port,
             "username": "root", "password": "VMware1!", "certificate": str(certificate), "key": str(key),

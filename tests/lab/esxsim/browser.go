@@ -1,7 +1,7 @@
 package main
 
 import (
-	"os"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"strings"
@@ -46,7 +46,11 @@ func (b *datastoreBrowser) search(
 		if spec == nil {
 			spec = new(types.HostDatastoreBrowserSearchSpec)
 		}
-		found, err := searchFolder(v, relative, spec, deep)
+		files, err := v.files.open()
+		if err != nil {
+			return nil, v.inaccessible()
+		}
+		found, err := searchFolder(v, files, relative, spec, deep)
 		if err != nil {
 			return nil, &types.FileNotFound{FileFault: types.FileFault{File: root}}
 		}
@@ -59,9 +63,9 @@ func (b *datastoreBrowser) search(
 
 // searchFolder returns one result for the folder and, if deep, one for each folder below it that holds a match.
 func searchFolder(
-	v *volume, relative string, spec *types.HostDatastoreBrowserSearchSpec, deep bool,
+	v *volume, files fs.FS, relative string, spec *types.HostDatastoreBrowserSearchSpec, deep bool,
 ) ([]types.HostDatastoreBrowserSearchResults, error) {
-	entries, err := os.ReadDir(v.file(relative))
+	entries, err := fs.ReadDir(files, path.Join(".", relative))
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +82,7 @@ func searchFolder(
 			result.File = append(result.File, fileInfo(info, spec.Details))
 		}
 		if deep && entry.IsDir() {
-			if deeper, err := searchFolder(v, path.Join(relative, entry.Name()), spec, true); err == nil {
+			if deeper, err := searchFolder(v, files, path.Join(relative, entry.Name()), spec, true); err == nil {
 				for _, one := range deeper {
 					if len(one.File) > 0 {
 						below = append(below, one)
@@ -90,7 +94,7 @@ func searchFolder(
 	return append([]types.HostDatastoreBrowserSearchResults{result}, below...), nil
 }
 
-func matches(entry os.DirEntry, spec *types.HostDatastoreBrowserSearchSpec) bool {
+func matches(entry fs.DirEntry, spec *types.HostDatastoreBrowserSearchSpec) bool {
 	name := entry.Name()
 	if len(spec.MatchPattern) > 0 {
 		hit := false
@@ -128,7 +132,7 @@ func matches(entry os.DirEntry, spec *types.HostDatastoreBrowserSearchSpec) bool
 	return false
 }
 
-func fileInfo(info os.FileInfo, details *types.FileQueryFlags) types.BaseFileInfo {
+func fileInfo(info fs.FileInfo, details *types.FileQueryFlags) types.BaseFileInfo {
 	file := types.FileInfo{Path: info.Name()}
 	if details != nil && details.FileSize {
 		file.FileSize = info.Size()

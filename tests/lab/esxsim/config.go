@@ -16,6 +16,7 @@ type Config struct {
 	UUID         string `json:"uuid"`
 	Address      string `json:"address"`
 	Port         int    `json:"port"`
+	Listen       string `json:"listen"` // where the API listens when that is not address
 	Username     string `json:"username"`
 	Password     string `json:"password"`
 	Certificate  string `json:"certificate"`
@@ -40,6 +41,7 @@ type Config struct {
 	TimeoutS            float64          `json:"iscsi_timeout_s"`
 	QuestionOnOtherHost bool             `json:"question_on_other_host"`
 	SessionIdleS        float64          `json:"session_idle_s"`
+	BootTimeOffsetNS    int64            `json:"boottime_offset_ns"` // added to this machine's CLOCK_BOOTTIME: several machines, one clock
 
 	id uuid.UUID
 }
@@ -50,10 +52,11 @@ type ISCSIConfig struct {
 	Portal    string `json:"portal"`
 	Target    string `json:"target"`
 	LUN       int    `json:"lun"`
+	Device    string `json:"device"` // the LUN's block device, when the machine's kernel is the initiator; else this process logs in itself
 	HostIndex int    `json:"host_index"`
 }
 
-// DatastoreConfig is a VMFS volume; its files are in Folder.
+// DatastoreConfig is a VMFS volume; its files are in Folder, or, when there is none, on the LUN in the VMs' extents.
 type DatastoreConfig struct {
 	Name   string `json:"name"`
 	UUID   string `json:"uuid"`
@@ -88,7 +91,7 @@ func (c *Config) check() error {
 		"name": c.Name, "address": c.Address, "username": c.Username, "password": c.Password, "certificate": c.Certificate,
 		"key": c.Key, "state_dir": c.StateDir, "execution_log": c.ExecutionLog, "iscsi.initiator": c.ISCSI.Initiator,
 		"iscsi.portal": c.ISCSI.Portal, "iscsi.target": c.ISCSI.Target, "datastore.name": c.Datastore.Name,
-		"datastore.uuid": c.Datastore.UUID, "datastore.folder": c.Datastore.Folder,
+		"datastore.uuid": c.Datastore.UUID,
 	} {
 		if value == "" {
 			return fmt.Errorf("%s is missing", key)
@@ -96,6 +99,9 @@ func (c *Config) check() error {
 	}
 	if c.LeaseSeconds <= 0 || c.RecordIntervalMS <= 0 || c.HeartbeatIntervalMS <= 0 || c.LoginRetryMS <= 0 || c.TimeoutS <= 0 || c.SessionIdleS <= 0 {
 		return errors.New("intervals must be greater than zero")
+	}
+	if c.LocalDatastore != nil && c.LocalDatastore.Folder == "" {
+		return errors.New("local_datastore.folder is missing")
 	}
 	if len(c.Name) > nameBytes {
 		return fmt.Errorf("name: longer than %d bytes", nameBytes)

@@ -1,9 +1,8 @@
 package main
 
 import (
-	"os"
+	"io/fs"
 	"path"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -16,10 +15,11 @@ import (
 
 const localCapacity = 64 << 30
 
-// volume is a VMFS volume: its files are in a folder of this machine, its accessibility is the iSCSI session's.
+// volume is a VMFS volume: its files are in a folder of this machine or on the LUN, its accessibility is the iSCSI session's.
 type volume struct {
 	DatastoreConfig
 	local  bool
+	files  fileStore
 	host   *host
 	object *simulator.Datastore
 }
@@ -66,17 +66,17 @@ func (v *volume) capacity() int64 {
 	return 0
 }
 
+func (v *volume) stat(relative string) (fs.FileInfo, error) {
+	files, err := v.files.open()
+	if err != nil {
+		return nil, err
+	}
+	return fs.Stat(files, relative)
+}
+
 // free is the capacity less one extent for each VM folder.
 func (v *volume) free() int64 {
-	used := int64(firstExtent * sectorBytes)
-	if entries, err := os.ReadDir(v.Folder); err == nil {
-		for _, entry := range entries {
-			if entry.IsDir() {
-				used += extentSectors * sectorBytes
-			}
-		}
-	}
-	return max(0, v.capacity()-used)
+	return max(0, v.capacity()-int64(firstExtent+v.files.folders()*extentSectors)*sectorBytes)
 }
 
 func (v *volume) vmfs() types.HostVmfsVolume {
@@ -104,7 +104,10 @@ func (v *volume) mountInfo() types.HostMountInfo {
 
 // makeVolume puts a datastore into the inventory.
 func (h *host) makeVolume(config DatastoreConfig, local bool) *volume {
-	v := &volume{DatastoreConfig: config, local: local, host: h}
+	v := &volume{DatastoreConfig: config, local: local, files: folderStore(config.Folder), host: h}
+	if config.Folder == "" {
+		v.files = &lunStore{disk: h.session, timeout: 2 * seconds(h.config.TimeoutS)}
+	}
 	ds := &simulator.Datastore{}
 	ds.Self = types.ManagedObjectReference{Type: "Datastore", Value: config.UUID}
 	ds.Name = config.Name
@@ -174,10 +177,6 @@ func (h *host) locate(name string) (*volume, string, types.BaseMethodFault) {
 		}
 	}
 	return nil, "", &types.InvalidDatastorePath{InvalidDatastore: types.InvalidDatastore{Name: label}, DatastorePath: name}
-}
-
-func (v *volume) file(relative string) string {
-	return filepath.Join(v.Folder, filepath.FromSlash(relative))
 }
 
 func (v *volume) dsPath(relative string) string { return "[" + v.Name + "] " + relative }

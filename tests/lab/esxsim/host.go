@@ -22,7 +22,7 @@ type host struct {
 	service  *simulator.Service
 	started  time.Time
 	log      *executionLog
-	session  *Session
+	session  lunPath
 	locks    *lockTable
 	shutdown chan bool // true: reboot
 
@@ -60,7 +60,7 @@ func newHost(config *Config) (*host, error) {
 	if h.registered, err = loadRegistrations(config.StateDir); err != nil {
 		return nil, err
 	}
-	h.session, err = NewSession(config.ISCSI, milliseconds(config.LoginRetryMS), seconds(config.TimeoutS), h.storageChanged)
+	h.session, err = newLunPath(config, h.storageChanged)
 	if err != nil {
 		return nil, err
 	}

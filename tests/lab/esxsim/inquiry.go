@@ -30,11 +30,22 @@ type Device struct {
 
 func (d *Device) bytes() int64 { return int64(d.Blocks) * int64(d.BlockBytes) }
 
+// lunQuestion is what a LUN is asked after a login.
+type lunQuestion int
+
+const (
+	askInquiry lunQuestion = iota
+	askCapacity
+	askSector0
+)
+
+var operations = map[lunQuestion]C.int{askInquiry: C.SHIM_INQUIRY, askCapacity: C.SHIM_CAPACITY, askSector0: C.SHIM_READ}
+
 // identify asks a LUN who it is, directly after the login.
 func (s *Session) identify(ctx context.Context, iscsi *C.struct_iscsi_context) (*Device, error) {
-	ask := func(operation C.int, evpd, page, length int) ([]byte, error) {
+	return describe(s.lun, func(what lunQuestion, evpd, page, length int) ([]byte, error) {
 		for try := 0; ; try++ {
-			command := newCommand(operation, 0, make([]byte, length))
+			command := newCommand(operations[what], 0, make([]byte, length))
 			command.evpd, command.page = C.int(evpd), C.int(page)
 			if C.shim_submit(iscsi, C.int(s.lun), command) != 0 {
 				freeCommand(command)
@@ -50,40 +61,44 @@ func (s *Session) identify(ctx context.Context, iscsi *C.struct_iscsi_context) (
 				return data, err
 			}
 		}
-	}
-	standard, err := ask(C.SHIM_INQUIRY, 0, 0, 96)
+	})
+}
+
+// describe puts the answers together, and refuses a LUN that is not the lab's.
+func describe(lun int, ask func(what lunQuestion, evpd, page, length int) ([]byte, error)) (*Device, error) {
+	standard, err := ask(askInquiry, 0, 0, 96)
 	if err != nil || len(standard) < 36 {
-		return nil, fmt.Errorf("INQUIRY of LUN %d: %w", s.lun, orShort(err))
+		return nil, fmt.Errorf("INQUIRY of LUN %d: %w", lun, orShort(err))
 	}
 	if standard[0]&0xe0 != 0 {
-		return nil, fmt.Errorf("LUN %d is not there (peripheral qualifier %#x)", s.lun, standard[0]>>5)
+		return nil, fmt.Errorf("LUN %d is not there (peripheral qualifier %#x)", lun, standard[0]>>5)
 	}
-	capacity, err := ask(C.SHIM_CAPACITY, 0, 0, 32)
+	capacity, err := ask(askCapacity, 0, 0, 32)
 	if err != nil || len(capacity) < 12 {
-		return nil, fmt.Errorf("READ CAPACITY(16) of LUN %d: %w", s.lun, orShort(err))
+		return nil, fmt.Errorf("READ CAPACITY(16) of LUN %d: %w", lun, orShort(err))
 	}
 	device := &Device{
 		Vendor: text(standard[8:16]), Model: text(standard[16:32]), Revision: text(standard[32:36]), Inquiry: standard,
 		Blocks: binary.BigEndian.Uint64(capacity) + 1, BlockBytes: binary.BigEndian.Uint32(capacity[8:]),
 	}
 	if device.BlockBytes != sectorBytes {
-		return nil, fmt.Errorf("LUN %d has blocks of %d bytes; %d are needed", s.lun, device.BlockBytes, sectorBytes)
+		return nil, fmt.Errorf("LUN %d has blocks of %d bytes; %d are needed", lun, device.BlockBytes, sectorBytes)
 	}
-	first, err := ask(C.SHIM_READ, 0, 0, sectorBytes)
+	first, err := ask(askSector0, 0, 0, sectorBytes)
 	if err != nil {
-		return nil, fmt.Errorf("reading sector 0 of LUN %d: %w", s.lun, err)
+		return nil, fmt.Errorf("reading sector 0 of LUN %d: %w", lun, err)
 	}
 	if !bytes.HasPrefix(first, lunMagic) { // never write to a stranger's disk
-		return nil, fmt.Errorf("LUN %d is not a LUN of the lab: sector 0 does not begin with %q", s.lun, lunMagic)
+		return nil, fmt.Errorf("LUN %d is not a LUN of the lab: sector 0 does not begin with %q", lun, lunMagic)
 	}
-	if page, err := ask(C.SHIM_INQUIRY, 1, 0x80, 255); err == nil && len(page) > 4 {
+	if page, err := ask(askInquiry, 1, 0x80, 255); err == nil && len(page) > 4 {
 		device.Serial = text(page[4:min(len(page), 4+int(page[3]))])
 	}
-	if page, err := ask(C.SHIM_INQUIRY, 1, 0x83, 255); err == nil {
+	if page, err := ask(askInquiry, 1, 0x83, 255); err == nil {
 		device.CanonicalName, device.Designator = canonicalName(page)
 	}
 	if device.CanonicalName == "" {
-		device.CanonicalName = fmt.Sprintf("mpx.vmhba64:C0:T0:L%d", s.lun)
+		device.CanonicalName = fmt.Sprintf("mpx.vmhba64:C0:T0:L%d", lun)
 	}
 	return device, nil
 }

@@ -103,11 +103,12 @@ func (s *Session) Initiator() string {
 }
 
 // Rename changes the initiator name; the session logs in anew.
-func (s *Session) Rename(initiator string) {
+func (s *Session) Rename(initiator string) error {
 	s.mu.Lock()
 	s.initiator, s.renamed = initiator, true
 	s.mu.Unlock()
 	s.poke()
+	return nil
 }
 
 // Read reads whole sectors.
@@ -180,20 +181,24 @@ func (r *request) finish(data []byte, err error) {
 }
 
 func verdict(command *C.struct_shim_command) error {
-	key := int(command.sense_key)
-	switch status := command.status; status {
+	return answerOf(int(command.status), int(command.sense_key), int(command.sense_code))
+}
+
+// answerOf is what a SCSI status with its sense data means.
+func answerOf(status, key, code int) error {
+	switch status {
 	case C.SCSI_STATUS_GOOD:
 		return nil
 	case C.SCSI_STATUS_CHECK_CONDITION:
 		if key == C.SCSI_SENSE_MISCOMPARE {
 			return errMiscompare
 		}
-		if key == C.SCSI_SENSE_ILLEGAL_REQUEST && command.sense_code == C.SCSI_SENSE_ASCQ_INVALID_OPERATION_CODE {
+		if key == C.SCSI_SENSE_ILLEGAL_REQUEST && code == C.SCSI_SENSE_ASCQ_INVALID_OPERATION_CODE {
 			return errUnsupported
 		}
-		return scsiError{int(status), key, int(command.sense_code)}
+		return scsiError{status, key, code}
 	case C.SCSI_STATUS_BUSY, C.SCSI_STATUS_TASK_SET_FULL, C.SCSI_STATUS_RESERVATION_CONFLICT, C.SCSI_STATUS_TASK_ABORTED:
-		return scsiError{int(status), 0, 0}
+		return scsiError{status, 0, 0}
 	default: // cancelled, error, timeout: libiscsi's own
 		return errLost
 	}

@@ -108,7 +108,9 @@ func TestNewInitiatorNameLogsInAnew(t *testing.T) {
 	g := startTarget(t, 1)
 	s := g.connect("esx1")
 	g.admit("renamed")
-	s.Rename(initiatorName("renamed"))
+	if err := s.Rename(initiatorName("renamed")); err != nil {
+		t.Fatal(err)
+	}
 	wait(t, "the new name at the target", func() bool {
 		return len(g.sessions("esx1")) == 0 && len(g.sessions("renamed")) == 1 && s.Connected()
 	})

@@ -17,12 +17,19 @@ const (
 	recordsPerExtent = extentSectors - firstRecord
 	nameBytes        = 32
 	signedBytes      = sectorBytes - sha256.Size
+
+	extentCount     = 16 // in sector 0: how many extents there are, u32
+	firstFileSector = 1  // sector inside an extent: two slots of the VM's files, between the lock and the records
+	slotSectors     = 7
+	slotBytes       = slotSectors * sectorBytes
+	filesHead       = 24 + sha256.Size
 )
 
 var (
 	lunMagic    = []byte("LIBREHALAB1\x00")
 	leaseMagic  = []byte("LHLOCK1\x00")
 	recordMagic = []byte("LHRECORD")
+	filesMagic  = []byte("LHFILES1")
 	freeSector  = make([]byte, sectorBytes)
 )
 

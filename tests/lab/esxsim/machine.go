@@ -48,8 +48,6 @@ func (m *machine) displayName() string {
 	return m.name
 }
 
-func (m *machine) vmxPath() string { return m.volume.file(m.relative) }
-
 func (m *machine) dsPath() string { return m.volume.dsPath(m.relative) }
 
 // addMachine puts a registered VM into the inventory. Its files are read when its datastore is there.
@@ -104,7 +102,7 @@ func (h *host) dropMachine(m *machine) {
 
 // load reads the VM's files and describes it anew; the caller has seen that the datastore is there.
 func (m *machine) load() {
-	file, err := readVMX(m.vmxPath())
+	file, err := readVMX(m.volume.files, m.relative)
 	if err != nil {
 		log.Printf("VM %d: %s", m.id, err)
 		m.showConnection()

@@ -2,8 +2,9 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
-	"os"
+	"io/fs"
 	"path"
 	"strconv"
 	"strings"
@@ -108,7 +109,7 @@ func diskBacking(h *host, volume *volume, relative, name string, depth int) (*ty
 	}
 	backing.FileName = volume.dsPath(relative)
 	backing.Datastore = &volume.object.Self
-	descriptor := readDescriptor(volume.file(relative))
+	descriptor := readDescriptor(volume, relative)
 	if id, ok := parseUUID(descriptor.settings["ddb.uuid"]); ok {
 		backing.Uuid = id.String()
 	}
@@ -132,14 +133,17 @@ type descriptor struct {
 	sectors  int64
 }
 
-func readDescriptor(path string) descriptor {
+func readDescriptor(volume *volume, relative string) descriptor {
 	d := descriptor{settings: map[string]string{}}
-	file, err := os.Open(path)
+	files, err := volume.files.open()
 	if err != nil {
 		return d
 	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
+	content, err := fs.ReadFile(files, relative)
+	if err != nil {
+		return d
+	}
+	lines := bufio.NewScanner(bytes.NewReader(content))
 	for lines.Scan() {
 		line := strings.TrimSpace(lines.Text())
 		if fields := strings.Fields(line); len(fields) >= 4 && (fields[0] == "RW" || fields[0] == "RDONLY") {
@@ -198,7 +202,7 @@ func (m *machine) layoutOf(file *vmxFile, devices []types.BaseVirtualDevice) *ty
 		info := types.VirtualMachineFileLayoutExFileInfo{Key: key, Name: relative, Type: kind, Accessible: types.NewBool(volume != nil && volume.accessible())}
 		if volume != nil {
 			info.Name = volume.dsPath(relative)
-			if stat, err := os.Stat(volume.file(relative)); err == nil {
+			if stat, err := volume.stat(relative); err == nil {
 				info.Size = stat.Size()
 			}
 		}
@@ -209,7 +213,7 @@ func (m *machine) layoutOf(file *vmxFile, devices []types.BaseVirtualDevice) *ty
 	add(m.volume, m.relative, "config")
 	base := strings.TrimSuffix(m.relative, ".vmx")
 	for _, other := range []struct{ suffix, kind string }{{".nvram", "nvram"}, {".vmsd", "snapshotList"}, {".vmss", "suspend"}} {
-		if _, err := os.Stat(m.volume.file(base + other.suffix)); err == nil {
+		if _, err := m.volume.stat(base + other.suffix); err == nil {
 			add(m.volume, base+other.suffix, other.kind)
 		}
 	}
@@ -233,7 +237,7 @@ func (m *machine) layoutOf(file *vmxFile, devices []types.BaseVirtualDevice) *ty
 			}
 			unit := types.VirtualMachineFileLayoutExDiskUnit{FileKey: []int32{add(volume, relative, "diskDescriptor")}}
 			if volume != nil {
-				for _, extent := range readDescriptor(volume.file(relative)).extents {
+				for _, extent := range readDescriptor(volume, relative).extents {
 					unit.FileKey = append(unit.FileKey, add(volume, path.Join(path.Dir(relative), extent), "diskExtent"))
 				}
 			}

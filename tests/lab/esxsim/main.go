@@ -29,6 +29,7 @@ func run(path string) error {
 	if err != nil {
 		return err
 	}
+	bootTimeOffset = config.BootTimeOffsetNS
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	h, err := newHost(config)

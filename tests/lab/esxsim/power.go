@@ -273,7 +273,7 @@ func (m *machine) reset(t *taskRun) (types.AnyType, types.BaseMethodFault) {
 
 // setCheckpoint notes in the .vmx that the VM is suspended ("" that it is not).
 func (m *machine) setCheckpoint(state string) {
-	file, err := readVMX(m.vmxPath())
+	file, err := readVMX(m.volume.files, m.relative)
 	if err == nil {
 		file.set("checkpoint.vmState", state)
 		err = file.save()

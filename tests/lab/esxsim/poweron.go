@@ -26,7 +26,7 @@ func (m *machine) powerOn(t *taskRun) (types.AnyType, types.BaseMethodFault) {
 	case !m.volume.accessible():
 		return nil, m.volume.inaccessible()
 	}
-	file, err := readVMX(m.vmxPath())
+	file, err := readVMX(m.volume.files, m.relative)
 	if err != nil {
 		return nil, fileFault(m.dsPath(), err)
 	}

@@ -45,7 +45,7 @@ func (h *host) register(user string, req *types.RegisterVM_Task) (types.AnyType,
 	if !volume.accessible() {
 		return nil, volume.inaccessible()
 	}
-	file, err := readVMX(volume.file(relative))
+	file, err := readVMX(volume.files, relative)
 	if err != nil {
 		return nil, fileFault(req.Path, err)
 	}

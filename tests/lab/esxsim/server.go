@@ -32,6 +32,9 @@ func listen(h *host) (*http.Server, error) {
 	mux.HandleFunc(h.registry.Path+"/vimService", h.service.ServeSDK)
 	mux.HandleFunc(h.registry.Path+"/vimServiceVersions.xml", h.service.ServiceVersions)
 
+	if h.config.Listen != "" {
+		address = net.JoinHostPort(h.config.Listen, strconv.Itoa(h.config.Port))
+	}
 	var listener net.Listener
 	for try := 0; ; try++ { // after a reboot or a crash the old socket may linger for a moment
 		if listener, err = net.Listen("tcp", address); err == nil || try == 20 {

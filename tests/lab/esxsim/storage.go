@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log"
 	"net"
 	"slices"
 	"strconv"
@@ -198,7 +199,10 @@ func (s *storageSystem) UpdateInternetScsiName(_ *simulator.Context, req *types.
 	if req.IScsiHbaDevice != iscsiHBA {
 		return &methods.UpdateInternetScsiNameBody{Fault_: simulator.Fault("", new(types.NotFound))}
 	}
-	s.host.session.Rename(req.IScsiName)
+	if err := s.host.session.Rename(req.IScsiName); err != nil {
+		log.Printf("iscsi: %s", err)
+		return &methods.UpdateInternetScsiNameBody{Fault_: simulator.Fault(err.Error(), new(types.NotSupported))}
+	}
 	s.refresh()
 	return &methods.UpdateInternetScsiNameBody{Res: new(types.UpdateInternetScsiNameResponse)}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,18 +14,23 @@ import (
 
 // vmxFile is a VM's configuration file: lines of `key = "value"`, kept in order, other lines kept as they are.
 type vmxFile struct {
-	path  string
+	store fileStore
+	path  string // below the store
 	lines []vmxLine
 }
 
 type vmxLine struct{ key, value, raw string }
 
-func readVMX(path string) (*vmxFile, error) {
-	content, err := os.ReadFile(path)
+func readVMX(store fileStore, path string) (*vmxFile, error) {
+	files, err := store.open()
 	if err != nil {
 		return nil, err
 	}
-	file := &vmxFile{path: path}
+	content, err := fs.ReadFile(files, path)
+	if err != nil {
+		return nil, err
+	}
+	file := &vmxFile{store: store, path: path}
 	for _, raw := range strings.Split(strings.TrimRight(string(content), "\n"), "\n") {
 		line := vmxLine{raw: raw}
 		key, value, found := strings.Cut(raw, "=")
@@ -79,7 +85,7 @@ func (f *vmxFile) save() error {
 		value := strings.ReplaceAll(strings.ReplaceAll(line.value, "|", "|7C"), `"`, "|22")
 		fmt.Fprintf(&text, "%s = \"%s\"\n", line.key, value)
 	}
-	return replaceFile(f.path, []byte(text.String()), 0o644)
+	return f.store.replace(f.path, []byte(text.String()))
 }
 
 // replaceFile writes a file so that after a crash there is the old or the new one: new file, fsync, rename, fsync of the folder.

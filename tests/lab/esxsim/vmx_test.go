@@ -15,7 +15,7 @@ func TestVmxKeepsWhatItDoesNotKnow(t *testing.T) {
 	if err := os.WriteFile(path, []byte(before), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	file, err := readVMX(path)
+	file, err := readVMX(folderStore(filepath.Dir(path)), filepath.Base(path))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -194,7 +194,7 @@ func keepLock(ctx context.Context, lock *heldLock, poke <-chan struct{}, timeout
 }
 
 // heartbeat writes the host's sign of life to the LUN, as a mounted VMFS does.
-func heartbeat(ctx context.Context, session *Session, config *Config) {
+func heartbeat(ctx context.Context, session lunPath, config *Config) {
 	ticker := time.NewTicker(milliseconds(config.HeartbeatIntervalMS))
 	defer ticker.Stop()
 	lba := uint64(heartbeatSector + config.ISCSI.HostIndex)

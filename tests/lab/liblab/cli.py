@@ -29,6 +29,7 @@ examples:
   ansible-playbook -i $(lab inventory) libreha.vmware.monitor
   lab up --only-qemu                 QEMU guests: storage, node1, node2; --with-qemu: beside the rest
   lab ssh storage targetcli ls       a command in a guest
+  lab up --only-qemu --hosts-in-guests   ESXi hosts esx1 and esx2 in node1 and node2, VMs on the kernel's iSCSI
   lab fault storage reboot           its power is cut and comes back
   lab down
 
@@ -82,6 +83,9 @@ def parser() -> argparse.ArgumentParser:
     qemu = up.add_mutually_exclusive_group()
     qemu.add_argument("--with-qemu", action="store_true", help="QEMU guests too; the first time builds their image")
     qemu.add_argument("--only-qemu", action="store_true", help="QEMU guests alone; guests that run already are left as they are")
+    up.add_argument(
+        "--hosts-in-guests", action="store_true", help="with --only-qemu: ESXi hosts in node1 and node2, their VMs on a LUN of storage"
+    )
     up.add_argument("--guests", metavar="NAME,...", default=",".join(STANDARD), help="which guests: storage, storage2, ..., node1, ...")
 
     add("status", "show hosts, VMs, the target and guests")
@@ -124,10 +128,17 @@ def parser() -> argparse.ArgumentParser:
 
 def _up(args: argparse.Namespace) -> dict[str, Any]:
     guests = Guests()
+    if args.hosts_in_guests and not args.only_qemu:
+        raise LabError("--hosts-in-guests goes with --only-qemu: a lab has its hosts in guests or in network namespaces.")
     if not args.only_qemu:
         _up_quick(args)
     if args.with_qemu or args.only_qemu:
         guests.up([name.strip() for name in args.guests.split(",") if name.strip()])
+    if args.hosts_in_guests:
+        from .qemu.hosts import GuestHosts, load
+
+        if load(guests) is None:
+            GuestHosts.make(guests)
     return _status(args)
 
 
@@ -173,8 +184,7 @@ def _change(args: argparse.Namespace) -> dict[str, Any]:
     from . import faults
 
     if args.command != "power" and is_guest_name(args.subject):
-        guests = Guests()
-        return {"done": commands.inject(guests, args.subject, args.kind) if args.command == "fault" else guests.heal(args.subject)}
+        return {"done": _change_guest(args)}
     with locked():
         lab = need()
         if args.command == "fault":
@@ -186,17 +196,47 @@ def _change(args: argparse.Namespace) -> dict[str, Any]:
         return {"done": done, "event": lab.events[-1] if lab.events else None}
 
 
+def _change_guest(args: argparse.Namespace) -> str:
+    """A fault of a guest, or its heal; a host that lived in it boots with it."""
+    from .qemu.hosts import load
+
+    guests = Guests()
+    hosts = load(guests)
+    if args.command == "fault":
+        if hosts is not None:
+            hosts.note_fault()
+        return commands.inject(guests, args.subject, args.kind)
+    was_off = any(entry["name"] == args.subject and entry["state"] == "off" for entry in guests.status())
+    done = guests.heal(args.subject)
+    name = hosts.host_in(args.subject) if hosts is not None and was_off else None
+    if hosts is not None and name is not None:
+        hosts.start(name)
+        done += "; %s answers" % name
+    return done
+
+
 def _referee(args: argparse.Namespace) -> dict[str, Any]:
+    from .qemu.hosts import load
     from .referee import judge_lab
+
+    hosts = load(Guests())
+    if hosts is not None:
+        if args.off or args.since not in (None, "fault"):
+            raise LabError("For hosts in guests the referee takes --since fault, and no other option.")
+        return hosts.referee(args.since)
 
     return judge_lab(need(), since=args.since, meant_off={name.strip() for name in args.off.split(",") if name.strip()})
 
 
 def _inventory(args: argparse.Namespace) -> dict[str, Any]:
     from .inventory import write
+    from .qemu.hostfiles import inventory
+    from .qemu.hosts import load
 
-    guests = Guests().status()
-    return {"path": str(write(folder(), present() if guests else need(), guests))}
+    guests = Guests()
+    entries = guests.status()
+    hosts = load(guests)
+    return {"path": str(write(folder(), present() if entries else need(), entries, inventory(hosts.hosts) if hosts else None))}
 
 
 def _ssh(args: argparse.Namespace) -> dict[str, Any]:

@@ -62,8 +62,10 @@ def _all(lab: Lab) -> dict[str, Any]:
     }
 
 
-def write(state_folder: Path, lab: Lab | None, guests: list[dict[str, Any]]) -> Path:
-    """Write the folder for what is up, the quick lab, guests (entries of ``Guests.status``) or both, and return its path."""
+def write(state_folder: Path, lab: Lab | None, guests: list[dict[str, Any]], in_guests: dict[str, dict[str, Any]] | None = None) -> Path:
+    """Write the folder for what is up, the quick lab, guests (entries of ``Guests.status``) or both, and return its path.
+
+    ``in_guests``: the files of hosts that live in guests (``GuestHosts.inventory``)."""
     # beside what it is about, so that it goes with it
     path = state_folder.absolute() / ("inventory" if lab is not None else "%s/inventory" % GUESTS)
     (path / "group_vars").mkdir(parents=True, exist_ok=True)
@@ -74,6 +76,7 @@ def write(state_folder: Path, lab: Lab | None, guests: list[dict[str, Any]]) -> 
             "libreha_storage": {"hosts": {"san1": _storage(lab)}},
         }
         contents["group_vars/all.yml"] = _all(lab)
+    contents.update(in_guests or {})
     if guests:
         contents["guests.yml"] = groups(guests)
     else:

@@ -138,9 +138,9 @@ def _issue_certificates(lab: Lab) -> None:
     authority = certificates.Authority()
     authority.write_ca(lab.ca_file)
     for host in lab.hosts:
-        authority.issue(host.name, host.address, *lab.tls(host.name))
+        authority.issue(host.name, [host.address], *lab.tls(host.name))
     for account in lab.bmcs:
-        authority.issue("bmc-%s" % account.host, account.address, *lab.tls("bmc-%s" % account.host))
+        authority.issue("bmc-%s" % account.host, [account.address], *lab.tls("bmc-%s" % account.host))
 
 
 def _start_vms(lab: Lab, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Optional
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import HostAffinity, VmAffinity
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
@@ -45,15 +46,19 @@ class Legality:
                 found[other] = "%s %s" % (vm.name, words % (other, place))
         return found
 
-    def exceeded(self, host: str, more: Iterable[Vm] = ()) -> str:
-        """Which capacity of *host* its VMs and *more* exceed; empty when none."""
+    def exceeded(self, host: str, more: Iterable[Vm] = (), taker: Optional[Vm] = None) -> str:
+        """Which capacity of *host* its VMs and *more* exceed; empty when none.
+
+        With *taker*, which has just come there: only what it takes some of. A scenario may begin with more on a host than fits; a VM
+        that takes no memory does not exceed that memory, the scenario did.
+        """
         truth = self._world.hosts[host]
         memory, cores = self._world.used(host)
         memory += sum(vm.memory for vm in more)
         cores += sum(vm.cores for vm in more)
-        if truth.memory is not None and memory > truth.memory:
+        if truth.memory is not None and memory > truth.memory and (taker is None or taker.memory):
             return "%d MiB of VMs on %d MiB" % (memory, truth.memory)
-        if truth.cores is not None and cores > truth.cores:
+        if truth.cores is not None and cores > truth.cores and (taker is None or taker.cores):
             return "%d cores of VMs on %d" % (cores, truth.cores)
         return ""
 

@@ -143,7 +143,7 @@ class Referee:
             self._capacity(vm, host)
 
     def _capacity(self, vm: Vm, host: str) -> None:
-        exceeded = self._legality.exceeded(host)
+        exceeded = self._legality.exceeded(host, taker=vm)
         if exceeded:
             self._report.violation("capacity_exceeded", "%s with %s: %s" % (host, vm.name, exceeded), vm=vm.name, host=host)
 

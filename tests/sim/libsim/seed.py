@@ -5,14 +5,13 @@ from __future__ import annotations
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import (
     DatastoreRecord,
     Desired,
-    FileRecord,
     HostRecord,
     Memory,
     SessionRecord,
     StorageRecord,
     VmRecord,
 )
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing, Power
 
 from .names import CORE, NETWORK, SERVER, STORE, STORE_NAME, TARGET, initiator, instant, vm_id, vmx_path
 from .scenario import HostSpec, Scenario, VmSpec
@@ -63,7 +62,7 @@ def _host(spec: HostSpec, world: World) -> HostRecord:
 def _vm(spec: VmSpec) -> VmRecord:
     on = spec.desired == "started"
     files = tuple(
-        FileRecord("[%s] %s/%s.%s" % (STORE_NAME, spec.name, spec.name, ending), kind, STORE_NAME, STORE)
+        Backing("[%s] %s/%s.%s" % (STORE_NAME, spec.name, spec.name, ending), kind, STORE_NAME, STORE)
         for kind, ending in (("vmx", "vmx"), ("disk", "vmdk"), ("swap", "vswp"))
     )
     return VmRecord(

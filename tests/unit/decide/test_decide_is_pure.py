@@ -11,7 +11,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory impor
 from decide_world import three_hosts
 
 FOLDER = Path(__file__).resolve().parents[3] / "plugins" / "module_utils" / "decide"
-PURE = {"__future__", "collections", "dataclasses", "enum", "functools", "typing"}
+PURE = {"__future__", "collections", "dataclasses", "enum", "functools", "operator", "typing"}
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: str(path.relative_to(FOLDER)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired, UnderWay
 from decide_world import Host, Power, Vm, World, three_hosts
 
 
@@ -20,6 +20,19 @@ def test_a_clean_power_off_is_wanted() -> None:
     world.step(3)
     assert world.record("vm1").desired is Desired.STOPPED
     assert world.alarm("vm_down") is None
+
+
+def test_the_power_off_of_a_move_that_came_to_nothing_is_nobodys_wish() -> None:
+    world = three_hosts()
+    for vm, to in (("vm1", "esx2"), ("vm2", "esx1")):  # vm2 was to start again where it is: no move would have stopped it
+        record = dataclasses.replace(world.record(vm), under_way=UnderWay(to, world.at()))
+        world.memory = world.memory.with_vm(record)
+        off(world, vm)
+    world.step(3)
+    assert world.record("vm1").desired is Desired.STARTED
+    assert world.record("vm2").desired is Desired.STOPPED
+    assert world.alarm("vm_down") is None
+    assert [vm.name for action in world.last.actions if action.kind == "restart" for vm in action.vms] == ["vm1"]
 
 
 def test_no_clean_event_is_a_crash_and_an_alarm() -> None:

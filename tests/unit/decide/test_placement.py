@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import random
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import FileRecord, VmRecord
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import VmRecord
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.placement.place import Place, Room, Wish, place
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Priority
 from decide_world import Host, Vm, World, three_hosts
 
 
 def vm(name: str, memory: int = 1024, **more: object) -> VmRecord:
-    files = (FileRecord("[shared] %s/%s.vmx" % (name, name), "vmx", "shared", "ds"),)
+    files = (Backing("[shared] %s/%s.vmx" % (name, name), "vmx", "shared", "ds"),)
     record = VmRecord("ds:%s/%s.vmx" % (name, name), name, "[shared] %s/%s.vmx" % (name, name), "lost", memory=memory, files=files)
     return dataclasses.replace(record, **more)  # type: ignore[arg-type]
 

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.told import Told
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdict import Verdict
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired, FileRecord, HostRecord, Memory, VmRecord
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired, HostRecord, Memory, VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing, Observation, Power, VmObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms import inventory
@@ -26,8 +26,8 @@ BACKINGS = (
     Backing("[a] vm/vm.log", "log", "a", "uuid-a"),
     Backing("[a] vm/vm.vmdk", "disk", "a", "uuid-a"),
 )
-VMX, DISK = FileRecord("[a] vm/vm.vmx", "vmx", "a", "uuid-a"), FileRecord("[a] vm/vm.vmdk", "disk", "a", "uuid-a")
-ISO, LOG = FileRecord("[a] vm/vm.iso", "cdrom", "a", "uuid-a"), FileRecord("[a] vm/vm.log", "log", "a", "uuid-a")
+VMX, DISK = Backing("[a] vm/vm.vmx", "vmx", "a", "uuid-a", writable=False), Backing("[a] vm/vm.vmdk", "disk", "a", "uuid-a")
+ISO, LOG = Backing("[a] vm/vm.iso", "cdrom", "a", "uuid-a"), Backing("[a] vm/vm.log", "log", "a", "uuid-a")
 SEEN = VmObservation(
     "uuid-a:vm/vm.vmx",
     "esx1",
@@ -76,7 +76,7 @@ DIFFERENT: list[tuple[str, Any]] = [
     ("files", (VMX, ISO, LOG, DISK)),
     ("files", (VMX, DISK)),
     ("files", (VMX, LOG, DISK, DISK)),
-    *(("files", (VMX, LOG, replace(DISK, **{field: "x"}))) for field in ("path", "kind", "datastore", "datastore_uuid")),
+    *(("files", (VMX, LOG, DISK._replace(**{field: "x"}))) for field in ("path", "kind", "datastore", "datastore_uuid")),
 ]
 LOOKS = [
     *((replace(SEEN, power=power),) for power in Power),

@@ -16,7 +16,7 @@ from liblab.qemu.plan import guest_named, is_guest_name  # noqa: E402
 
 def test_a_name_says_what_a_guest_is() -> None:
     storage, node = guest_named("storage"), guest_named("node12")
-    assert (storage.role, storage.addresses) == ("storage", {"stor0": "192.0.2.1", "stor1": "198.51.100.1"})
+    assert (storage.role, storage.addresses) == ("storage", {"stor0": "192.0.2.1", "stor1": "198.51.100.1", "lan0": "203.0.113.1"})
     assert (node.role, node.addresses["stor0"], node.initiator) == ("initiator", "192.0.2.112", "iqn.2026-01.lab.libreha:node12")
     assert storage.disks and not node.disks and 443 in node.ports
 
@@ -35,7 +35,7 @@ def test_no_two_guests_share_an_address() -> None:
 
 
 def test_labs_have_cables_of_their_own() -> None:
-    assert len({segment for _lab in range(20) for segment in machine.new_segments().values()}) == 40
+    assert len({segment for _lab in range(20) for segment in machine.new_segments().values()}) == 60
 
 
 def test_the_images_hash_follows_every_file_of_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

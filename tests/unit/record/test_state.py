@@ -50,8 +50,8 @@ def test_decides_memory_survives_the_database(state, token, clock):
     memory = decide_memory.Memory(hosts=(decide_memory.HostRecord("esx1", verdict="healthy", since=clock()),), vms=(vm,))
     with state.change(token) as change:
         change.memory(memory.to_dict())
-        change.hosts(state_tables.host_rows(memory.to_dict(), fenced=["esx1"]))
-        change.vms(state_tables.vm_rows(memory.to_dict()))
+        change.hosts(state_tables.host_rows(memory, fenced=["esx1"]))
+        change.vms(state_tables.vm_rows(memory))
     assert decide_memory.Memory.from_dict(state.load_memory()) == memory
     assert [(row["name"], row["verdict"], row["fenced"]) for row in state.hosts()] == [("esx1", "healthy", True)]
     assert {name: state.vms()[0][name] for name in VM} == VM

@@ -20,7 +20,7 @@ refuses or delays a failover: room that was kept free is there to be used.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
@@ -28,14 +28,14 @@ from ..decision import Admission, Alarm, Severity, Shortfall
 from ..memory import Desired, VmRecord
 from ..observations import Power
 from ..options import AdmissionControl, AdmissionForm
-from ..placement.capacity import rooms_for, running_on, wish_for
-from ..placement.place import Room, place
+from ..placement.capacity import rooms_for
+from ..placement.place import Room
 from ..policy import Policy
 from ..state import Cluster
+from .losses import loss_texts, shortfalls_without
 
 SMALLEST_SLOT_CPU = 32  # MHz; vSphere HA's default for VMs that reserve nothing
 EXACT_WORK = 1000  # pairs of a VM and a host that a look may try, at 10 to 20 microseconds each
-LOOK_STEPS = 300  # of the search for a place that one look's question may cost; the failover itself searches much longer
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class _Ledger:
 
     claims: tuple[VmRecord, ...]
     hosts: tuple[_Capacity, ...]
+    largest_memory: int  # MiB of the claim that has most
+    largest_cpu: int  # MHz
 
 
 def admission(cluster: Cluster, rooms: Optional[Mapping[str, Room]] = None) -> Admission:
@@ -79,20 +81,6 @@ def admission_alarm(state: Admission) -> Optional[Alarm]:
     parts += loss_texts(state.shortfalls)
     text = "a host failure now is not provided for: %s; free or add memory, or ask drill.yml what would happen" % "; ".join(parts)
     return Alarm("admission", Severity.WARNING, "cluster", text)
-
-
-def loss_texts(shortfalls: Iterable[Shortfall]) -> list[str]:
-    """One sentence for each loss: "without esx1 vm3, vm4 stay down (vm3: esx2: 512 MiB memory too little)"."""
-    by_loss: dict[tuple[str, ...], list[Shortfall]] = {}
-    for item in shortfalls:
-        by_loss.setdefault(item.lost, []).append(item)
-    found = []
-    for lost, mine in by_loss.items():
-        names = [item.name for item in mine]
-        more = " and %d more" % (len(names) - 3) if len(names) > 3 else ""
-        verb = "stays" if len(names) == 1 else "stay"
-        found.append("without %s %s%s %s down (%s: %s)" % (", ".join(lost), ", ".join(names[:3]), more, verb, names[0], mine[0].reason))
-    return found
 
 
 def refuses_start(cluster: Cluster, vm: VmRecord, uncounted: Collection[str] = (), rooms: Optional[Mapping[str, Room]] = None) -> str:
@@ -129,6 +117,7 @@ def _ledger(cluster: Cluster, rooms: Mapping[str, Room], starting: Optional[VmRe
     cpu_of_others = dict.fromkeys(rooms, 0)
     unprotected, extra, started, on = cluster.unprotected, starting.id if starting else "", Desired.STARTED, Power.ON
     claims = []
+    largest_memory = largest_cpu = 0
     for vm in cluster.vms:
         if vm.id in uncounted and vm.id != extra:
             continue
@@ -136,6 +125,10 @@ def _ledger(cluster: Cluster, rooms: Mapping[str, Room], starting: Optional[VmRe
         runs = vm.power is on or vm.id == extra
         if mine and ((vm.desired is started and not vm.stopping) or vm.id == extra):
             claims.append(vm)
+            if vm.memory > largest_memory:
+                largest_memory = vm.memory
+            if vm.cpu_reserved > largest_cpu:
+                largest_cpu = vm.cpu_reserved
         if runs and vm.host in ours:
             if mine:
                 ours[vm.host] += vm.memory if vm.power is on else 0
@@ -148,7 +141,8 @@ def _ledger(cluster: Cluster, rooms: Mapping[str, Room], starting: Optional[VmRe
             # What is free plus what our VMs hold is also less the hypervisor's own; a VM may hold less than it is given.
             usable = min(room.memory_total - memory_of_others[name], room.memory + ours[name])
             hosts.append(_Capacity(name, max(0, usable), max(0, room.cpu_total - cpu_of_others[name]), room.memory_total, room.cpu_total))
-    return _Ledger(tuple(claims), tuple(sorted(hosts, key=lambda item: (-item.memory, -item.cpu, item.host))))
+    hosts.sort(key=lambda item: (-item.memory, -item.cpu, item.host))
+    return _Ledger(tuple(claims), tuple(hosts), largest_memory, largest_cpu)
 
 
 def _judge(ledger: _Ledger, cluster: Cluster, control: AdmissionControl) -> tuple[bool, str]:
@@ -163,8 +157,8 @@ def _judge(ledger: _Ledger, cluster: Cluster, control: AdmissionControl) -> tupl
 
 def _slot(ledger: _Ledger, control: AdmissionControl) -> tuple[int, int]:
     """Its memory in MiB and CPU in MHz."""
-    memory = control.slot_memory or max((vm.memory for vm in ledger.claims), default=0)
-    cpu = control.slot_cpu or max((vm.cpu_reserved for vm in ledger.claims), default=0)
+    memory = control.slot_memory or ledger.largest_memory
+    cpu = control.slot_cpu or ledger.largest_cpu
     return max(1, memory), cpu if control.slot_cpu else max(SMALLEST_SLOT_CPU, cpu)
 
 
@@ -266,29 +260,6 @@ def _tolerates(cluster: Cluster, rooms: Mapping[str, Room], ledger: _Ledger) -> 
     while lost + 1 < len(order) and not shortfalls_without(cluster, rooms, ledger.claims, order[: lost + 1]):
         lost += 1
     return lost
-
-
-def shortfalls_without(cluster: Cluster, rooms: Mapping[str, Room], claims: Sequence[VmRecord], lost: Collection[str]) -> list[Shortfall]:
-    """The VMs that stay down when *lost* are gone, those of hosts that are gone already among them."""
-    gone = {*lost, *(name for name, host in cluster.hosts.items() if host.is_fenced)}
-    homeless = [vm for vm in claims if vm.host in gone or vm.host not in cluster.hosts]
-    found = []
-    for vm in homeless:
-        host = cluster.hosts.get(vm.host)
-        if host is not None and host.unfenceable:
-            found.append(Shortfall(vm.id, vm.name, tuple(lost), "%s is unfenceable: %s" % (vm.host, host.unfenceable)))
-    stuck = {item.id for item in found}
-    wishes = [wish_for(vm, cluster.policy) for vm in homeless if vm.id not in stuck]
-    running = {identity: host for identity, host in running_on(cluster).items() if host not in gone}
-    left = {name: room for name, room in rooms.items() if name not in gone}
-    for item in place(wishes, left, cluster.rules, running, LOOK_STEPS):
-        if not item.host:
-            found.append(Shortfall(item.wish.vm.id, item.wish.vm.name, tuple(lost), refusal_text(item.refusals)))
-    return found
-
-
-def refusal_text(refusals: Iterable[tuple[str, str]]) -> str:
-    return "; ".join("%s: %s" % refusal for refusal in refusals) or "there is no other host"
 
 
 def largest_first(cluster: Cluster) -> list[str]:

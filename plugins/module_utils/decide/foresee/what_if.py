@@ -32,7 +32,8 @@ from ..policy import Mode, Policy
 from ..state import Cluster
 from ..vms.start_order import StartOrderPlan
 from . import imagined
-from .admission import largest_first, refusal_text
+from .admission import largest_first
+from .losses import refusal_text
 from .recovery_time import RecoveryTime, recovery_time
 
 RUN = "drill"  # the run_id of all looks that a drill judges

@@ -25,9 +25,9 @@ def raise_alarms(cluster: Cluster) -> list[Alarm]:
     found += _about_storage(cluster)
     for host in cluster.hosts.values():
         found += _about_host(host, cluster)
-    for vm in cluster.vms:
-        why = cluster.unprotected.get(vm.id)
-        if why is not None and not why.chosen:
+    for vm in [vm for vm in cluster.vms if vm.id in cluster.unprotected]:
+        why = cluster.unprotected[vm.id]
+        if not why.chosen:
             found.append(Alarm("unprotected:%s" % vm.id, Severity.WARNING, vm.name, "%s cannot be failed over: %s" % (vm.name, why.reason)))
     return found
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..memory import DatastoreRecord, HostRecord, StorageRecord, VmRecord
-from ..policy import Policy, Priority, Protection
+from ..policy import Policy, Priority, Protection, VmPolicy
 from .evidence import same_initiator
 
 
@@ -92,13 +92,19 @@ def sort_datastores(datastores: Mapping[str, DatastoreRecord], storage: Collecti
     return Datastores(datastores, ours, safe)
 
 
-def unprotected(vm: VmRecord, policy: Policy, datastores: Datastores) -> Unprotected | None:
-    """None when the VM can be failed over as far as its files go."""
-    wish = policy.vm(vm.id, vm.name)
+def unprotected_by_policy(wish: VmPolicy) -> Unprotected | None:
     if wish.protection is Protection.UNPROTECTED:
         return Unprotected("the policy leaves it unprotected", True)
     if wish.priority is Priority.DISABLED:
         return Unprotected("its restart priority is disabled", True)
+    return None
+
+
+def unprotected(vm: VmRecord, policy: Policy, datastores: Datastores) -> Unprotected | None:
+    """None when the VM can be failed over as far as its files go."""
+    chosen = unprotected_by_policy(policy.vm(vm.id, vm.name))
+    if chosen is not None:
+        return chosen
     if not vm.files:
         return Unprotected("its files are not known", False)
     for item in vm.files:

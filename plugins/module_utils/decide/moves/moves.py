@@ -170,15 +170,13 @@ def _misplaced(cluster: Cluster) -> list[VmRecord]:
         return []
     where, moving_now = running_on(cluster), unsettled(cluster.vms)
     concerned = {*cluster.rules.hosts, *cluster.rules.groups}
+    leading = {name for name, host in cluster.hosts.items() if cluster.leads(host)}
     found = []
     for vm in cluster.vms:
-        if vm.id not in concerned or vm.power is not Power.ON or vm.id in cluster.unprotected:
+        if vm.id not in concerned or vm.power is not Power.ON or vm.host not in leading or vm.id in cluster.unprotected:
             continue
-        if moving_now & {vm.id, *(member for group in cluster.rules.groups.get(vm.id, ()) for member in group.members)}:
+        if moving_now and moving_now & {vm.id, *(member for group in cluster.rules.groups.get(vm.id, ()) for member in group.members)}:
             continue  # where it, or who it is to be with or without, is about to change
-        source = cluster.hosts.get(vm.host)
-        if source is None or not cluster.leads(source):
-            continue
         if cluster.rules.violation(vm.id, vm.host, where) or (not vm.wanted_host and _preferred_elsewhere(vm, cluster)):
             found.append(vm)
 

@@ -66,7 +66,10 @@ class Rules:
 
     def host_violation(self, vm: str, host: str) -> str:
         """The required host affinity that *vm* on *host* breaks, in words; empty: none."""
-        return next((rule.text() for rule in self.hosts.get(vm, ()) if rule.required and host not in rule.steps), "")
+        for rule in self.hosts.get(vm, ()):
+            if rule.required and host not in rule.steps:
+                return rule.text()
+        return ""
 
     def violation(self, vm: str, host: str, where: Mapping[str, str]) -> str:
         """The first required rule that *vm* on *host* breaks, in words that follow "esx2: "; empty: none."""
@@ -136,10 +139,10 @@ def compile_rules(policy: Policy, vms: Iterable[VmRecord]) -> Rules:
     ids: dict[str, list[str]] = {}
     names: dict[str, str] = {}
     for vm in vms:
-        for text in (vm.id, vm.name):
-            if text in named:
+        if vm.name in named or vm.id in named:
+            for text in {vm.id, vm.name} & named:
                 ids.setdefault(text, []).append(vm.id)
-                names[vm.id] = vm.name
+            names[vm.id] = vm.name
     hosts: dict[str, list[HostRule]] = {}
     groups: dict[str, list[Group]] = {}
     for rule in policy.rules:

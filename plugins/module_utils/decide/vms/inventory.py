@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from ..decision import Alarm, Severity
 from ..hosts.told import Told
 from ..hosts.verdict import Verdict
 from ..instant import Instant
-from ..memory import Desired, FileRecord, Memory, VmRecord
+from ..memory import Desired, Memory, VmRecord
 from ..observations import Backing, Observation, Power, VmObservation
 from .tries import Results
 from .under_way import settle
@@ -62,12 +63,13 @@ def update_vms(
             after.append(known)
             continue
         sightings = several.get(identity) or ([only] if only is not None else [])
+        moved = known is not None and known.under_way is not None and known.under_way.host != known.host
         if known is None:  # an id made while the files were out of reach may be wrong
             sightings = [vm for vm in sightings if vm.accessible]
         elif known.under_way is not None:
             runs = any(vm.power is Power.ON for vm in sightings)
             known = settle(known, {vm.host for vm in sightings}, runs, look.read, now, results.get(identity, ()), cut_off)
-        record = _first_seen(sightings, look) if known is None else _seen_again(known, sightings, look)
+        record = _first_seen(sightings, look) if known is None else _seen_again(known, sightings, look, moved)
         if record is not None:
             after.append(record)
     return tuple(after), look.alarms
@@ -95,7 +97,7 @@ def _as_before(record: VmRecord, vm: VmObservation, look: _Look) -> bool:
     True only if :func:`_seen_again` would return an equal record and raise no alarm: the VM runs where it ran, or is down where it
     is meant to be down, no event tells of it, and all its details are the same. It may be false when in doubt.
     """
-    if record.host != vm.host or record.power is not vm.power or record.registered or record.under_way is not None:
+    if _details_of(record) != _details_of(vm) or record.registered or record.under_way is not None:
         return False
     if vm.power is Power.ON:
         as_meant = record.desired is Desired.STARTED or record.stopping
@@ -103,34 +105,18 @@ def _as_before(record: VmRecord, vm: VmObservation, look: _Look) -> bool:
             return False
     elif record.desired is Desired.STARTED or record.on_since is not None or record.stopping:
         return False
-    return (
-        record.name == vm.name
-        and record.path == vm.path
-        and record.memory == vm.memory
-        and record.cpu == vm.cpu
-        and record.cpu_reserved == vm.cpu_reserved
-        and record.memory_reserved == vm.memory_reserved
-        and record.hardware_version == vm.hardware_version
-        and record.heartbeat == vm.heartbeat
-        and record.networks == vm.networks
-        and (not vm.accessible or not vm.backings or _same_files(record.files, vm.backings))
-    )
+    return not vm.accessible or not vm.backings or record.files == vm.backings or record.files == _needed(vm)
 
 
-def _same_files(files: Sequence[FileRecord], backings: Sequence[Backing]) -> bool:
-    """Whether *files* are those of *backings* that are needed, compared without building them anew."""
-    same = 0
-    for item in backings:
-        if item.writable or item.kind in NEEDED:
-            if same == len(files):
-                return False
-            known = files[same]
-            if known.path != item.path or known.kind != item.kind:
-                return False
-            if known.datastore_uuid != item.datastore_uuid or known.datastore != item.datastore:
-                return False
-            same += 1
-    return same == len(files)
+#: What a record and a sighting both say of a VM; one call for all of it, since it is asked for every VM at every look.
+_details_of = attrgetter(
+    "host", "power", "name", "path", "memory", "cpu", "cpu_reserved", "memory_reserved", "hardware_version", "heartbeat", "networks"
+)
+
+
+def _needed(vm: VmObservation) -> tuple[Backing, ...]:
+    """The files that it writes or needs."""
+    return tuple(item for item in vm.backings if item.writable or item.kind in NEEDED)
 
 
 def _first_seen(sightings: Sequence[VmObservation], look: _Look) -> VmRecord | None:
@@ -145,7 +131,8 @@ def _first_seen(sightings: Sequence[VmObservation], look: _Look) -> VmRecord | N
     return replace(record, desired=Desired.STOPPED, power=vm.power)
 
 
-def _seen_again(record: VmRecord, sightings: Sequence[VmObservation], look: _Look) -> VmRecord | None:
+def _seen_again(record: VmRecord, sightings: Sequence[VmObservation], look: _Look, moved: bool = False) -> VmRecord | None:
+    """*moved*: a move of it was ordered, and its end had not been seen before this look."""
     running = [vm for vm in sightings if vm.power is Power.ON]
     if running:
         return _running(record, running, look)
@@ -155,7 +142,7 @@ def _seen_again(record: VmRecord, sightings: Sequence[VmObservation], look: _Loo
         record = replace(record, registered=registered)
     home = next((vm for vm in sightings if vm.host == record.host), None)
     if home is not None:
-        return _down_at_home(record, home, look) if _works(record.host, look) else record
+        return _down_at_home(record, home, look, moved) if _works(record.host, look) else record
     if record.host in look.read and _works(record.host, look):
         if elsewhere:  # somebody moved it while it was off
             return replace(_details(record, elsewhere[0]), host=elsewhere[0].host, power=elsewhere[0].power, registered="")
@@ -193,8 +180,8 @@ def _running(record: VmRecord, running: Sequence[VmObservation], look: _Look) ->
     )
 
 
-def _down_at_home(record: VmRecord, vm: VmObservation, look: _Look) -> VmRecord:
-    """Not running on the working host where it is recorded."""
+def _down_at_home(record: VmRecord, vm: VmObservation, look: _Look, moved: bool) -> VmRecord:
+    """Not running on the working host where it is recorded. A move may stop a VM and then come to nothing: that power-off is ours."""
     if vm.power is Power.UNKNOWN:
         return record
     told = look.told[vm.host]
@@ -203,6 +190,8 @@ def _down_at_home(record: VmRecord, vm: VmObservation, look: _Look) -> VmRecord:
     if record.desired is not Desired.STARTED:
         return record
     if record.clean_off or record.id in told.clean_off:
+        if moved:
+            return replace(record, clean_off=False, restart=True)
         return replace(record, desired=Desired.STOPPED, clean_off=False, restart=False)
     if was_running and (told.restarted or told.record.going_down):
         return replace(record, restart=True)
@@ -219,11 +208,7 @@ def _down_at_home(record: VmRecord, vm: VmObservation, look: _Look) -> VmRecord:
 def _details(record: VmRecord, vm: VmObservation) -> VmRecord:
     files = record.files
     if vm.accessible and vm.backings:
-        files = tuple(
-            FileRecord(item.path, item.kind, item.datastore, item.datastore_uuid)
-            for item in vm.backings
-            if item.writable or item.kind in NEEDED
-        )
+        files = _needed(vm)
     return replace(
         record,
         name=vm.name,

@@ -33,25 +33,28 @@ def keep_notes(
 ) -> tuple[tuple[VmRecord, ...], dict[str, list[VmRecord]]]:
     """The records with their notes, and the running VMs without a heartbeat, by host."""
     before = memory.vms_by_id
-    quiet: dict[tuple[str, str], VmObservation] = {
-        (vm.id, vm.host): vm for vm in observation.vms if vm.power is Power.ON and vm.heartbeat not in ALIVE
-    }
     hung: dict[str, list[VmRecord]] = {}
-    after = []
-    for vm in vms:
-        if not _at_rest(vm, results):
-            crashed = _crashed(before.get(vm.id), vm, told)
-            vm = _orders(count(note_ready(vm, now), crashed, results.get(vm.id, ()), policy, now))
-            seen = quiet.get((vm.id, vm.host))
-            vm = settle_reset(note_signs(vm, seen, now) if seen is not None else shows_signs(vm), results.get(vm.id, ()))
-            if (
-                (vm.hang.since is not None or vm.hang.was_up is not None)
-                and verdicts.get(vm.host, Verdict.UNKNOWN).works
-                and not vm.ignored
-            ):
-                hung.setdefault(vm.host, []).append(vm)
-        after.append(vm)
+    restless = [index for index, vm in enumerate(vms) if not _at_rest(vm, results)]
+    if not restless:
+        return vms, hung
+    quiet = _without_heartbeat(observation) if any(vms[index].power is Power.ON for index in restless) else {}
+    after = list(vms)
+    for index in restless:
+        vm = vms[index]
+        crashed = _crashed(before.get(vm.id), vm, told)
+        vm = _orders(count(note_ready(vm, now), crashed, results.get(vm.id, ()), policy, now))
+        seen = quiet.get((vm.id, vm.host))
+        vm = settle_reset(note_signs(vm, seen, now) if seen is not None else shows_signs(vm), results.get(vm.id, ()))
+        no_heartbeat = vm.hang.since is not None or vm.hang.was_up is not None
+        if no_heartbeat and verdicts.get(vm.host, Verdict.UNKNOWN).works and not vm.ignored:
+            hung.setdefault(vm.host, []).append(vm)
+        after[index] = vm
     return tuple(after), hung
+
+
+def _without_heartbeat(observation: Observation) -> dict[tuple[str, str], VmObservation]:
+    """The sightings of running VMs whose guests show no heartbeat, by id and host."""
+    return {(vm.id, vm.host): vm for vm in observation.vms if vm.power is Power.ON and vm.heartbeat not in ALIVE}
 
 
 def _at_rest(vm: VmRecord, results: Results) -> bool:

@@ -97,7 +97,11 @@ def restart(host: str, places: list[Place]) -> RestartAction:
     planned = []
     for item in places:
         vm = item.wish.vm
-        why = "its host restarted and is back" if vm.restart else vm.tries.reason or "it is down there"
+        why = (
+            "its host restarted and is back, or a move stopped it and came to nothing"
+            if vm.restart
+            else vm.tries.reason or "it is down there"
+        )
         planned.append(replace(planned_vm(item, host, ""), reasons=("vm %s -> %s: %s" % (vm.name, host, why),)))
     return RestartAction(host, tuple(planned), ("VMs of %s start where they were" % host,))
 

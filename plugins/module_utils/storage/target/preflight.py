@@ -119,11 +119,11 @@ def _disk(store: Backstore, export: bool) -> list[str]:
                 "Free it, or correct the path (lsblk shows what uses it)" % (store.name, store.path)
             ]
         return ["backstore %s: %s cannot be opened: %s" % (store.name, store.path, error.strerror)]
-    signature = "" if export else _signature(store.path)
-    if signature and signature not in _OURS:
+    carries = "" if export else signature(store.path)
+    if carries and carries not in _OURS:
         return [
             "backstore %s: %s is not empty, it carries %s. If that is what the hosts shall have, set its existing_data to export; "
-            "otherwise correct the path, or wipe it (wipefs) knowing what you do" % (store.name, store.path, signature)
+            "otherwise correct the path, or wipe it (wipefs) knowing what you do" % (store.name, store.path, carries)
         ]
     return []
 
@@ -154,8 +154,9 @@ def _file(store: Backstore, new: bool, export: bool) -> list[str]:
     return []
 
 
-def _signature(path: str) -> str:
-    """What blkid finds by looking at the disk itself (file system, LVM, RAID, swap, partition table), "" when nothing."""
+def signature(path: str) -> str:
+    """What blkid finds by looking at the disk itself (file system, LVM, RAID, swap, partition table), "" when nothing.
+    Raises LibrehaError."""
     command = ["blkid", "--probe", "--output", "export", path]
     try:
         answer = subprocess.run(

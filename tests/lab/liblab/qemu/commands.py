@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import LabError
 from .guests import Guests
-from .plan import STORAGE_NETWORKS
+from .plan import LAN, STORAGE_NETWORKS
 
 GUEST_FAULTS = {
     "kill": "the power is cut (SIGKILL to QEMU); heal boots it with the same disks",
@@ -14,6 +14,7 @@ GUEST_FAULTS = {
     "reboot": "the power is cut and comes back at once; waits until ssh answers",
     "storage-cut": "the cables of all storage networks are pulled",
     **{"%s-cut" % network: "the cable of %s is pulled: one path of two" % network for network in STORAGE_NETWORKS},
+    "%s-cut" % LAN: "the management cable is pulled; storage goes on",
 }
 
 
@@ -35,10 +36,10 @@ def inject(guests: Guests, name: str, kind: str) -> str:
 
 def text(entries: list[dict[str, Any]]) -> str:
     """For the terminal."""
-    lines = ["%-10s %-10s %-6s %-30s %-12s %s" % ("GUEST", "ROLE", "STATE", "STORAGE ADDRESSES", "PULLED", "REACHED BY")]
+    lines = ["%-10s %-10s %-6s %-44s %-12s %s" % ("GUEST", "ROLE", "STATE", "ADDRESSES", "PULLED", "REACHED BY")]
     for guest in entries:
         lines.append(
-            "%-10s %-10s %-6s %-30s %-12s %s"
+            "%-10s %-10s %-6s %-44s %-12s %s"
             % (
                 guest["name"],
                 guest["role"],

@@ -17,7 +17,7 @@ from ..errors import LabError
 from ..processes import alive, kill, send, tail
 from ..state import GUESTS
 from . import image, machine, record, ssh
-from .plan import STANDARD, STORAGE_NETWORKS, guest_named
+from .plan import NETWORKS, STANDARD, guest_named
 from .record import Record, Running
 
 BOOT_SECONDS = 600.0  # a hang guard: 20 s where nothing else runs, minutes on a busy machine
@@ -98,9 +98,9 @@ class Guests:
             self.wait([name])
 
     def set_cable(self, name: str, network: str, *, plugged: bool) -> None:
-        """Pull or plug the cable of a storage network (stor0, stor1). It stays pulled through reboots."""
-        if network not in STORAGE_NETWORKS:
-            raise LabError("There is no storage network '%s'; there are %s." % (network, ", ".join(STORAGE_NETWORKS)))
+        """Pull or plug the cable of a network (stor0, stor1, lan0). It stays pulled through reboots."""
+        if network not in NETWORKS:
+            raise LabError("There is no network '%s'; there are %s." % (network, ", ".join(NETWORKS)))
         with self._changing() as present:
             running = present.guest(name)
             word = machine.state_word(running)
@@ -197,7 +197,7 @@ class Guests:
 
     # -- what there is -----------------------------------------------------------------------------------------
     def status(self) -> list[dict[str, Any]]:
-        """One entry a guest: name, role, state (on, hung, off), addresses by storage network, initiator, pulled cables, data disks
+        """One entry a guest: name, role, state (on, hung, off), addresses by network, initiator, pulled cables, data disks
         (in the guest), how to reach it by ssh (address, port, username, key_file, known_hosts) and ``ports``, those of the guest that
         are on 127.0.0.1 (``{"443": 21234}``). Empty when there are none."""
         present = record.load(self.path)

@@ -14,7 +14,7 @@ from ..errors import LabError, run
 from ..processes import alive, kill, spawn, state_of, tail
 from . import ssh
 from .image import Image
-from .plan import DATA_DISK_BYTES, MANAGEMENT, MANAGEMENT_ADDRESS, PREFIX, SLOTS, STORAGE_NETWORKS, Guest
+from .plan import DATA_DISK_BYTES, MANAGEMENT, MANAGEMENT_ADDRESS, NETWORKS, PREFIX, SLOTS, Guest
 from .record import Record, Running
 
 # Plain emulation: it works wherever QEMU does, also on machines that are virtual themselves.
@@ -39,10 +39,10 @@ def free_port(kind: socket.SocketKind, taken: set[int]) -> int:
 
 
 def new_segments() -> dict[str, str]:
-    """A multicast group for each storage network (RFC 2365, organization-local): labs on one machine do not hear each other."""
+    """A multicast group for each network between the guests (RFC 2365, organization-local): labs on one machine do not hear each other."""
     return {
         network: "239.192.%d.%d:%d" % (random.randrange(256), random.randrange(1, 255), free_port(socket.SOCK_DGRAM, set()))
-        for network in STORAGE_NETWORKS
+        for network in NETWORKS
     }
 
 
@@ -84,6 +84,9 @@ def command(record: Record, guest: Guest, running: Running) -> list[str]:
     for name, path, kind in disks:
         argv += ["-drive", "if=none,id=%s,file=%s,format=%s,discard=unmap,detect-zeroes=unmap" % (name, path, kind)]
         argv += ["-device", "virtio-blk-pci,drive=%s,serial=%s" % (name, name)]
+    # what a guest writes to /dev/virtio-ports/execution is in a file of the machine, and outlives the guest
+    argv += ["-device", "virtio-serial-pci", "-chardev", "file,id=execution,path=%s,append=on" % record.execution_log(guest.name)]
+    argv += ["-device", "virtserialport,chardev=execution,name=execution"]
     forwards = ",".join("hostfwd=tcp:%s:%d-:%d" % (ssh.ADDRESS, at, port) for port, at in running.ports.items())
     argv += ["-netdev", "user,id=%s,restrict=on,ipv6=off,%s" % (MANAGEMENT, forwards)]
     for network, segment in record.segments.items():
@@ -123,7 +126,7 @@ def stop_at_once(record: Record, name: str) -> None:
 
 
 def set_cable(record: Record, name: str, network: str, *, plugged: bool) -> None:
-    """Plug or pull the cable of a storage network: the guest's card loses its carrier and nothing passes."""
+    """Plug or pull the cable of a network: the guest's card loses its carrier and nothing passes."""
     control(record, name, "set_link", {"name": network, "up": plugged})
 
 

@@ -12,8 +12,10 @@ MANAGEMENT = "mgmt0"
 MANAGEMENT_ADDRESS = "10.0.2.15/24"  # what QEMU's user network expects behind it; the same in every guest
 # Two storage networks, for two paths to each LUN. Documentation ranges (RFC 5737): nothing outside the guests has them.
 STORAGE_NETWORKS = {"stor0": "192.0.2", "stor1": "198.51.100"}
+LAN = "lan0"  # where guests that are hosts are managed by the guest that watches them; no path to a LUN
+NETWORKS = {**STORAGE_NETWORKS, LAN: "203.0.113"}
 PREFIX = 24
-SLOTS = {"mgmt0": 0x10, "stor0": 0x11, "stor1": 0x12}  # PCI; image/root/etc/systemd/network names the cards by them
+SLOTS = {"mgmt0": 0x10, "stor0": 0x11, "stor1": 0x12, "lan0": 0x13}  # PCI; image/root/etc/systemd/network names the cards by them
 API_PORT = 443  # a host's API, when a guest is one; reachable from the machine at a port of its own
 DATA_DISK_BYTES = 4 << 30  # sparse
 DATA_DISKS = ("data1", "data2")  # in the guest: /dev/disk/by-id/virtio-data1
@@ -31,8 +33,8 @@ class Guest:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """By storage network, without prefix length."""
-        return {network: "%s.%d" % (start, self.number) for network, start in STORAGE_NETWORKS.items()}
+        """By network, without prefix length."""
+        return {network: "%s.%d" % (start, self.number) for network, start in NETWORKS.items()}
 
     @property
     def initiator(self) -> str:

@@ -25,7 +25,7 @@ class Running:
     ports: dict[int, int]
     process: Process | None = None
     console_start: int = 0  # where in its console log the present boot begins
-    pulled: list[str] = dataclasses.field(default_factory=list)  # storage networks whose cable is pulled
+    pulled: list[str] = dataclasses.field(default_factory=list)  # networks whose cable is pulled
 
 
 @dataclasses.dataclass
@@ -34,7 +34,7 @@ class Record:
 
     path: Path
     disks: Path
-    segments: dict[str, str]  # storage network to the multicast GROUP:PORT that is its cable
+    segments: dict[str, str]  # network to the multicast GROUP:PORT that is its cable
     boot_id: str = dataclasses.field(default_factory=read_boot_id)
     guests: dict[str, Running] = dataclasses.field(default_factory=dict)
 
@@ -51,6 +51,10 @@ class Record:
 
     def qemu_log(self, name: str) -> Path:
         return self.path / ("%s.qemu.log" % name)
+
+    def execution_log(self, name: str) -> Path:
+        """What a host in this guest executed, in its own words (tests/lab/README.md, "Execution log")."""
+        return self.path / ("%s.execution.log" % name)
 
     def qmp(self, name: str) -> Path:
         """QEMU's control socket, beside the disks: its path must stay short."""
