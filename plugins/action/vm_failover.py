@@ -32,7 +32,9 @@ class ActionModule(ActionBase):
         if self._task.check_mode or not arguments.get("holder"):
             return self._execute_module(module_args=arguments, task_vars=task_vars)
         follow = {name: arguments[name] for name in ("state_url", "url") if arguments.get(name) is not None}
-        seen = self._newest(follow, task_vars)
+        # Asked only when nobody says it: fences that were read are good for a minute, of which each question takes its part.
+        seen = arguments.get("journal_after")
+        seen = self._newest(follow, task_vars) if seen is None else int(seen)
         self._task.async_val = LIMIT
         try:
             started = self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=True)

@@ -214,6 +214,11 @@ live_hosts:
   type: list
   elements: str
   sample: [esx2, esx3]
+journal_seq:
+  description: Number of the newest journal entry after this look. Steps of what is done next have higher ones.
+  returned: when something was decided
+  type: int
+  sample: 4711
 open_transactions:
   description: Failover transactions that an earlier run left open.
   returned: when something was decided

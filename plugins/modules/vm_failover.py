@@ -52,6 +52,11 @@ options:
     description: Seconds for which the lease is renewed again and again while the module works.
     type: float
     default: 60
+  journal_after:
+    description:
+      - Show the progress of steps that have higher numbers in the journal than this, RV(libreha.vmware.ha_decide#module:journal_seq).
+        Without it the journal is asked first.
+    type: int
 extends_documentation_fragment:
   - libreha.vmware.hosts
   - libreha.vmware.state
@@ -146,6 +151,7 @@ def argument_spec():
         "holder": {"type": "str", "required": True},
         "token": {"type": "int", "required": True, "no_log": False},
         "lease": {"type": "float", "default": 60},
+        "journal_after": {"type": "int"},
         **hosts_spec(),
         **state_spec(),
     }

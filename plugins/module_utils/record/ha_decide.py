@@ -79,7 +79,8 @@ def _look(database: StateDatabase, policy: Policy, observation: Observation, par
             changes = change.alarms([to_dict(alarm) for alarm in (*decision.alarms, *_holds(decision))])
             new = {*changes.raised, *changes.changed}
             fresh_alarms = [alarm.text for alarm in decision.alarms if alarm.key in new]
-    return _result(decision, observation, policy, news, fresh_alarms, len(database.open_transactions()))
+    result = _result(decision, observation, policy, news, fresh_alarms, len(database.open_transactions()))
+    return {**result, "journal_seq": max((entry["seq"] for entry in database.read_journal(limit=1)), default=0)}
 
 
 def _remembered(database: StateDatabase) -> Memory:

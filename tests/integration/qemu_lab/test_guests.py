@@ -148,8 +148,8 @@ def test_files_and_secrets_go_in_without_a_command_line(guests: Guests, tmp_path
         guests.ssh("node1", "echo why >&2; exit 3")
 
 
-def test_the_command_line_shows_and_reaches_the_same_guests(guests: Guests, state_folder: Path) -> None:
-    ask = command(state_folder)
+def test_the_command_line_shows_and_reaches_the_same_guests(guests: Guests, shared_folder: Path) -> None:
+    ask = command(shared_folder)
     assert [(guest["name"], guest["state"]) for guest in json.loads(ask("status", "--json").stdout)["guests"]] == [
         ("storage", "on"),
         ("node1", "on"),

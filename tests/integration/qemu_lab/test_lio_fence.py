@@ -102,8 +102,8 @@ def test_fencing_again_changes_nothing_and_check_mode_tells_so(writing: Lio) -> 
     assert not writing.fence(next(tokens)).changed
 
 
-def test_a_login_that_is_frozen_half_way_never_becomes_a_session(rig: Lio) -> None:
-    """Its access was checked before the fence, and it goes on after it."""
+def test_a_login_half_way_is_cut_and_never_becomes_a_session(rig: Lio) -> None:
+    """Its access was checked before the fence, and it would go on after it."""
     rig.clean()
     rig.volume()
     rig.target(on_volume(chap=False))
@@ -115,9 +115,7 @@ def test_a_login_that_is_frozen_half_way_never_becomes_a_session(rig: Lio) -> No
         assert login.stdin
         assert login.stdout
         assert login.stdout.readline() == "half way\n"
-        fenced = rig.fence(next(tokens), timeout=20.0, wait=30.0).result  # the kernel gives a login 15 s
-        print("\nlogin half way: %s" % [(step["step"], step["after"]) for step in fenced["steps"]])
-        assert fenced["confirmed"]
+        assert rig.fence(next(tokens)).result["confirmed"]
         login.stdin.write("\n")
         login.stdin.flush()
         assert login.stdout.readline() == "out\n"

@@ -44,7 +44,7 @@ sysctl -q net.ipv4.ip_nonlocal_bind=1
 modprobe drbd
 drbdadm create-md --force libreha >/dev/null
 drbdadm up libreha
-mkdir -p /var/lib/libreha
+mkdir -p -m 700 /var/lib/libreha /etc/rtslib-fb-target/pr
 """ % {"fence_peer": FENCE_PEER, "resource": RESOURCE}
 FIRST = r"""
 set -e

@@ -190,3 +190,18 @@ def test_a_host_that_answers_has_lost_its_storage_only_if_all_targets_and_itself
     )
     judgement = judge_host(evidence, observer_is_isolated=False)
     assert (judgement.row, judgement.verdict.value) == (row, verdict)
+
+
+# looks that take too long
+
+
+def test_a_look_that_takes_longer_than_io_stale_is_an_alarm_that_says_what_to_set() -> None:
+    world = three_hosts()
+    world.run(6)
+    look = world.look()
+    world.now += 12
+    world.step(look=look)
+    alarm = world.alarm("slow_looks")
+    assert "one look took 12 s, longer than io_stale (10 s)" in alarm.text and "set io_stale" in alarm.text
+    world.step(3)
+    assert "slow_looks" not in {alarm.key for alarm in world.last.alarms}

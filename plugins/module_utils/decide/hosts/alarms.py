@@ -22,6 +22,7 @@ def raise_alarms(cluster: Cluster) -> list[Alarm]:
     if cluster.observer_isolated:
         text = "no isolation address and no unfenced host answers: the observer itself is cut off; everything is held"
         found.append(Alarm("observer_isolated", Severity.CRITICAL, "cluster", text))
+    found += _about_looks(cluster)
     found += _about_storage(cluster)
     for host in cluster.hosts.values():
         found += _about_host(host, cluster)
@@ -30,6 +31,19 @@ def raise_alarms(cluster: Cluster) -> list[Alarm]:
         if not why.chosen:
             found.append(Alarm("unprotected:%s" % vm.id, Severity.WARNING, vm.name, "%s cannot be failed over: %s" % (vm.name, why.reason)))
     return found
+
+
+def _about_looks(cluster: Cluster) -> list[Alarm]:
+    """Progress is dated by the look before, if that is no older than ``io_stale``. A look that takes longer says nothing about storage, and
+    all that follow say as little: without this alarm that would look like a cluster at rest."""
+    took = cluster.now.since(cluster.observation.taken_at)
+    if took is None or took <= cluster.policy.io_stale:
+        return []
+    text = (
+        "one look took %.0f s, longer than io_stale (%.0f s): no storage evidence can be had, and no host is found dead by it; "
+        "set io_stale well above that, and confirm_after above io_stale, or give the arbiter a faster machine"
+    )
+    return [Alarm("slow_looks", Severity.WARNING, "cluster", text % (took, cluster.policy.io_stale))]
 
 
 def _about_storage(cluster: Cluster) -> list[Alarm]:

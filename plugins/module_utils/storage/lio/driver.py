@@ -5,15 +5,15 @@
 Reading is done in configfs itself (configfs.py), changes go through rtslib-fb (library.py).
 
 **Why a deleted ACL means no session, no login and nothing in flight** (as we know drivers/target of Linux. Seen on
-6.1: a fence of a writing, frozen or killed initiator, and a removal that waits for a backend that hangs. Not yet seen: a login that is
-frozen half way). rmdir of the folder ``acls/INITIATOR`` returns only when the last reference to the ACL is gone
+6.1: a fence of a writing, frozen or killed initiator, and a removal that waits for a backend that hangs, or for a login half way).
+rmdir of the folder ``acls/INITIATOR`` returns only when the last reference to the ACL is gone
 (``core_tpg_del_initiator_node_acl`` waits for ``acl_free_comp``):
 
 * each session holds one, from the first request of its login on (``core_tpg_get_initiator_node_acl``) to its release, and
   the rmdir closes those that are complete (``target_shutdown_sessions``). So a login that was under way when the right was
-  taken is either a session that was closed, or it keeps the rmdir waiting until the login's own timer ends it
-  (``login_timeout``, 15 s unless configured otherwise); it never becomes a session afterwards. That is why :meth:`LioTarget.logins` has
-  nothing to tell;
+  taken is either a session that was closed, or it keeps the rmdir waiting until its connection ends (on 6.1 ``login_timeout`` does not end
+  it, so its connection is cut); meanwhile the fence is not confirmed, which is safe. That is why :meth:`LioTarget.logins` has nothing to
+  tell;
 * the release of a session waits for its commands (``target_wait_for_sess_cmds``), those that the back end has
   begun included. So after the rmdir nothing is in flight. With a back end that hangs the rmdir hangs with it, and a fence
   is then not confirmed, which is the truth;
@@ -194,16 +194,20 @@ class LioTarget(StorageTarget):
         return library.iscsi_tpgs()
 
     def _connections_of(self, initiator: str) -> Callable[[], None]:
-        """Cuts the connections from the initiator's addresses, but not from one where another initiator has a session. To be made
-        before a removal begins: while the kernel waits nothing more can be read."""
+        """Cuts the connections that may keep a removal waiting: those from the initiator's addresses, and those from addresses without any
+        session, since a login that stands still half way may be the initiator's. Never one from where another initiator has a session; a
+        host whose login it hits logs in again. To be made before a removal begins: while the kernel waits the target tells nothing more."""
         tpgs = self._tpgs()
         live = [(acl.initiator.casefold(), acl.session.address) for tpg in tpgs for acl in tpg.acls if acl.session]
         others = {address for name, address in live if name != initiator.casefold()}
-        own = {address for name, address in live if name == initiator.casefold()} - others - {""}
+        ports = _ports(tpgs)
 
         def cut() -> None:
-            for address in sorted(own):
-                removal.cut_connections(address, _ports(tpgs))
+            own = {address for name, address in live if name == initiator.casefold()} - {""}
+            with contextlib.suppress(LibrehaError):
+                own |= set(octets_received(ports))
+            for address in sorted(own - others):
+                removal.cut_connections(address, ports)
 
         return cut
 

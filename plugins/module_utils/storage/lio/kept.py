@@ -62,13 +62,13 @@ class KeptAcls:
         """The secrets that fences have retired. They stay so when the ACLs are given back."""
         return self._read().retired
 
-    def keep(self, initiator: str, acls: Mapping[tuple[str, int], dict[str, Any]]) -> bool:
+    def keep(self, initiator: str, acls: Mapping[tuple[str, int], Acl]) -> bool:
         """What a fence takes away: it replaces what is kept of these places, and its CHAP secrets are retired. Durable on return.
         Whether anything changed."""
         before = self._read()
         after = _Content(
             {**before.acls, **{(target, tag, initiator.casefold()): acl for (target, tag), acl in acls.items()}},
-            before.retired.plus(initiator, (acl.get("chap_password", "") for acl in acls.values())),
+            before.retired.plus(initiator, ((acl or {}).get("chap_password", "") for acl in acls.values())),
         )
         return self._write(before, after)
 
@@ -93,7 +93,7 @@ class KeptAcls:
             if content["schema"] != SCHEMA:
                 raise ValueError("its schema is %r" % content["schema"])
             acls = {(item["target"], int(item["tpg"]), item["initiator"].casefold()): item["acl"] for item in content["acls"]}
-            return _Content(acls, RetiredSecrets.from_list(content["retired"]))
+            return _Content(acls, RetiredSecrets.from_list(content.get("retired", [])))
         except FileNotFoundError:
             return _Content()
         except OSError as error:
