@@ -59,7 +59,7 @@ qemu-chain: setup ## The whole chain on kernel iSCSI: hosts in two guests, stora
 
 molecule: setup ## The role iscsi_target on QEMU guests: a real initiator, fences, a hard reboot; installs QEMU
 	@tests/tools/setup-qemu
-	@for scenario in iscsi_target fence reboot; do LIBREHA_LAB_IMAGES=$${LIBREHA_LAB_IMAGES:-$(CURDIR)/.cache/lab-images} molecule test -s $$scenario || exit 1; done
+	@for scenario in iscsi_target fence reboot tgt; do LIBREHA_LAB_IMAGES=$${LIBREHA_LAB_IMAGES:-$(CURDIR)/.cache/lab-images} molecule test -s $$scenario || exit 1; done
 
 conformance: setup ## libiscsi's iscsi-test-cu against tgt and the kernel's target; docs/iscsi-conformance.md anew
 	@tests/tools/setup-qemu

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: iscsi_target_options
-short_description: The options of the module iscsi_target, from the variables of the role of the same name
+short_description: The options of the module iscsi_target or tgt_target, from the variables of the role iscsi_target
 version_added: "0.1.0"
 author:
   - The libreha contributors (@libreha)
 description:
   - Turns the variables of the role P(libreha.vmware.iscsi_target#role) into O(libreha.vmware.iscsi_target#module:backstores) and
-    O(libreha.vmware.iscsi_target#module:tpgs).
+    O(libreha.vmware.iscsi_target#module:tpgs), or with the driver C(tgt) into the options of M(libreha.vmware.tgt_target).
   - The result holds CHAP secrets; give it to the module only.
 options:
   _input:
@@ -34,19 +34,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: C(name), C(backstores) and C(tpgs).
+  description:
+    - C(name), C(backstores) and C(tpgs).
+    - With the driver C(tgt) C(name), C(portals), C(luns), C(initiators), C(nop_interval) and C(nop_count).
   type: dict
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.described import module_options
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.described import module_options, tgt_options
 
 
 def iscsi_target_options(wanted: Mapping[str, Any], without: Iterable[str] = ()) -> dict[str, Any]:
     """See DOCUMENTATION."""
-    return module_options(wanted, frozenset(without))
+    return (tgt_options if wanted["driver"] == "tgt" else module_options)(wanted, frozenset(without))
 
 
 class FilterModule:

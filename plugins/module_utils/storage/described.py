@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The variables of the role iscsi_target as options of the module of the same name, and what is wrong in them, by the variables' names."""
+"""The variables of the role iscsi_target as options of iscsi_target and tgt_target, the modules, and what is wrong in them, by name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ..errors import LibrehaError
+from . import tgt_target
 from .iscsi_target import argument_spec
 from .target.options import read_model
 
@@ -28,6 +29,10 @@ _VARIABLES = (
     (re.compile(r"tpgs\[\d+\]\.(parameters|attributes)"), r"iscsi_target_group_\1"),
     (re.compile(r"tpgs\[\d+\]\."), "iscsi_target_"),
     (re.compile(r"name(?= )"), "iscsi_target_name"),
+    # of tgt_target
+    (re.compile(r"nop_interval"), "iscsi_target_nopin_timeout"),
+    (re.compile(r"nop_count"), "iscsi_target_nopin_response_timeout"),
+    (re.compile(r"(?=(luns|initiators|portals)\b)"), "iscsi_target_"),
 )
 
 
@@ -53,6 +58,39 @@ def module_options(wanted: Variables, without: frozenset[str] = frozenset()) -> 
     }
 
 
+def tgt_options(wanted: Variables, without: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """As :func:`module_options`, for the module tgt_target. What tgt does not have is left out; :func:`tgt_lacks` names it."""
+    interval = wanted["nopin_timeout"]
+    return {
+        "name": wanted["name"],
+        "portals": [_given(portal, "address", "port", "floating") for portal in wanted["portals"]],
+        "luns": [_tgt_lun(lun) for lun in wanted["luns"] if lun["name"] not in without],
+        "initiators": [
+            {"name": one["name"], **({"chap": _given(one["chap"], "user", "secret")} if one.get("chap") else {})}
+            for one in wanted["initiators"]
+        ],
+        # tgtd ends a connection with the question after the last that may be unanswered
+        "nop_interval": interval,
+        "nop_count": max(1, wanted["nopin_response_timeout"] // max(1, interval)),
+    }
+
+
+def tgt_lacks(wanted: Variables) -> list[str]:
+    """What is described and cannot be had with tgt."""
+    found = []
+    for at, lun in enumerate(wanted["luns"]):
+        asked = [key for key in ("unmap", "write_back", "attributes") if lun.get(key)]
+        if asked:
+            found.append("iscsi_target_luns[%d] (%s) has %s" % (at, lun["name"], ", ".join(asked)))
+    for at, one in enumerate(wanted["initiators"]):
+        asked = [key for key in ("luns", "attributes") if one.get(key)]
+        asked += [key for key in ("mutual_user", "mutual_secret") if (one.get("chap") or {}).get(key)]
+        if asked:
+            found.append("iscsi_target_initiators[%d] (%s) has %s" % (at, one["name"], ", ".join(asked)))
+    found += ["iscsi_target_%s is not empty" % key for key in ("group_attributes", "group_parameters", "remove_luns") if wanted.get(key)]
+    return ["%s. The role does not do that with iscsi_target_driver tgt: leave it out, or use lio" % one for one in found]
+
+
 def device_of(lun: Variables) -> str:
     """The path of the disk or file that the LUN's data lies on."""
     return str(lun.get("disk") or lun.get("file") or "/dev/%s/%s" % (lun.get("volume_group"), lun["name"]))
@@ -68,11 +106,16 @@ def device_unit(path: str) -> str:
 
 def problem(wanted: Variables) -> str:
     """What is wrong with the description itself, "" when nothing is. It never holds a secret."""
-    validated = ArgumentSpecValidator(argument_spec()).validate(module_options(wanted))
+    tgt = wanted["driver"] == "tgt"
+    spec, options = (tgt_target.argument_spec(), tgt_options(wanted)) if tgt else (argument_spec(), module_options(wanted))
+    validated = ArgumentSpecValidator(spec).validate(options)
     if validated.error_messages:
         return "; ".join(validated.error_messages)
     try:
-        read_model(validated.validated_parameters)
+        if tgt:
+            tgt_target.read_wanted(validated.validated_parameters)
+        else:
+            read_model(validated.validated_parameters)
     except LibrehaError as error:
         return _in_words_of_the_role(error.message) + (". %s" % error.remedy if error.remedy else "")
     return ""
@@ -94,6 +137,10 @@ def _backstore(lun: Variables) -> dict[str, Any]:
         "path": device_of(lun),
         **({"size": str(lun.get("size") or "")} if lun.get("file") else {}),
     }
+
+
+def _tgt_lun(lun: Variables) -> dict[str, Any]:
+    return {"number": lun["number"], **_given(_backstore(lun), "name", "type", "path", "size", "serial", "existing_data")}
 
 
 def _acl(initiator: Variables, numbers: set[int], limited: bool) -> dict[str, Any]:

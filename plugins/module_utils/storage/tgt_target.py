@@ -313,8 +313,8 @@ class _Run:
             if name in self._listed
         ]
         found += [
-            "%s is marked as fenced in %s and is not on the fence list %s, so it was not admitted. If it may write, see that the list is the "
-            "right one, take the mark %s out by hand, and run this again"
+            "%s is marked as fenced in %s and is not on the fence list %s, so it was not admitted. If it may write, see that the list is "
+            "the right one, take the mark %s out by hand, and run this again"
             % (name, self._params["file"], self._params["fence_list"], targets_conf.MASK.strip())
             for name in masked
             if name not in self._listed
@@ -324,8 +324,8 @@ class _Run:
             size = _size(unit.path)
             if size and abs(size / 1e6 - unit.megabytes) > 1:
                 found.append(
-                    "LUN %d is served with %d MB, and %s has %d: tgtd looks at a size only when it starts. Restart tgt when the hosts can do "
-                    "without their disks for some seconds" % (number, unit.megabytes, unit.path, size // 1000000)
+                    "LUN %d is served with %d MB, and %s has %d: tgtd looks at a size only when it starts. Restart tgt when the hosts can "
+                    "do without their disks for some seconds" % (number, unit.megabytes, unit.path, size // 1000000)
                 )
         return found
 

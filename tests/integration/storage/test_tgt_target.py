@@ -116,7 +116,7 @@ def test_a_lun_is_the_same_disk_as_with_the_kernels_target_before_and_after_a_re
 
 def test_what_is_added_ends_no_session(server):
     server.build()
-    writer = server.write(ESX2).running()
+    writer = server.write(ESX2, "--reconnect").running()  # sends again what got UNIT ATTENTION (reported LUNs data has changed)
     (before,) = [one.sid for one in server.target().sessions()]
     at = writer.acknowledged()
     more = {"luns": [server.lun(1), server.lun(4)], "initiators": [{"name": name} for name in (ESX1, ESX2, ESX3)]}

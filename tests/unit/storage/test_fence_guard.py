@@ -14,6 +14,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant impo
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import Entry, FenceList, Fences
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.lio import saved
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.lio.kept import KeptAcls, beside
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt import saved as tgt_saved
 
 GUARD = Path(__file__).resolve().parents[3] / "roles" / "iscsi_target" / "files" / "fence-guard"
 TARGET = "iqn.2026-01.com.example:storage1"
@@ -114,3 +115,39 @@ def test_it_waits_for_a_run_that_holds_the_lock(server: Server) -> None:
         done = server.start()
     assert done.returncode == 0
     assert server.admitted() == [ESX2]
+
+
+TGT = """<target %s>
+    incominguser %s a-secret-of-16-c
+    initiator-address 255.255.255.255
+    initiator-name %s
+    initiator-name %s
+</target>
+""" % (TARGET, ESX1, ESX1, ESX2)
+
+
+def guard_tgt(server: Server, text: str) -> tuple[int, str, str]:
+    """How it ended, what it said, and the file of targets.conf(5) afterwards."""
+    path = server.fences.with_name("libreha.conf")
+    path.write_text(text)
+    command = [sys.executable, str(GUARD), "--fence-list", str(server.fences), "--saved-config", str(path), "--tgt"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return done.returncode, done.stderr, path.read_text()
+
+
+def test_with_tgt_a_fenced_initiator_is_marked_exactly_as_the_fence_marks_it(server: Server) -> None:
+    code, said, left = guard_tgt(server, TGT)
+    assert code == 0 and "%s is fenced" % ESX1 in said
+    path = server.fences.with_name("fenced.conf")
+    path.write_text(TGT)
+    tgt_saved.revoke(str(path), ESX1)
+    assert left == path.read_text() != TGT
+    assert guard_tgt(server, left) == (0, "", left)
+
+
+def test_with_tgt_a_target_that_admits_everybody_does_not_start_while_a_host_is_fenced(server: Server) -> None:
+    text = TGT.replace("    initiator-address 255.255.255.255\n", "")
+    code, said, left = guard_tgt(server, text)
+    assert code == 1 and "must not start" in said and "initiator-address" in said and left == text
+    server.fences.unlink()
+    assert guard_tgt(server, text) == (0, "", text)

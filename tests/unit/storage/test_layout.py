@@ -14,6 +14,7 @@ EXTENT = 4 << 20
 
 def wanted(**changes: Any) -> dict[str, Any]:
     return {
+        "driver": "lio",
         "name": "iqn.2026-01.com.example:storage1",
         "volume_groups": [{"name": "vg", "disks": ["/dev/disk/by-id/one"]}],
         "luns": [{"name": "ds1", "number": 0, "volume_group": "vg", "size": "2GiB"}],

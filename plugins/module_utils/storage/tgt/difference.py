@@ -170,8 +170,8 @@ def _accounts(wanted: Wanted, there: TargetReading, running: Running, written: W
         if user in written.secrets and not same and wanted.owners[user] not in disrupt:
             plan.refusals.append(
                 "the CHAP secret of %s is not the one that is in force. If it was unfenced, describe the secret that it was given then (a "
-                "host that was not restarted since its fence still knows the old one); to set a new one, name the initiator in disrupt, and "
-                "set the same on the host" % wanted.owners[user]
+                "host that was not restarted since its fence still knows the old one); to set a new one, name the initiator in disrupt, "
+                "and set the same on the host" % wanted.owners[user]
             )
         old = Request(Mode.ACCOUNT, Op.DELETE, "user=%s" % user, of_target=False, allowed=(Code.NO_USER,))
         new = Request(Mode.ACCOUNT, Op.NEW, "user=%s,password=%s" % (user, secret), of_target=False)

@@ -29,7 +29,8 @@ class Nexus:
 
 @dataclass(frozen=True)
 class UnitReading:
-    """A LUN as tgtd serves it. ``megabytes`` are of 10**6 bytes: tgtd tells no more, and it looks at a disk's size once, when it opens it."""
+    """A LUN as tgtd serves it. ``megabytes`` are of 10**6 bytes: tgtd tells no more, and it looks at a disk's size only
+    when it opens it."""
 
     path: str = ""
     serial: str = ""
