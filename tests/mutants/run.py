@@ -23,7 +23,7 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-COPIED = ("plugins", "tests", "playbooks", "docs", "meta", "galaxy.yml", "conftest.py", "pyproject.toml")
+COPIED = ("plugins", "roles", "tests", "playbooks", "docs", "meta", "galaxy.yml", "conftest.py", "pyproject.toml")
 HANG_GUARD = 900  # s
 
 

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # What an initiator does, for the scenarios: initiator.sh TARGET ACT [ARGUMENT...]. Secrets come on standard input.
 #   login PORTAL...      log in at each; the CHAP secret is the first line of standard input
 #   login-as NAME PORTAL the same with another initiator name; what discovery shows it is printed

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Everything of the storage server that a run of the role could change, in one text: what runs, what is saved, volumes, files, settings.
 set -euo pipefail
 python3 -c '

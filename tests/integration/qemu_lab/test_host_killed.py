@@ -74,9 +74,9 @@ def killed(lio: Lio, name: str, nopin_timeout: int, nopin_response_timeout: int)
     served(lio, nopin_timeout, nopin_response_timeout)
     lio.guests.ssh("storage", "touch /root/looking/on; rm -f /root/looking/looks; setsid sh -c '%s' </dev/null >/dev/null 2>&1 &" % LOOK_ON)
     lio.wait_for(lambda: len(looks(lio)) >= 2, 60, "the module looks")
-    earliest, _ = now(lio)
+    earliest = now(lio)[0]
     lio.guests.kill("node1")
-    _, latest = now(lio)
+    latest = now(lio)[1]
     lio.wait_for(lambda: looks(lio)[-1].moved is None, nopin_timeout + nopin_response_timeout + 60, "the session is gone")
     lio.guests.ssh("storage", "rm /root/looking/on; sleep 3")
 

@@ -64,7 +64,7 @@ class Legality:
 
     def could_start(self, vm: Vm, host: str, down: Iterable[Vm]) -> bool:
         """Whether *host* is legal for *vm* and has room, with those of *down* that must come with it."""
-        places = {name: other.place for name, other in self._world.vms.items()}
+        places = self._world.places()
         together = {vm.name}
         while True:
             more = {

@@ -116,7 +116,7 @@ class Referee:
         if came_from != host.name and not works and not self._world.target.fenced(came_from):
             text = "%s was started on %s, but the fence of %s, where it was, is not confirmed" % (vm.name, host.name, came_from)
             self._report.violation("started_before_fence", text, vm=vm.name, host=host.name)
-        places = {name: other.place for name, other in self._world.vms.items()}
+        places = self._world.places()
         broken = [self._legality.broken_host_rule(vm, host.name), *self._legality.conflicts(vm, host.name, places).values()]
         for text in filter(None, broken):
             self._report.violation("rule_broken", "start on %s: %s" % (host.name, text), vm=vm.name, host=host.name)
@@ -130,7 +130,7 @@ class Referee:
     def _judge_moves(self) -> None:
         """All moves that began in one instant, together: where everybody was before, and where everybody counts now."""
         moving, self._moving = self._moving, {}
-        after = {name: other.place for name, other in self._world.vms.items()}
+        after = self._world.places()
         before = {**after, **moving}
         for name, source in moving.items():
             vm, host = self._world.vms[name], after[name]

@@ -73,6 +73,14 @@ class World:
     def vms_on(self, host: str) -> list[Vm]:
         return [vm for vm in self.vms.values() if host in vm.executing]
 
+    def places(self) -> dict[str, str]:
+        """VM -> where it counts for rules between VMs; "" when it runs nowhere.
+
+        What a fenced host may still execute (it is frozen, or cut off) does no work that lasts, and is brought back elsewhere one VM after
+        the other: it counts nowhere, or VMs that belong together could never leave such a host.
+        """
+        return {name: "" if self.target.fenced(vm.place) else vm.place for name, vm in self.vms.items()}
+
     def used(self, host: str) -> tuple[int, int]:
         """MiB and cores of the VMs that execute, start, or arrive there."""
         there = [vm for vm in self.vms.values() if host in vm.executing or host in (vm.starting, vm.moving_to)]
