@@ -15,6 +15,7 @@ from .decision import Alarm
 from .hosts.confirm import Confirmation, confirm
 from .hosts.evidence import HostEvidence, gather, judge_host
 from .hosts.fencing import FenceState, fence_state, storage_servers
+from .hosts.freshness import without_old_looks
 from .hosts.lies_on import servers_of
 from .hosts.mapping import distrust
 from .hosts.precondition import Datastores, Unprotected, index_initiators, sort_datastores, unfenceable, unprotected, unprotected_by_policy
@@ -41,7 +42,7 @@ class Picture:
 
 def take_picture(policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str) -> Picture:
     """Judge one look; the arguments are those of :func:`decide.decide`."""
-    observation, wrong_bmcs = distrust(observation, memory, policy)
+    observation, wrong_bmcs = distrust(without_old_looks(observation, now, policy), memory, policy)
     hosts, told, cut_off = _judge_all(policy, memory, observation, now, run_id, wrong_bmcs)
     verdicts = {name: host.verdict for name, host in hosts.items()}
     results = results_of(observation.results)
@@ -110,7 +111,10 @@ def _judge_all(
     fences = {name: fence_state(name, observation, memory.host(name), evidence[name], policy) for name in names}
     unfenced = [name for name in names if not fences[name].listed and evidence[name].taken_at is not None]
     cut_off = observer_isolated(tuple(probe.answers for probe in observation.isolation), tuple(evidence[name].answers for name in unfenced))
-    told = {name: hear(memory.host(name), seen.get(name), observation.events_of(name), policy) for name in names}
+    told = {
+        name: hear(memory.host(name), seen.get(name) if evidence[name].fresh else None, observation.events_of(name), policy)
+        for name in names
+    }
     same_run = memory.run_id == run_id
     hosts = {}
     for name in names:

@@ -128,7 +128,7 @@ def test_a_look_at_the_target_that_is_repeated_is_no_progress() -> None:
     world.run(14)
     assert storage(world)[0] == "ok"  # nothing new was learned
     world.run(9)
-    assert storage(world) == ("unknown", "storage unknown: the look at san is old")
+    assert storage(world) == ("unknown", "storage unknown: san could not be asked: the look at it is old")
 
 
 @pytest.mark.parametrize("answer", [ApiAnswer.REFUSED, ApiAnswer.TLS_REFUSED, ApiAnswer.BROKEN, ApiAnswer.LOGIN_REFUSED])
@@ -190,6 +190,40 @@ def test_a_host_that_answers_has_lost_its_storage_only_if_all_targets_and_itself
     )
     judgement = judge_host(evidence, observer_is_isolated=False)
     assert (judgement.row, judgement.verdict.value) == (row, verdict)
+
+
+# looks that are old
+
+
+def test_an_old_look_says_nothing_about_vms_fences_or_restarts() -> None:
+    """It comes late, from before a failover: its VMs are shown where they were, and their host as one that nobody fenced."""
+    world = three_hosts()
+    world.run(6)
+    old = world.look()
+    world.kill("esx1")
+    world.run(30)
+    world.fence("esx1")
+    world.step(3)
+    world.vms["vm1"].host, world.vms["vm2"].host = "esx2", "esx3"
+    world.run(6)
+    before = {vm.id: vm.host for vm in world.memory.vms}
+    world.step(look=old)
+    assert {vm.id: vm.host for vm in world.memory.vms} == before
+    assert world.verdict("esx1") in ("fenced", "fencing")
+    assert not [host.name for host in world.memory.hosts if host.going_down] and world.plan() == {}
+    world.step(3)
+    assert world.verdict("esx1") == "fenced"
+    assert {vm.id: vm.host for vm in world.memory.vms} == before
+
+
+def test_a_vm_is_not_put_back_by_a_look_from_before_its_move() -> None:
+    world = three_hosts()
+    world.run(6)
+    old = world.look()
+    world.vms["vm1"].host = "esx3"
+    world.run(20)
+    world.step(look=old)
+    assert {vm.name: vm.host for vm in world.memory.vms}["vm1"] == "esx3"
 
 
 # looks that take too long

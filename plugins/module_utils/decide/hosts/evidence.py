@@ -21,6 +21,7 @@ from ..instant import Instant
 from ..memory import HostRecord, Memory, SessionRecord
 from ..observations import ApiAnswer, Evidence, HostObservation, Observation, Power, Session, StorageObservation
 from ..policy import Policy
+from .freshness import host_is_fresh
 from .verdict import Judgement, Verdict, judge
 
 # A machine that gave one of these answers is alive on the network: ping is ok "on any layer".
@@ -103,7 +104,7 @@ def gather(host: str, observation: Observation, memory: Memory, policy: Policy, 
     sessions: list[SessionRecord] = []
     initiator = policy.host(host).initiator
     for server in observation.storage:
-        found, remembered = _at_server(server, initiator, record, words, memory, policy, now)
+        found, remembered = _at_server(server, initiator, record, words, memory, policy)
         targets.extend(found)
         sessions.extend(remembered)
     if seen is None:
@@ -124,7 +125,7 @@ def gather(host: str, observation: Observation, memory: Memory, policy: Policy, 
     return HostEvidence(
         host=host,
         taken_at=seen.taken_at,
-        fresh=is_fresh(observation.taken_at, now, policy, must_compare=True) and is_fresh(seen.taken_at, now, policy),
+        fresh=host_is_fresh(seen, observation, now, policy),
         api=seen.api,
         api_text="api %s" % (seen.api_answer.value.replace("_", " ")),
         ping=ping,
@@ -134,14 +135,6 @@ def gather(host: str, observation: Observation, memory: Memory, policy: Policy, 
         sessions=tuple(sessions),
         degraded="sensors red: %s" % ", ".join(red) if red else "",
     )
-
-
-def is_fresh(taken_at: Instant, now: Instant, policy: Policy, must_compare: bool = False) -> bool:
-    """Whether a look is recent enough to conclude from. One from another machine's clock cannot be told to be old."""
-    age = now.since(taken_at)
-    if age is None:
-        return not must_compare
-    return -1.0 <= age <= policy.confirm_after
 
 
 def judge_host(evidence: HostEvidence, observer_is_isolated: bool) -> Judgement:
@@ -182,11 +175,10 @@ def _at_server(
     words: Mapping[str, Optional[bool]],
     memory: Memory,
     policy: Policy,
-    now: Instant,
 ) -> tuple[list[TargetEvidence], list[SessionRecord]]:
     """What each target of one storage server says about an initiator, and its counters to remember."""
     kept = [session for session in record.sessions if session.server == server.name]
-    problem = _cannot_tell(server, policy, now)
+    problem = _cannot_tell(server, policy)
     if server.sessions is None or server.serving is None:
         return [TargetEvidence(server.name, "", Evidence.UNKNOWN, "storage unknown: %s" % problem)], kept
     mine = server.sessions_of(initiator)
@@ -204,7 +196,7 @@ def _at_server(
     return found, records
 
 
-def _cannot_tell(server: StorageObservation, policy: Policy, now: Instant) -> str:
+def _cannot_tell(server: StorageObservation, policy: Policy) -> str:
     """Why this look at the storage server says nothing about hosts; empty when it does."""
     if server.serving is None:
         return "%s could not be asked%s" % (server.name, ": " + server.reason if server.reason else "")
@@ -218,8 +210,6 @@ def _cannot_tell(server: StorageObservation, policy: Policy, now: Instant) -> st
             "?" if server.up_for is None else "%.0f" % server.up_for,
             policy.storage_grace,
         )
-    if not is_fresh(server.taken_at, now, policy):
-        return "the look at %s is old" % server.name
     return ""
 
 
