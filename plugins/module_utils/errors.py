@@ -52,10 +52,15 @@ def fail(module, error: LibrehaError, **result) -> None:
 
 
 def carry_out(module: Any, run: Callable[[Mapping[str, Any], bool], dict[str, Any]]) -> None:
-    """The end of every module's ``main``: *run* with the parameters and the check mode, and its result or its error as the task's."""
+    """The end of every module's ``main``: *run* with the parameters and the check mode, and its result or its error as the task's.
+
+    What the result has under ``warnings`` is shown as Ansible shows warnings.
+    """
     try:
         result = run(module.params, module.check_mode)
     except LibrehaError as error:
         fail(module, error)
     else:
+        for warning in result.pop("warnings", ()):
+            module.warn(warning)
         module.exit_json(**result)

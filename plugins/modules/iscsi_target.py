@@ -404,19 +404,13 @@ refusals:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, fail
+from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
 from ansible_collections.libreha.vmware.plugins.module_utils.storage import iscsi_target
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=iscsi_target.argument_spec(), supports_check_mode=True)
-    try:
-        result = iscsi_target.run(module.params, check_mode=module.check_mode)
-    except LibrehaError as error:
-        fail(module, error)
-    for warning in result.pop("warnings"):
-        module.warn(warning)
-    module.exit_json(**result)
+    carry_out(module, iscsi_target.run)
 
 
 if __name__ == "__main__":

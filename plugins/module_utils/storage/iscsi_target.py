@@ -124,7 +124,7 @@ class Look:
         return replace(self.found, backstores={place: store for place, store in self.found.backstores.items() if place in places})
 
 
-def run(params: Mapping[str, Any], *, check_mode: bool = False, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:
+def run(params: Mapping[str, Any], check_mode: bool = False, *, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:
     """The module's result; ``warnings`` in it are for the user. Raises LibrehaError, and says whether something was changed."""
     wanted = _wanted(params)
     require_absolute(params, "saved_config", "fence_list")

@@ -146,7 +146,7 @@ def _bad(option: str, what: str, remedy: str) -> LibrehaError:
     return LibrehaError("%s %s" % (option, what), remedy=remedy)
 
 
-def run(params: Mapping[str, Any], *, check_mode: bool = False, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:
+def run(params: Mapping[str, Any], check_mode: bool = False, *, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:
     """The module's result; ``warnings`` in it are for the user. Raises LibrehaError, and says whether something was changed."""
     model = read_wanted(params)
     require_control(params)
