@@ -32,7 +32,8 @@ options:
           - V(maintenance_on), V(maintenance_off) and V(rejoin) are about a host. V(confirmed_off) is the person's word that a host is
             switched off and stays off until it is let in again; it takes the place of an answer of a storage server or BMC that cannot
             be asked, and never overrules one that answers otherwise.
-          - V(approve) says yes to what O(policy) with C(mode=ask) proposes about a host or VM.
+          - V(approve) says yes to what O(policy) with C(mode=ask) proposes about a host or VM. About one that is down it holds until that
+            is well again; about one that works it is a yes to moves and resets only, and holds while one is planned.
           - V(release_brake) lets the hosts through that the brake holds now. V(disarm) and V(arm) are about the whole cluster, as is
             V(rebalance).
         type: str

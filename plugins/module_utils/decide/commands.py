@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Callable
 
+from .hosts.verdict import Verdict
 from .instant import Instant
 from .memory import Approval, Desired, Memory, RejoinRecord, Tries, VmRecord
 from .observations import Power
@@ -143,11 +144,14 @@ def _release_brake(policy: Policy, memory: Memory, command: Command, now: Instan
 
 
 def _approve(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
-    known = {vm.id: vm.id for vm in memory.vms}
-    known.update({vm.name: vm.id for vm in memory.vms})
-    subject = known.get(command.subject) or _host(policy, memory, command.subject)
+    known = {vm.id: vm for vm in memory.vms}
+    known.update({vm.name: vm for vm in memory.vms})
+    vm = known.get(command.subject)
+    subject = vm.id if vm else _host(policy, memory, command.subject)
+    verdict = memory.host(vm.host if vm else subject).verdict
+    works = bool(verdict) and Verdict(verdict).works and (vm is None or vm.power is Power.ON)
     others = tuple(item for item in memory.approved if item.subject != subject)
-    after = replace(memory, approved=(*others, Approval(subject, command.by)))
+    after = replace(memory, approved=(*others, Approval(subject, command.by, works)))
     return _changed(memory, after, "what is proposed for %s is approved%s", command.subject, _said(command))
 
 

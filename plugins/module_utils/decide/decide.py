@@ -72,7 +72,7 @@ def decide(policy: Policy, memory: Memory, observation: Observation, now: Instan
         *resets.actions,
     ]
     vms = note_waiting(_with(cluster.vms, {**starts.records, **moves.records}), starts.waiting, starts.down, now)
-    approved = replace(memory, approved=still_approved(memory, hosts, {vm.id: vm for vm in vms} if memory.approved else {}))
+    approved = replace(memory, approved=still_approved(memory, hosts, {vm.id: vm for vm in vms} if memory.approved else {}, everything))
     actions, proposed, gate_alarms = sort_out(everything, approved, policy.mode, hosts, able)
     scopes = {action.host: action.storage for action in actions if isinstance(action, FenceAction)}
     records = {name: _remember(host.record, rejoins.records, scopes) for name, host in hosts.items()}

@@ -12,13 +12,26 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from .decision import Action, Alarm, Cause, FailoverAction, FenceAction, MoveAction, RejoinAction, RestartAction, Severity, StopAction
+from .decision import (
+    Action,
+    Alarm,
+    Cause,
+    FailoverAction,
+    FenceAction,
+    MoveAction,
+    RejoinAction,
+    ResetAction,
+    RestartAction,
+    Severity,
+    StopAction,
+)
 from .memory import Approval, Memory, VmRecord
 from .observations import Power
 from .policy import Mode
 from .state import HostState
 
 ASKED_FOR = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.RETURN)
+FOR_WHAT_WORKS = (MoveAction, ResetAction)  # what is done about hosts that work and VMs that run
 
 
 def sort_out(
@@ -28,10 +41,10 @@ def sort_out(
 
     *able* are the kinds of action that whoever asks can carry out.
     """
-    approved = {item.subject for item in memory.approved}
     allowed: list[Action] = []
     proposed: list[Action] = []
     for action in actions:
+        approved = {item.subject for item in memory.approved if not item.works or isinstance(action, FOR_WHAT_WORKS)}
         if mode is Mode.OBSERVE or action.kind not in able:
             proposed.append(action)
         elif isinstance(action, FenceAction) and hosts[action.host].is_fenced:
@@ -47,20 +60,29 @@ def sort_out(
     return tuple(allowed), tuple(proposed), _alarms(proposed, memory, mode)
 
 
-def still_approved(memory: Memory, hosts: Mapping[str, HostState], vms: Mapping[str, VmRecord]) -> tuple[Approval, ...]:
-    """A yes holds until its host works again or its VM runs."""
+def still_approved(
+    memory: Memory, hosts: Mapping[str, HostState], vms: Mapping[str, VmRecord], planned: Iterable[Action]
+) -> tuple[Approval, ...]:
+    """A yes holds until its host works again or its VM runs; about one that worked when it was given, while something is planned for it."""
+    if not memory.approved:
+        return ()
+    subjects = {name for action in planned if isinstance(action, FOR_WHAT_WORKS) for name in (action.host, *(vm.id for vm in action.vms))}
+
+    def works(host: str) -> bool:
+        return host in hosts and hosts[host].verdict.works
 
     def holds(item: Approval) -> bool:
-        host, vm = hosts.get(item.subject), vms.get(item.subject)
-        if host is not None:
-            return not host.verdict.works
-        return vm is not None and vm.power is not Power.ON
+        if item.works:
+            return item.subject in subjects
+        if item.subject in hosts:
+            return not works(item.subject)
+        vm = vms.get(item.subject)
+        return vm is not None and not (vm.power is Power.ON and works(vm.host))
 
-    kept = tuple(item for item in memory.approved if holds(item))
-    return memory.approved if len(kept) == len(memory.approved) else kept
+    return tuple(item for item in memory.approved if holds(item))
 
 
-def _split(action: Action, approved: set[str]) -> tuple[list[Action], list[Action]]:
+def _split(action: Action, approved: Collection[str]) -> tuple[list[Action], list[Action]]:
     """The part of a plan that somebody asked for or said yes to, and the rest."""
     if isinstance(action, MoveAction):
         moves = [vm for vm in action.vms if vm.cause in ASKED_FOR or vm.id in approved]
@@ -69,12 +91,19 @@ def _split(action: Action, approved: set[str]) -> tuple[list[Action], list[Actio
             [replace(action, vms=tuple(moves))] if moves else [],
             [replace(action, vms=tuple(others))] if others else [],
         )
+    if isinstance(action, ResetAction):
+        resets = [target for target in action.vms if target.id in approved]
+        waiting = [target for target in action.vms if target not in resets]
+        return (
+            [replace(action, vms=tuple(resets))] if resets else [],
+            [replace(action, vms=tuple(waiting))] if waiting else [],
+        )
     if isinstance(action, (FailoverAction, RestartAction)):
         starts = [vm for vm in action.vms if vm.id in approved]
-        waiting = [vm for vm in action.vms if vm not in starts]
+        later = [vm for vm in action.vms if vm not in starts]
         return (
             [replace(action, vms=tuple(starts))] if starts else [],
-            [replace(action, vms=tuple(waiting))] if waiting or not starts else [],
+            [replace(action, vms=tuple(later))] if later or not starts else [],
         )
     return [], [action]
 

@@ -100,9 +100,14 @@ class Hang:
     """A guest that may hang; see ``vm_monitoring``."""
 
     since: Optional[Instant] = None  # the first look without a heartbeat; None: it has one, or there is no evidence
+    blind: Optional[Instant] = None  # the first look without a heartbeat and without evidence of its I/O
     idle: float = 0.0  # s without disk and network I/O, as the last look saw it
     resets: tuple[Instant, ...] = ()  # ordered within the window
     was_up: Optional[Instant] = None  # its ``up_since`` before the last reset, until its heartbeat is back
+
+    @property
+    def suspected(self) -> bool:
+        return not (self.since is None and self.blind is None and self.was_up is None)
 
 
 @dataclass(frozen=True)
@@ -188,10 +193,15 @@ class BrakeRecord:
 
 @dataclass(frozen=True)
 class Approval:
-    """A person's yes (``mode: ask``) to all that is done about one host or VM until it is well again."""
+    """A person's yes (``mode: ask``) to what is done about one host or VM.
+
+    About one that is down it holds until that is well again. About one that works (``works``) it is a yes to moves and resets only,
+    and holds while one is planned.
+    """
 
     subject: str
     by: str
+    works: bool = False
 
 
 @dataclass(frozen=True)

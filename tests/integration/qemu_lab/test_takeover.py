@@ -40,7 +40,7 @@ install -m 755 /dev/stdin /usr/local/sbin/fence-peer <<'END'
 cat >/etc/drbd.d/libreha.res <<'END'
 %(resource)sEND
 sed -i 's|^devices {|devices {\n\tglobal_filter = [ "r\|/dev/vdb\|", "r\|/dev/disk/by-id/virtio-data1\|" ]|' /etc/lvm/lvm.conf
-sysctl -q net.ipv4.ip_nonlocal_bind=1
+sysctl -q net.ipv4.ip_nonlocal_bind=1  # as the role iscsi_target sets it for portals that float
 modprobe drbd
 drbdadm create-md --force libreha >/dev/null
 drbdadm up libreha
@@ -57,9 +57,8 @@ lvcreate -q -y -L 64M -n state san
 lvcreate -q -y -L 128M -n lun0 san
 mkfs.ext4 -q /dev/san/state
 mount /dev/san/state /var/lib/libreha
-ip address add 192.0.2.100/24 dev stor0
-ip address add 198.51.100.100/24 dev stor1
 """
+ARRIVE = "".join("ip address add %s/24 dev %s\n" % (address, device) for device, address in FLOATING.items())
 
 
 def documented() -> str:
@@ -89,7 +88,7 @@ MODEL = {
     "backstores": [{"name": "lun0", "type": "block", "path": "/dev/san/lun0"}],
     "tpgs": [
         {
-            "portals": [{"address": address} for address in FLOATING.values()],
+            "portals": [{"address": address, "floating": True} for address in FLOATING.values()],
             "luns": [{"number": 0, "backstore": "lun0"}],
             "acls": [{"initiator": name, "chap": {"secret": secret}} for name, secret in SECRETS.items()],
         }
@@ -125,7 +124,8 @@ def pair(three: Guests, folder: Path) -> Pair:
         three.ssh(server, "bash -s", input=SET_UP)
     three.ssh("storage", "bash -s", input=FIRST)
     made = Pair(three, folder)
-    made.on("storage", "iscsi_target", **MODEL)
+    made.on("storage", "iscsi_target", **MODEL)  # complete before its addresses arrive
+    three.ssh("storage", "bash -se", input=ARRIVE)
     portal = FLOATING["stor0"]
     assert made.login(portals=(portal,)) == ""
     three.ssh("node1", "for wait in /sys/class/iscsi_session/*/recovery_tmo; do echo 900 >$wait; done")

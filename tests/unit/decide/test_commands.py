@@ -6,6 +6,7 @@ import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import CommandRefused
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import MoveAction, StopAction
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Sensor
 from decide_world import Power, World, three_hosts
 
 
@@ -172,6 +173,53 @@ def test_a_yes_ends_when_the_host_works_again() -> None:
     world = three_hosts(mode="ask")
     world.command("approve", "esx1")
     world.step(3)
+    assert world.memory.approved == ()
+
+
+def test_a_yes_to_one_vm_of_a_dead_host_starts_that_one() -> None:
+    world = three_hosts(mode="ask")
+    world.kill("esx1")
+    world.run(30)
+    world.command("approve", "vm1")
+    world.step(3)
+    assert world.all_actions() == [], "a yes to a VM is none to its host's fence"
+    world.fence("esx1")
+    world.step(3)
+    assert world.plan() == {"vm1": "esx2"}
+
+
+def evacuated() -> World:
+    """esx1's hardware fails, and the policy has its VMs leave it."""
+    world = live(mode="ask", degraded_response="evacuate")
+    world.run(9)
+    world.hosts["esx1"].sensors = (Sensor("Fan 1", "red"),)
+    world.run(60)
+    assert world.all_actions() == []
+    assert "move esx1" in str(world.alarm("ask"))
+    return world
+
+
+@pytest.mark.parametrize(("subject", "moved"), [("esx1", {"vm1", "vm2"}), ("vm1", {"vm1"})])
+def test_in_mode_ask_a_yes_lets_vms_that_run_leave(subject: str, moved: set[str]) -> None:
+    world = evacuated()
+    world.command("approve", subject)
+    world.step(3)
+    assert set(world.moves()) == moved
+
+
+def test_a_yes_to_moves_is_none_to_a_fence() -> None:
+    world = evacuated()
+    world.command("approve", "esx1")
+    world.kill("esx1")
+    world.run(60)
+    assert "fence" not in {action.kind for action in world.all_actions()}
+
+
+def test_a_yes_about_what_runs_ends_when_nothing_is_planned_for_it() -> None:
+    world = evacuated()
+    world.command("approve", "esx1")
+    world.hosts["esx1"].sensors = ()
+    world.run(60)
     assert world.memory.approved == ()
 
 

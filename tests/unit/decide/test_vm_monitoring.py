@@ -85,6 +85,19 @@ def test_without_evidence_of_a_hang_a_vm_is_left_alone(change: dict[str, Any]) -
     assert hang(world, 200) == 0
 
 
+def test_a_guest_of_whose_io_nothing_is_known_is_an_alarm() -> None:
+    world = watched()
+    vm1 = world.vms["vm1"].id
+    world.change = lambda look: replace(look, vms=tuple(replace(vm, io_idle=None) if vm.id == vm1 else vm for vm in look.vms))
+    hang(world, 18)
+    assert world.alarm("vm_hangs") is None
+    hang(world, 9)
+    assert "no heartbeat for 24 s; not reset: the host tells nothing of its I/O" in str(world.alarm("vm_hangs"))
+    recover(world)
+    assert world.alarm("vm_hangs") is None
+    assert world.record("vm1").hang.blind is None
+
+
 def test_one_look_without_evidence_begins_the_time_again() -> None:
     world = watched()
     hang(world, 57)
@@ -136,6 +149,17 @@ def test_a_reset_that_is_only_proposed_is_not_counted(mode: str) -> None:
     assert [action.kind for action in world.last.proposed] == ["reset"]
     assert world.record("vm1").hang.resets == ()
     assert "reset 1 of 2" in str(world.alarm("vm_hangs"))
+
+
+def test_in_mode_ask_a_yes_resets_the_guest_once() -> None:
+    world = watched()
+    world.policy["mode"] = "ask"
+    assert hang(world, 90) == 0
+    world.command("approve", "vm1", by="alice")
+    assert hang(world, 6, already=90) == 1
+    assert hang(world, 90, already=96) == 0
+    recover(world)
+    assert world.memory.approved == ()
 
 
 def test_a_hanging_guest_is_only_an_alarm_by_default() -> None:

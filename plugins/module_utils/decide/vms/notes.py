@@ -45,8 +45,7 @@ def keep_notes(
         vm = _orders(count(note_ready(vm, now), crashed, results.get(vm.id, ()), policy, now))
         seen = quiet.get((vm.id, vm.host))
         vm = settle_reset(note_signs(vm, seen, now) if seen is not None else shows_signs(vm), results.get(vm.id, ()))
-        no_heartbeat = vm.hang.since is not None or vm.hang.was_up is not None
-        if no_heartbeat and verdicts.get(vm.host, Verdict.UNKNOWN).works and not vm.ignored:
+        if vm.hang.suspected and verdicts.get(vm.host, Verdict.UNKNOWN).works and not vm.ignored:
             hung.setdefault(vm.host, []).append(vm)
         after[index] = vm
     return tuple(after), hung
@@ -62,7 +61,7 @@ def _at_rest(vm: VmRecord, results: Results) -> bool:
     if vm.power is not Power.ON or vm.id in results:
         return False
     signs = vm.heartbeat == "green" and vm.up_since is not None or vm.heartbeat != "green" and vm.up_since is None
-    return signs and not (vm.wanted_host or vm.tries.failed or vm.tries.rounds or vm.hang.since is not None or vm.hang.was_up is not None)
+    return signs and not (vm.wanted_host or vm.tries.failed or vm.tries.rounds or vm.hang.suspected)
 
 
 def _crashed(before: VmRecord | None, vm: VmRecord, told: Mapping[str, Told]) -> str:

@@ -35,16 +35,21 @@ def note_signs(vm: VmRecord, seen: VmObservation, now: Instant) -> VmRecord:
     """Keep how long the running VM has shown no sign of life."""
     if vm.power is not Power.ON or vm.up_since is None or seen.heartbeat in ALIVE:
         return shows_signs(vm)
-    if seen.io_idle is None or seen.question is not None or not seen.accessible:  # no evidence
+    if seen.question is not None or not seen.accessible:  # it does nothing because it cannot
         return shows_signs(vm)
+    if seen.io_idle is None:  # no evidence
+        blind = vm.hang.blind if now.since(vm.hang.blind) is not None else now
+        return replace(vm, hang=replace(vm.hang, since=None, idle=0.0, blind=blind))
     since = vm.hang.since if now.since(vm.hang.since) is not None else now
     # Resets of before a restart of this machine count from now on: nobody knows how old they are.
     resets = tuple(at if now.since(at) is not None else now for at in vm.hang.resets)
-    return replace(vm, hang=replace(vm.hang, since=since, idle=seen.io_idle, resets=resets))
+    return replace(vm, hang=replace(vm.hang, since=since, idle=seen.io_idle, resets=resets, blind=None))
 
 
 def shows_signs(vm: VmRecord) -> VmRecord:
-    return vm if vm.hang.since is None else replace(vm, hang=replace(vm.hang, since=None, idle=0.0))
+    if vm.hang.since is None and vm.hang.blind is None:
+        return vm
+    return replace(vm, hang=replace(vm.hang, since=None, idle=0.0, blind=None))
 
 
 def settle_reset(vm: VmRecord, results: Iterable[ActResult]) -> VmRecord:
@@ -61,14 +66,14 @@ def settle_reset(vm: VmRecord, results: Iterable[ActResult]) -> VmRecord:
 
 
 def plan_resets(hung: Mapping[str, list[VmRecord]], policy: Policy, now: Instant) -> Monitored:
-    """What to do about VMs without a heartbeat; *hung* has them by host, each with ``hang.since`` or ``hang.was_up``."""
+    """What to do about VMs without a heartbeat; *hung* has them by host, each with a ``hang`` that is ``suspected``."""
     out = Monitored()
     rules = policy.vm_monitoring
     for host in sorted(hung):
         targets = []
         for vm in hung[host]:
             if vm.hang.since is None:
-                out.alarms += _not_back(vm, host, policy, now)
+                out.alarms += (_not_back if vm.hang.was_up is not None else _not_known)(vm, host, policy, now)
                 continue
             lasted = now.since(vm.hang.since)
             if lasted is None or lasted < rules.failure_interval or vm.hang.idle < rules.io_interval:
@@ -110,6 +115,19 @@ def _not_back(vm: VmRecord, host: str, policy: Policy, now: Instant) -> list[Ala
         "before this machine restarted" if ago is None else "%.0f s ago" % ago,
     )
     return [Alarm("vm_hangs:%s" % vm.id, Severity.CRITICAL, vm.name, text)]
+
+
+def _not_known(vm: VmRecord, host: str, policy: Policy, now: Instant) -> list[Alarm]:
+    """A guest without a heartbeat that may hang or work: nobody can tell."""
+    lasted = now.since(vm.hang.blind)
+    if lasted is None or lasted < policy.vm_monitoring.failure_interval:
+        return []
+    text = "%s on %s has had no heartbeat for %.0f s; not reset: the host tells nothing of its I/O, so it may be at work" % (
+        vm.name,
+        host,
+        lasted,
+    )
+    return [Alarm("vm_hangs:%s" % vm.id, Severity.WARNING, vm.name, text)]
 
 
 def _why_not(vm: VmRecord, resets: int, policy: Policy, now: Instant) -> str:
