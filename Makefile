@@ -12,9 +12,12 @@ LIBREHA_SCHEDULES ?= 500
 LIBREHA_SEED ?= 1
 # Random placement problems that are compared with the optimum.
 LIBREHA_INSTANCES ?= 60
+# Scenarios of extensions/molecule.
+SCENARIOS ?= iscsi_target fence reboot
+export LIBREHA_LAB_IMAGES ?= $(CURDIR)/.cache/lab-images
 PACKAGE := ansible_collections.libreha.vmware
 
-.PHONY: help setup demo test sanity lint types unit lab-tests qemu-tests conformance qemu-chain molecule prove bench simulate simulate-run sim quality mutants clean
+.PHONY: help setup demo test sanity lint types unit lab-tests qemu-tests qemu-short conformance qemu-chain molecule prove bench simulate simulate-run sim quality mutants clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,7 +30,8 @@ demo: setup ## 3 hosts, 12 VMs, one host is killed, its VMs come back
 
 # Side by side: the lab's tests mostly wait, the others mostly compute.
 test: setup ## Everything that CI runs
-	@tests/tools/lanes "lab-tests" "sanity lint types unit sim quality"
+	@tests/tools/setup-qemu
+	@tests/tools/lanes "lab-tests qemu-short" "sanity lint types unit sim quality molecule"
 
 sanity: setup ## ansible-test sanity
 	@tests/tools/sanity
@@ -53,13 +57,18 @@ qemu-tests: setup ## QEMU guests: a kernel target, kernel initiators, hard reboo
 	@tests/tools/setup-qemu
 	@$(PYTHON) -m pytest -q tests/integration/qemu_lab
 
+qemu-short: setup ## What CI runs of qemu-tests and qemu-chain: the fence under load, and the chain with a killed machine
+	@tests/tools/setup-qemu
+	@$(PYTHON) -m pytest -q -s tests/integration/qemu_lab/test_lio_fence.py
+	@$(PYTHON) -m pytest -q -s tests/integration/qemu_chain -k killed
+
 qemu-chain: setup ## The whole chain on kernel iSCSI: hosts in two guests, storage and arbiter in a third
 	@tests/tools/setup-qemu
 	@$(PYTHON) -m pytest -q -s tests/integration/qemu_chain
 
-molecule: setup ## The role iscsi_target on QEMU guests: a real initiator, fences, a hard reboot; installs QEMU
+molecule: setup ## The role iscsi_target on QEMU guests: a real initiator, fences, a hard reboot (SCENARIOS=tgt: the other back end)
 	@tests/tools/setup-qemu
-	@for scenario in iscsi_target fence reboot tgt; do LIBREHA_LAB_IMAGES=$${LIBREHA_LAB_IMAGES:-$(CURDIR)/.cache/lab-images} molecule test -s $$scenario || exit 1; done
+	@for scenario in $(SCENARIOS); do molecule test -s $$scenario || exit 1; done
 
 conformance: setup ## libiscsi's iscsi-test-cu against tgt and the kernel's target; docs/iscsi-conformance.md anew
 	@tests/tools/setup-qemu
@@ -76,6 +85,8 @@ prove: setup ## The long repetitions: new random examples, and 20 of each lab te
 	@$(MAKE) lab-tests REPEAT=20
 	@LIBREHA_REPEAT=20 $(PYTHON) -m pytest -q tests/integration/storage/test_fence.py -k test_not_one_record
 	@LIBREHA_REPEAT=20 $(MAKE) qemu-tests
+	@$(MAKE) qemu-chain
+	@$(MAKE) molecule SCENARIOS=tgt
 
 bench: setup ## What one decide() call costs at 1,000, 8,000 and 64,000 VMs
 	@PYTHONPATH=$(COLLECTIONS) $(PYTHON) tests/bench/bench_decide.py

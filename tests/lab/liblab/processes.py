@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -72,6 +73,9 @@ def spawn(
         except OSError as error:
             raise LabError("Could not start '%s': %s" % (" ".join(command), error)) from error
     child.returncode = 0  # it is not ours to wait for: keeps Popen from warning when it is collected
+    # A session of its own is weighed by its autogroup (sched(7)), which does not inherit what nice said.
+    with contextlib.suppress(OSError):
+        Path("/proc/%d/autogroup" % child.pid).write_text("%d" % os.nice(0))
     return Process(child.pid, int(_stat(child.pid)[19]))
 
 
