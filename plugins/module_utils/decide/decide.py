@@ -21,6 +21,7 @@ from .foresee.admission import admission, admission_alarm
 from .gate import sort_out, still_approved
 from .hosts.alarms import raise_alarms
 from .hosts.brake import HostForBrake, apply_brake
+from .hosts.duplicates import note_doubtful
 from .hosts.rejoin import plan_rejoins
 from .hosts.respond import choose_fences
 from .hosts.told import rebooting
@@ -75,7 +76,7 @@ def decide(policy: Policy, memory: Memory, observation: Observation, now: Instan
     approved = replace(memory, approved=still_approved(memory, hosts, {vm.id: vm for vm in vms} if memory.approved else {}, everything))
     actions, proposed, gate_alarms = sort_out(everything, approved, policy.mode, hosts, able)
     scopes = {action.host: action.storage for action in actions if isinstance(action, FenceAction)}
-    records = {name: _remember(host.record, rejoins.records, scopes) for name, host in hosts.items()}
+    records = {name: note_doubtful(_remember(host.record, rejoins.records, scopes), actions) for name, host in hosts.items()}
     # One look dates no progress: what moved since an earlier run's look may have stopped before this one.
     first_look = memory.run_id != run_id
     still_open = any(_open(host, policy) for host in hosts.values()) or (

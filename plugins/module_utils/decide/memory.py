@@ -79,6 +79,7 @@ class HostRecord:
     fenced: bool = False  # on a fence list when the storage servers were last asked
     fenced_at: tuple[str, ...] = ()  # the storage servers that listed it when they were last asked
     fence_scope: tuple[str, ...] = ()  # the storage servers at which a fence of it was ordered
+    doubtful: tuple[str, ...] = ()  # ids of VMs that were to start elsewhere although they might execute here still; see ``duplicates``
     confirmed_off: str = ""  # a named person's word that it is off, with the reason
     wanted_maintenance: bool = False  # an operator wants it empty
     rejoin: Optional[RejoinRecord] = None  # an operator wants it back in

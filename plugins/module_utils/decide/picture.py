@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from .decision import Alarm
 from .hosts.confirm import Confirmation, confirm
+from .hosts.duplicates import still_doubtful
 from .hosts.evidence import HostEvidence, gather, judge_host
 from .hosts.fencing import FenceState, fence_state, storage_servers
 from .hosts.freshness import without_old_looks
@@ -54,8 +55,7 @@ def take_picture(policy: Policy, memory: Memory, observation: Observation, now: 
     storage = remember_storage(memory, observation)
     servers = storage_servers(policy, observation)
     watching_since = _watching_since(memory, now, policy, run_id)
-    read = frozenset(observation.vms_read)
-    records = {name: _remember_host(host, had, read, now) for name, host in hosts.items()}
+    records = {name: _remember_host(host, had, observation, now) for name, host in hosts.items()}
     initiators = index_initiators(policy, records, storage)
     hosts = {
         name: replace(
@@ -147,7 +147,7 @@ def _judge_one(
     return judgement, confirm(record, evidence, judgement, condemned, same_run, policy)
 
 
-def _remember_host(host: HostState, had: Mapping[str, tuple[str, ...]], read: frozenset[str], now: Instant) -> HostRecord:
+def _remember_host(host: HostState, had: Mapping[str, tuple[str, ...]], observation: Observation, now: Instant) -> HostRecord:
     record = host.record
     return replace(
         record,
@@ -155,10 +155,11 @@ def _remember_host(host: HostState, had: Mapping[str, tuple[str, ...]], read: fr
         wrong_bmc=host.wrong_bmc,
         datastores=had.get(host.name, ()),
         sessions=host.evidence.sessions,
-        read_at=now if host.name in read and not host.is_fenced and host.evidence.fresh else record.read_at,
+        read_at=now if observation.was_read(host.name) and not host.is_fenced and host.evidence.fresh else record.read_at,
         fenced=host.fence.on_a_list,
         fenced_at=host.fence.servers,
         fence_scope=record.fence_scope if host.fence.listed else (),
+        doubtful=still_doubtful(host, observation),
         confirmed_off="" if host.fence.let_in_again else record.confirmed_off,
     )
 

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,7 @@ def test_the_command_line_shows_and_reaches_the_same_guests(guests: Guests, shar
     inventory = ask("inventory").stdout.strip()
     # molecule's playbooks reach them this way
     done = subprocess.run(
-        ["ansible", "-i", inventory, "lab_storage:lab_initiators", "-m", "ansible.builtin.ping"],
+        [str(Path(sys.executable).with_name("ansible")), "-i", inventory, "lab_storage:lab_initiators", "-m", "ansible.builtin.ping"],
         capture_output=True,
         text=True,
         check=False,

@@ -162,6 +162,37 @@ def test_without_a_bmc_an_unreachable_host_may_duplicate_on_the_network_and_that
     assert "network duplicate possible" in world.alarm("duplicate:esx1").text
 
 
+def started_in_doubt() -> World:
+    """esx1 cannot be reached, and its VMs run elsewhere since."""
+    world = lost(three_hosts())
+    world.fence("esx1")
+    world.step(3)
+    world.start("vm1", "esx2")
+    world.start("vm2", "esx3")
+    world.run(60)
+    assert world.failovers() == {}
+    return world
+
+
+def test_that_it_may_duplicate_is_said_until_the_host_is_proved_off() -> None:
+    world = started_in_doubt()
+    assert "vm1, vm2 may execute there" in world.alarm("duplicate:esx1").text
+    world.run_id = "another run"
+    world.run(30)
+    assert "vm1, vm2 may execute there" in world.alarm("duplicate:esx1").text
+    world.command("confirmed_off", "esx1", by="alice", reason="I pulled its plug")
+    world.step(3)
+    assert world.alarm("duplicate:esx1") is None
+    assert world.memory.host("esx1").doubtful == ()
+
+
+def test_that_it_may_duplicate_is_said_until_the_host_itself_says_that_it_stopped_them() -> None:
+    world = started_in_doubt()
+    world.reboot("esx1")
+    world.step(3)
+    assert world.alarm("duplicate:esx1") is None
+
+
 def test_a_fenced_host_is_not_switched_off_again_when_its_vms_run_elsewhere() -> None:
     world = lost(three_hosts(bmc=True))
     world.fence("esx1")

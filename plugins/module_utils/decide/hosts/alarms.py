@@ -7,6 +7,7 @@ from __future__ import annotations
 from ..decision import Alarm, Severity
 from ..observations import ApiAnswer, Evidence
 from ..state import Cluster, HostState, leads_to_fence
+from .duplicates import about_duplicates
 from .verdict import Verdict
 
 OPERATOR_ERRORS = {
@@ -26,6 +27,7 @@ def raise_alarms(cluster: Cluster) -> list[Alarm]:
     found += _about_storage(cluster)
     for host in cluster.hosts.values():
         found += _about_host(host, cluster)
+        found += about_duplicates(host, {vm.id: vm.name for vm in cluster.vms} if host.record.doubtful else {})
     for vm in [vm for vm in cluster.vms if vm.id in cluster.unprotected]:
         why = cluster.unprotected[vm.id]
         if not why.chosen:

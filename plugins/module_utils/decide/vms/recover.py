@@ -17,6 +17,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ..decision import Alarm, Cause, FailoverAction, Held, PlannedMove, PlannedVm, Refusal, Severity, UnplacedVm
+from ..hosts.duplicates import duplicate_possible
 from ..hosts.fencing import Execution, execution
 from ..hosts.lies_on import fence_gap
 from ..memory import Desired, VmRecord
@@ -108,9 +109,9 @@ def failover(source: Source, places: list[Place], out: Findings) -> FailoverActi
     if host.fence.by_word:
         reasons = ["%s: confirmed off by %s (%s)" % (host.name, host.record.confirmed_off, host.fence.by_word)]
     if source.doubtful:
-        text = "network duplicate possible: %s cannot be reached and has no power fencing, %s may still execute there without a disk"
-        reasons.append(text % (host.name, ", ".join(source.doubtful)))
-        out.alarms.append(Alarm("duplicate:%s" % host.name, Severity.CRITICAL, host.name, reasons[-1]))
+        alarm = duplicate_possible(host.name, source.doubtful)
+        reasons.append(alarm.text)
+        out.alarms.append(alarm)
     planned = tuple(planned_vm(item, host.name, source.stopped[item.wish.vm.id]) for item in places if item.host)
     nowhere = tuple(unplaced(item, out) for item in places if not item.host)
     return FailoverAction(host.name, planned, nowhere, bool(source.doubtful), tuple(reasons))
