@@ -17,7 +17,7 @@ SCENARIOS ?= iscsi_target fence reboot
 export LIBREHA_LAB_IMAGES ?= $(CURDIR)/.cache/lab-images
 PACKAGE := ansible_collections.libreha.vmware
 
-.PHONY: help setup demo test sanity lint types unit lab-tests qemu-tests qemu-short conformance qemu-chain molecule prove bench simulate simulate-run sim quality mutants clean
+.PHONY: help setup demo test sanity lint types unit lab-tests qemu-tests qemu-fence qemu-kill conformance qemu-chain molecule prove bench simulate simulate-run sim quality mutants clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,7 +31,7 @@ demo: setup ## 3 hosts, 12 VMs, one host is killed, its VMs come back
 # Side by side: the lab's tests mostly wait, the others mostly compute.
 test: setup ## Everything that CI runs
 	@tests/tools/setup-qemu
-	@tests/tools/lanes "lab-tests qemu-short" "sanity lint types unit sim quality molecule"
+	@tests/tools/lanes "lab-tests qemu-kill" "sanity lint types unit sim quality molecule qemu-fence"
 
 sanity: setup ## ansible-test sanity
 	@tests/tools/sanity
@@ -57,9 +57,12 @@ qemu-tests: setup ## QEMU guests: a kernel target, kernel initiators, hard reboo
 	@tests/tools/setup-qemu
 	@$(PYTHON) -m pytest -q tests/integration/qemu_lab
 
-qemu-short: setup ## What CI runs of qemu-tests and qemu-chain: the fence under load, and the chain with a killed machine
+qemu-fence: setup ## Of qemu-tests, what CI runs: the fence under load, initiator running, frozen and killed, each also with a hard reboot
 	@tests/tools/setup-qemu
 	@$(PYTHON) -m pytest -q -s tests/integration/qemu_lab/test_lio_fence.py
+
+qemu-kill: setup ## Of qemu-chain, what CI runs: a machine is killed, its VMs run on the other one
+	@tests/tools/setup-qemu
 	@$(PYTHON) -m pytest -q -s tests/integration/qemu_chain -k killed
 
 qemu-chain: setup ## The whole chain on kernel iSCSI: hosts in two guests, storage and arbiter in a third

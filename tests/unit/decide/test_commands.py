@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import CommandRefused
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import MoveAction, StopAction
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import KINDS, FenceAction, MoveAction, StopAction
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.gate import sort_out
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Approval, Desired, Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Sensor
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.picture import take_picture
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Mode, Policy
 from decide_world import Power, World, three_hosts
 
 
@@ -213,6 +216,16 @@ def test_a_yes_to_moves_is_none_to_a_fence() -> None:
     world.kill("esx1")
     world.run(60)
     assert "fence" not in {action.kind for action in world.all_actions()}
+
+
+def test_a_yes_to_moves_is_none_to_a_fence_of_the_same_look() -> None:
+    """A host that lost one of its targets works, is fenced there, and may be left by VMs at the same time."""
+    world = evacuated()
+    hosts = take_picture(Policy.from_dict(world.full_policy()), world.memory, world.look(), world.at(), world.run_id).cluster.hosts
+    fence = FenceAction("esx1", ("iqn.2026-01.org.example:esx1",), ("stor1",), False, False, (), ("lost it there",))
+    move = MoveAction("esx1", (), ("degraded",))
+    memory = Memory(approved=(Approval("esx1", "alice", works=True),))
+    assert sort_out([fence, move], memory, Mode.ASK, hosts, KINDS)[:2] == ((move,), (fence,))
 
 
 def test_a_yes_about_what_runs_ends_when_nothing_is_planned_for_it() -> None:
