@@ -46,7 +46,10 @@ def test_a_wrong_policy_or_inventory_is_refused_with_its_place(chain_of: MakeCha
     refused(chain, chain.play("monitor"), "hosts lists hostname and port", "twice")
     more.unlink()
 
-    more = own_hosts(chain, esx9={**copied, "ansible_host": "10.213.0.99", "libreha_initiator": first["libreha_initiator"]})
+    more = own_hosts(
+        chain,
+        esx9={**copied, "ansible_host": first["ansible_host"].rpartition(".")[0] + ".99", "libreha_initiator": first["libreha_initiator"]},
+    )
     refused(chain, chain.play("monitor"), first["libreha_initiator"], "esx1", "esx9")
     more.unlink()
 

@@ -1,6 +1,6 @@
 """The lab itself: what each fault does to a host, its VMs, its BMC and the target, without any failover.
 
-Needs root and a machine on which no other lab is up. Run: ``pytest tests/integration/quick_lab -m lab``.
+Needs root. Run: ``pytest tests/integration/quick_lab -m lab``.
 """
 
 from __future__ import annotations
@@ -84,10 +84,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quick]:
     quick = Quick(tmp_path_factory.mktemp("lab") / "state")
     quick.ask("up", "--hosts", "3", "--vms", "6")
     yield quick
+    number = json.loads((quick.folder / "lab.json").read_text())["number"]
     quick.ask("down")
     assert not quick.folder.exists()
     left = subprocess.run(["ip", "-brief", "link"], capture_output=True, text=True, check=True).stdout
-    assert "lhm" not in left and "lhs" not in left
+    left += subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    assert not [name for name in ("lhm%d", "lhs%d", "lh%d-") if name % number in left], left
 
 
 def test_a_fresh_lab_runs_all_vms_evenly_and_cleanly(lab: Quick) -> None:
@@ -101,6 +103,25 @@ def test_a_fresh_lab_runs_all_vms_evenly_and_cleanly(lab: Quick) -> None:
 
 def test_a_second_up_is_refused(lab: Quick) -> None:
     assert "up already" in lab.ask("up", fails=True)["error"]
+
+
+def test_a_second_lab_is_a_world_of_its_own(lab: Quick, tmp_path: Path) -> None:
+    """Another state folder, beside the first: other addresses, and neither its faults nor its end touch the first one."""
+    second = Quick(tmp_path / "second")
+    try:
+        status = second.ask("up", "--hosts", "1", "--vms", "1")
+        mine, other = lab.ask("status"), status
+        assert not {host["address"] for host in mine["hosts"]} & {host["address"] for host in other["hosts"]}
+        assert mine["target"]["portal"] != other["target"]["portal"]
+        assert mine["target"]["control_port"] != other["target"]["control_port"]
+        second.ask("fault", "esx1", "kill")
+        assert all(host["up"] for host in lab.ask("status")["hosts"])
+    finally:
+        second.ask("down")
+    before = lab.acknowledged("esx1")
+    eventually(lambda: lab.acknowledged("esx1") > before + 20)
+    verdict = lab.referee()
+    assert verdict["ok"], verdict["problems"]
 
 
 def test_a_partitioned_host_is_silent_and_its_vms_go_on(lab: Quick) -> None:

@@ -175,7 +175,7 @@ def _wait_datastore(instance: Any, host: Host, vms: list[Vm], seconds: float) ->
         if time.monotonic() > deadline:
             raise LabError(
                 "The datastore '%s' is not accessible at %s after %g s: its iSCSI login fails. See its esxsim.log; if a firewall filters "
-                "bridged traffic on this machine (net.bridge.bridge-nf-call-iptables, Docker), let lhm0 and lhs0 through."
+                "bridged traffic on this machine (net.bridge.bridge-nf-call-iptables, Docker), let the bridges lhm* and lhs* through."
                 % (wanted, host.name, seconds)
             )
         time.sleep(0.2)

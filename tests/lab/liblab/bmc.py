@@ -10,7 +10,6 @@ import time
 import bcrypt
 
 from .errors import LabError
-from .plan import BMC_NAMESPACE
 from .processes import alive, spawn, tail
 from .state import Lab, write_private
 
@@ -30,7 +29,7 @@ def start(lab: Lab) -> None:
     try:
         argv = [sys.executable, "-m", "liblab.bmc_server", str(lab.path), str(own_namespace)]
         env = {"PYTHONPATH": os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}
-        lab.processes["bmc"] = spawn(argv, home / "bmc.log", namespace=BMC_NAMESPACE, pass_fds=[own_namespace], env=env)
+        lab.processes["bmc"] = spawn(argv, home / "bmc.log", namespace=lab.network.bmc_namespace, pass_fds=[own_namespace], env=env)
     finally:
         os.close(own_namespace)
     lab.save()

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from .plan import CONTROL_PORT, GATEWAY_ADDRESS, TARGET_IQN, Host
+from .plan import TARGET_IQN, Host
 from .qemu.inventory import groups
 from .state import GUESTS, Lab, write_private
 
@@ -43,7 +43,7 @@ def _storage(lab: Lab) -> dict[str, Any]:
         "libreha_storage": {
             "driver": "tgt",
             "target": TARGET_IQN,
-            "control_port": CONTROL_PORT,
+            "control_port": lab.network.control_port,
             "saved_config": str(lab.saved_config),
             "fence_list": str(lab.fence_list),
         },
@@ -54,7 +54,7 @@ def _all(lab: Lab) -> dict[str, Any]:
     return {
         "libreha_policy": {
             "mode": "act",
-            "isolation_addresses": [GATEWAY_ADDRESS],
+            "isolation_addresses": [lab.network.gateway_address],
             # The lab's hosts log in again within a second or two of a restart of the target; ESXi may take minutes.
             "storage_grace": 10,
         },

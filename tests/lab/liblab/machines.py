@@ -10,9 +10,9 @@ import uuid
 from . import network
 from .build import BINARY
 from .errors import LabError
-from .plan import DATASTORE, LUN, TARGET_IQN, Host, portal
+from .plan import DATASTORE, LUN, TARGET_IQN, Host
 from .processes import alive, kill, send, spawn, state_of, tail
-from .state import Lab, write_private
+from .state import CABLES, Lab, write_private
 
 BOOT_SECONDS = 20.0
 
@@ -39,7 +39,7 @@ def write_config(lab: Lab, host: Host, datastore_uuid: str) -> None:
         "memory_mib": options.host_memory_mib,
         "cpu_cores": options.host_cpu_cores,
         "cpu_mhz": 2400,
-        "iscsi": {"initiator": host.initiator, "portal": portal(), "target": TARGET_IQN, "lun": LUN, "host_index": host.index},
+        "iscsi": {"initiator": host.initiator, "portal": lab.network.portal, "target": TARGET_IQN, "lun": LUN, "host_index": host.index},
         "datastore": {"name": DATASTORE, "uuid": datastore_uuid, "folder": str(lab.datastore)},
         "local_datastore": {
             "name": "local%d" % (host.index + 1),
@@ -65,11 +65,16 @@ def state_word(lab: Lab, name: str) -> str:
     return "crashed" if state.powered else "off"
 
 
+def _links(lab: Lab, host: Host) -> tuple[str, str]:
+    """A host's cables at the switch's end, in the order of ``CABLES``."""
+    return lab.network.management_link(host.name), lab.network.storage_link(host.name)
+
+
 def set_links(lab: Lab, host: Host) -> None:
     """Bring the cables into the state that the host's state and faults ask for."""
     state = lab.states[host.name]
     running = alive(lab.processes.get(host.name)) and not state.hung
-    for link, fault in ((host.management_link, "partition"), (host.storage_link, "storage-cut")):
+    for link, fault in zip(_links(lab, host), CABLES):
         if network.link_is_up(link) is not None:
             network.set_link(link, running and fault not in state.faults)
 
@@ -79,18 +84,18 @@ def stop_at_once(lab: Lab, host: Host, *, powered: bool) -> None:
     state = lab.states[host.name]
     state.powered, state.hung = powered, False
     lab.save()
-    for link in (host.management_link, host.storage_link):
+    for link in _links(lab, host):
         if network.link_is_up(link) is not None:
             network.set_link(link, False)  # before the kill: the dying process' FIN must not reach anybody
     kill(lab.processes.get(host.name))
-    network.remove_host(host)
+    network.remove_host(lab.network, host)
 
 
 def freeze(lab: Lab, host: Host) -> None:
     """The machine hangs: it neither runs nor answers, and knows nothing of it."""
     lab.states[host.name].hung = True
     lab.save()
-    for link in (host.management_link, host.storage_link):
+    for link in _links(lab, host):
         network.set_link(link, False)
     if not send(lab.processes.get(host.name), signal.SIGSTOP):
         raise LabError("%s cannot be frozen: its process has ended. See %s/esxsim.log." % (host.name, lab.host_folder(host.name)))
@@ -106,12 +111,12 @@ def thaw(lab: Lab, host: Host) -> None:
 
 def boot(lab: Lab, host: Host) -> int:
     """Switch on: a new namespace, a new process. Returns where in its log this boot begins; does not wait."""
-    network.remove_host(host)
-    network.make_host(host)
+    network.remove_host(lab.network, host)
+    network.make_host(lab.network, host)
     log = lab.host_folder(host.name) / "esxsim.log"
     begin = log.stat().st_size if log.exists() else 0
     argv = [str(BINARY), "--config", str(lab.host_folder(host.name) / "config.json")]
-    lab.processes[host.name] = spawn(argv, log, namespace=host.namespace)
+    lab.processes[host.name] = spawn(argv, log, namespace=lab.network.namespace(host.name))
     state = lab.states[host.name]
     state.powered, state.hung = True, False
     lab.save()

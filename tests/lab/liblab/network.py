@@ -8,19 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import LabError, run
-from .plan import (
-    BMC_NAMESPACE,
-    GATEWAY_ADDRESS,
-    GATEWAY_NAMESPACE,
-    MACHINE_MANAGEMENT,
-    MACHINE_STORAGE,
-    MANAGEMENT_BRIDGE,
-    PORTAL_ADDRESS,
-    PREFIX,
-    STORAGE_BRIDGE,
-    STORAGE_NAMESPACE,
-    Host,
-)
+from .plan import MAX_LABS, PREFIX, Host, LabNetwork
 
 ROOT_HINT = "Network namespaces and bridges need root and a kernel with veth and bridge."
 
@@ -37,22 +25,30 @@ def _batch(lines: Sequence[str], what: str) -> None:
         raise LabError("Could not %s: ip said: %s %s" % (what, done.stderr.strip(), ROOT_HINT))
 
 
-def bridge_owner() -> str | None:
+def owner(network: LabNetwork) -> str | None:
     """The state folder of the lab whose bridges exist on this machine (kept as the bridge's alias); None without bridges."""
-    for name in (MANAGEMENT_BRIDGE, STORAGE_BRIDGE):
+    for name in (network.management_bridge, network.storage_bridge):
         if Path("/sys/class/net/%s" % name).exists():
             return Path("/sys/class/net/%s/ifalias" % name).read_text(encoding="utf-8").strip()
     return None
 
 
-def make_bridges(owner: str) -> None:
-    bridges = ((MANAGEMENT_BRIDGE, MACHINE_MANAGEMENT, "02:4c:48:00:00:01"), (STORAGE_BRIDGE, MACHINE_STORAGE, "02:4c:48:00:01:fe"))
+def networks() -> list[LabNetwork]:
+    """All that a machine can have."""
+    return [LabNetwork(number) for number in range(MAX_LABS)]
+
+
+def make_bridges(network: LabNetwork, state_folder: str) -> None:
+    bridges = (
+        (network.management_bridge, network.machine_management, "02:4c:48:00:00:01"),
+        (network.storage_bridge, network.machine_storage, "02:4c:48:00:01:fe"),
+    )
     for name, address, mac in bridges:
         _batch(
             [
                 # with an address of its own: a bridge without one takes over its ports', and changes it as hosts come and go
                 "link add %s address %s type bridge forward_delay 0" % (name, mac),
-                "link set %s alias %s" % (name, owner),
+                "link set %s alias %s" % (name, state_folder),
                 "addr add %s/%d dev %s" % (address, PREFIX, name),
                 "link set %s up" % name,
             ],
@@ -60,29 +56,32 @@ def make_bridges(owner: str) -> None:
         )
 
 
-def make_fixed_namespaces(bmc_addresses: Sequence[str]) -> None:
+def make_fixed_namespaces(network: LabNetwork, bmc_addresses: Sequence[str]) -> None:
     """The storage server, the isolation address and, if there are any, the BMCs."""
-    make_namespace(STORAGE_NAMESPACE)
-    plug(STORAGE_NAMESPACE, STORAGE_BRIDGE, "lhs-san", "stor0", [PORTAL_ADDRESS], "02:4c:48:00:01:01")
-    make_namespace(GATEWAY_NAMESPACE)
-    plug(GATEWAY_NAMESPACE, MANAGEMENT_BRIDGE, "lhm-gw", "mgmt0", [GATEWAY_ADDRESS], "02:4c:48:00:00:fe")
+    storage, management = network.storage_bridge, network.management_bridge
+    make_namespace(network.storage_namespace)
+    plug(network.storage_namespace, storage, network.storage_link("san"), "stor0", [network.portal_address], "02:4c:48:00:01:01")
+    make_namespace(network.gateway_namespace)
+    plug(network.gateway_namespace, management, network.management_link("gw"), "mgmt0", [network.gateway_address], "02:4c:48:00:00:fe")
     if bmc_addresses:
-        make_namespace(BMC_NAMESPACE)
-        plug(BMC_NAMESPACE, MANAGEMENT_BRIDGE, "lhm-bmc", "mgmt0", bmc_addresses, "02:4c:48:00:00:c8")
+        make_namespace(network.bmc_namespace)
+        plug(network.bmc_namespace, management, network.management_link("bmc"), "mgmt0", bmc_addresses, "02:4c:48:00:00:c8")
 
 
-def make_host(host: Host) -> None:
+def make_host(network: LabNetwork, host: Host) -> None:
     """A host's namespace with both cables plugged. The MAC addresses stay the same from boot to boot, as a card's do."""
-    make_namespace(host.namespace)
-    plug(host.namespace, MANAGEMENT_BRIDGE, host.management_link, "vmk0", [host.address], "02:4c:48:01:00:%02x" % host.index)
-    plug(host.namespace, STORAGE_BRIDGE, host.storage_link, "vmk1", [host.storage_address], "02:4c:48:01:01:%02x" % host.index)
+    namespace = network.namespace(host.name)
+    management, storage = network.management_link(host.name), network.storage_link(host.name)
+    make_namespace(namespace)
+    plug(namespace, network.management_bridge, management, "vmk0", [host.address], "02:4c:48:01:00:%02x" % host.index)
+    plug(namespace, network.storage_bridge, storage, "vmk1", [host.storage_address], "02:4c:48:01:01:%02x" % host.index)
 
 
-def remove_host(host: Host) -> None:
+def remove_host(network: LabNetwork, host: Host) -> None:
     """Take a dead host's namespace away with all that its kernel still held: a dead machine sends nothing from its buffers later."""
-    for link in (host.management_link, host.storage_link):
+    for link in (network.management_link(host.name), network.storage_link(host.name)):
         remove_link(link)
-    remove_namespace(host.namespace)
+    remove_namespace(network.namespace(host.name))
 
 
 def make_namespace(name: str) -> None:
@@ -132,19 +131,23 @@ def remove_namespace(name: str) -> None:
         run(["ip", "netns", "delete", name], what="remove the network namespace %s" % name)
 
 
-def leftovers() -> tuple[list[str], list[str]]:
-    """Links and namespaces on this machine that carry the lab's names."""
+def leftovers(network: LabNetwork) -> tuple[list[str], list[str]]:
+    """Links (bridges last) and namespaces on this machine that carry this lab's names."""
     links = [link["ifname"] for link in json.loads(run(["ip", "-json", "link", "show"], what="list network links") or "[]")]
-    ours = [name for name in links if name in (MANAGEMENT_BRIDGE, STORAGE_BRIDGE) or name.startswith(("lhm-", "lhs-"))]
+    bridges = [network.management_bridge, network.storage_bridge]
+    cables = [name for name in links if name.startswith(tuple("%s-" % bridge for bridge in bridges))]
     names = [entry["name"] for entry in json.loads(run(["ip", "-json", "netns", "list"], what="list network namespaces") or "[]")]
-    fixed = (STORAGE_NAMESPACE, BMC_NAMESPACE, GATEWAY_NAMESPACE)
-    return ours, [name for name in names if name in fixed or name.startswith("lh-esx")]
+    prefix = network.namespace("")
+    return cables + [name for name in bridges if name in links], [name for name in names if name.startswith(prefix)]
 
 
-def remove_all() -> None:
-    """Every link, bridge and namespace of the lab; those that are gone already are no error."""
-    links, namespaces = leftovers()
-    for link in sorted(links, key=lambda name: name in (MANAGEMENT_BRIDGE, STORAGE_BRIDGE)):
-        remove_link(link)
+def remove_all(network: LabNetwork) -> None:
+    """Every namespace, link and bridge of a lab; those that are gone already are no error.
+
+    The bridges go last: as long as one is there, this number is seen to be taken (``owner``).
+    """
+    links, namespaces = leftovers(network)
     for name in namespaces:
         remove_namespace(name)
+    for link in links:
+        remove_link(link)

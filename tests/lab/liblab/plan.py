@@ -7,21 +7,12 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-MANAGEMENT_BRIDGE = "lhm0"
-STORAGE_BRIDGE = "lhs0"
 PREFIX = 24
-MACHINE_MANAGEMENT = "10.213.0.1"
-MACHINE_STORAGE = "10.214.0.254"
-PORTAL_ADDRESS = "10.214.0.1"
 PORTAL_PORT = 3260
-GATEWAY_ADDRESS = "10.213.0.254"  # answers ping whatever happens to the hosts: the isolation address
-STORAGE_NAMESPACE = "lh-storage"
-BMC_NAMESPACE = "lh-bmc"
-GATEWAY_NAMESPACE = "lh-gw"
+MAX_LABS = 16  # of one machine at the same time
 
 TARGET_IQN = "iqn.2026-01.lab.libreha:shared"
 NOBODY_ADDRESS = "255.255.255.255"  # no TCP peer can have it
-CONTROL_PORT = 7
 LUN = 1
 SECTOR = 512
 FIRST_EXTENT_SECTOR = 2048
@@ -30,6 +21,76 @@ DATASTORE = "shared"
 
 MAX_HOSTS = 50  # addresses .11-.60 for hosts, .201-.250 for BMCs
 MAX_VMS = 500
+
+
+@dataclass(frozen=True)
+class LabNetwork:
+    """What is one lab's own on a machine that may have several: bridges, namespaces, addresses, tgtd's control port."""
+
+    number: int  # from 0 to MAX_LABS - 1
+
+    @property
+    def management_bridge(self) -> str:
+        return "lhm%d" % self.number
+
+    @property
+    def storage_bridge(self) -> str:
+        return "lhs%d" % self.number
+
+    @property
+    def storage_namespace(self) -> str:
+        return self.namespace("storage")
+
+    @property
+    def bmc_namespace(self) -> str:
+        return self.namespace("bmc")
+
+    @property
+    def gateway_namespace(self) -> str:
+        return self.namespace("gw")
+
+    @property
+    def machine_management(self) -> str:
+        """Where the machine itself stands in the management network."""
+        return self.management_address(1)
+
+    @property
+    def machine_storage(self) -> str:
+        return self.storage_address(254)
+
+    @property
+    def gateway_address(self) -> str:
+        """Answers ping whatever happens to the hosts: the isolation address."""
+        return self.management_address(254)
+
+    @property
+    def portal_address(self) -> str:
+        return self.storage_address(1)
+
+    @property
+    def portal(self) -> str:
+        return "%s:%d" % (self.portal_address, PORTAL_PORT)
+
+    @property
+    def control_port(self) -> int:
+        """tgtd's, which is a name in the machine's file system and not a port of TCP."""
+        return 100 + self.number
+
+    def namespace(self, name: str) -> str:
+        return "lh%d-%s" % (self.number, name)
+
+    def management_link(self, name: str) -> str:
+        """A management cable, at the switch's end."""
+        return "%s-%s" % (self.management_bridge, name)
+
+    def storage_link(self, name: str) -> str:
+        return "%s-%s" % (self.storage_bridge, name)
+
+    def management_address(self, last: int) -> str:
+        return "10.213.%d.%d" % (self.number, last)
+
+    def storage_address(self, last: int) -> str:
+        return "10.214.%d.%d" % (self.number, last)
 
 
 @dataclass(frozen=True)
@@ -68,19 +129,6 @@ class Host:
     uuid: str
     port: int = 443
 
-    @property
-    def namespace(self) -> str:
-        return "lh-%s" % self.name
-
-    @property
-    def management_link(self) -> str:
-        """The host's management cable, at the switch's end."""
-        return "lhm-%s" % self.name
-
-    @property
-    def storage_link(self) -> str:
-        return "lhs-%s" % self.name
-
 
 @dataclass(frozen=True)
 class BmcAccount:
@@ -110,25 +158,27 @@ class Vm:
         return "[%s] %s/%s.vmx" % (DATASTORE, self.name, self.name)
 
 
-def make_hosts(options: Options) -> list[Host]:
-    return [
-        Host(
-            name="esx%d" % (index + 1),
-            index=index,
-            address="10.213.0.%d" % (11 + index),
-            storage_address="10.214.0.%d" % (11 + index),
-            username="root",
-            password=secrets.token_urlsafe(12),
-            initiator="iqn.1998-01.com.vmware:esx%d" % (index + 1),
-            uuid=str(uuid.uuid4()),
-        )
-        for index in range(options.hosts)
-    ]
+def make_hosts(options: Options, network: LabNetwork) -> list[Host]:
+    return [_make_host(index, network) for index in range(options.hosts)]
 
 
-def make_bmcs(options: Options, hosts: list[Host]) -> list[BmcAccount]:
+def _make_host(index: int, network: LabNetwork) -> Host:
+    name = "esx%d" % (index + 1)
+    return Host(
+        name=name,
+        index=index,
+        address=network.management_address(11 + index),
+        storage_address=network.storage_address(11 + index),
+        username="root",
+        password=secrets.token_urlsafe(12),
+        initiator="iqn.1998-01.com.vmware:%s" % name,
+        uuid=str(uuid.uuid4()),
+    )
+
+
+def make_bmcs(options: Options, hosts: list[Host], network: LabNetwork) -> list[BmcAccount]:
     return [
-        BmcAccount(host.name, "10.213.0.%d" % (201 + host.index), "admin", secrets.token_urlsafe(12))
+        BmcAccount(host.name, network.management_address(201 + host.index), "admin", secrets.token_urlsafe(12))
         for host in hosts
         if options.bmc is None or host.name in options.bmc
     ]
@@ -146,10 +196,6 @@ def make_vms(options: Options, hosts: list[Host]) -> list[Vm]:
 def lun_bytes(options: Options) -> int:
     """Size of the backing file (sparse): all extents and four spare ones."""
     return (FIRST_EXTENT_SECTOR + (options.vms + 4) * EXTENT_SECTORS) * SECTOR
-
-
-def portal() -> str:
-    return "%s:%d" % (PORTAL_ADDRESS, PORTAL_PORT)
 
 
 def options_from(raw: dict[str, Any]) -> Options:

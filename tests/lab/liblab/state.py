@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .errors import LabError
-from .plan import BmcAccount, Host, Options, Vm, options_from
+from .plan import BmcAccount, Host, LabNetwork, Options, Vm, options_from
 from .processes import Process, read_boot_id
 
 DEFAULT_FOLDER = "/run/libreha-lab"
@@ -38,8 +38,9 @@ class HostState:
 class Lab:
     """The lab's plan and present state; ``save`` after every change."""
 
-    def __init__(self, path: Path, options: Options, hosts: list[Host], bmcs: list[BmcAccount], vms: list[Vm]) -> None:
+    def __init__(self, path: Path, network: LabNetwork, options: Options, hosts: list[Host], bmcs: list[BmcAccount], vms: list[Vm]) -> None:
         self.path = path
+        self.network = network
         self.options = options
         self.hosts = hosts
         self.bmcs = bmcs
@@ -114,6 +115,7 @@ class Lab:
             "boot_id": self.boot_id,
             "started": self.started,
             "complete": self.complete,
+            "number": self.network.number,
             "options": dataclasses.asdict(self.options),
             "hosts": [dataclasses.asdict(host) for host in self.hosts],
             "bmcs": [dataclasses.asdict(bmc) for bmc in self.bmcs],
@@ -140,6 +142,7 @@ def load(path: Path | None = None) -> Lab | None:
         raw = json.loads(where.read_text(encoding="utf-8"))
         lab = Lab(
             where.parent,
+            LabNetwork(raw["number"]),
             options_from(raw["options"]),
             [Host(**host) for host in raw["hosts"]],
             [BmcAccount(**bmc) for bmc in raw["bmcs"]],
@@ -177,6 +180,22 @@ def locked(path: Path | None = None) -> Iterator[None]:
     """Only one command (or BMC action) changes the lab at a time; the lock lies beside the folder, which comes and goes."""
     where = path or folder()
     where.parent.mkdir(parents=True, exist_ok=True)
-    with open("%s.lock" % where, "w", encoding="utf-8") as lock:
+    with _lock_file(where) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a command is at work on the lab in this folder, for instance bringing it up."""
+    if not path.parent.is_dir():
+        return False
+    with _lock_file(path) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def _lock_file(path: Path) -> IO[str]:
+    return open("%s.lock" % path, "w", encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import api, machines
-from .plan import CONTROL_PORT, TARGET_IQN, portal
+from .plan import TARGET_IQN
 from .processes import alive
 from .qemu import commands
 from .state import Lab
@@ -52,10 +52,10 @@ def collect(lab: Lab) -> dict[str, Any]:
         "target": {
             "driver": "tgt",
             "iqn": TARGET_IQN,
-            "portal": portal(),
+            "portal": lab.network.portal,
             "backing_file": str(lab.lun_file),
             "up": alive(lab.processes.get("tgtd")),
-            "control_port": CONTROL_PORT,
+            "control_port": lab.network.control_port,
             "saved_config": str(lab.saved_config),
             "fence_list": str(lab.fence_list),
         },

@@ -9,7 +9,7 @@ import os
 import time
 
 from .errors import LabError, run
-from .plan import CONTROL_PORT, LUN, NOBODY_ADDRESS, STORAGE_NAMESPACE, TARGET_IQN, lun_bytes, portal
+from .plan import LUN, NOBODY_ADDRESS, TARGET_IQN, lun_bytes
 from .processes import alive, end, kill, spawn, tail
 from .state import Lab
 
@@ -44,37 +44,38 @@ def make_backing_file(lab: Lab) -> None:
         os.fsync(lun.fileno())
 
 
-def _admin(*arguments: str, what: str) -> str:
-    return run(["tgtadm", "-C", str(CONTROL_PORT), *arguments], what=what, remedy=PACKAGES, timeout=15)
+def _admin(lab: Lab, *arguments: str, what: str) -> str:
+    return run(["tgtadm", "-C", str(lab.network.control_port), *arguments], what=what, remedy=PACKAGES, timeout=15)
 
 
-def _state(value: str) -> None:
-    _admin("--op", "update", "--mode", "sys", "--name", "State", "-v", value, what="set the target service %s" % value)
+def _state(lab: Lab, value: str) -> None:
+    _admin(lab, "--op", "update", "--mode", "sys", "--name", "State", "-v", value, what="set the target service %s" % value)
 
 
 def start(lab: Lab) -> None:
     """Start tgtd, load the saved configuration with the service offline, then let initiators in."""
     log = lab.path / "tgt" / "tgtd.log"
     before = log.stat().st_size if log.exists() else 0
-    argv = ["tgtd", "-f", "-C", str(CONTROL_PORT), "--iscsi", "portal=%s" % portal()]
-    lab.processes["tgtd"] = spawn(argv, log, namespace=STORAGE_NAMESPACE)
+    port = str(lab.network.control_port)
+    argv = ["tgtd", "-f", "-C", port, "--iscsi", "portal=%s" % lab.network.portal]
+    lab.processes["tgtd"] = spawn(argv, log, namespace=lab.network.storage_namespace)
     lab.save()
     deadline = time.monotonic() + 10
     while True:
         try:
-            _state("offline")
+            _state(lab, "offline")
             break
         except LabError as error:
             if not alive(lab.processes["tgtd"]) or time.monotonic() > deadline:
                 raise LabError("tgtd did not start: %s\n%s" % (error, tail(log, start=before))) from error
             time.sleep(0.05)
-    load = ["tgt-admin", "-e", "-c", str(lab.saved_config), "-C", str(CONTROL_PORT)]
+    load = ["tgt-admin", "-e", "-c", str(lab.saved_config), "-C", port]
     run(load, what="load %s into tgtd" % lab.saved_config, remedy=PACKAGES)
     # tgt-admin skips a backing store that it does not find, and says so only on its standard output
-    shown = _admin("--op", "show", "--mode", "target", what="ask tgtd for its targets")
+    shown = _admin(lab, "--op", "show", "--mode", "target", what="ask tgtd for its targets")
     if str(lab.lun_file) not in shown or "LUN: %d" % LUN not in shown:
         raise LabError("tgtd does not export %s as LUN %d after loading %s:\n%s" % (lab.lun_file, LUN, lab.saved_config, shown))
-    _state("ready")
+    _state(lab, "ready")
 
 
 def stop(lab: Lab) -> None:
@@ -82,12 +83,12 @@ def stop(lab: Lab) -> None:
     process = lab.processes.get("tgtd")
     if not alive(process):
         return
-    port = str(CONTROL_PORT)
+    port = str(lab.network.control_port)
     try:
-        _state("offline")
+        _state(lab, "offline")
         run(["tgt-admin", "-C", port, "--offline", "ALL"], what="take the targets offline", timeout=15)
         run(["tgt-admin", "-C", port, "--update", "ALL", "-c", "/dev/null", "-f"], what="end the targets' sessions", timeout=15)
-        _admin("--op", "delete", "--mode", "system", what="end tgtd")
+        _admin(lab, "--op", "delete", "--mode", "system", what="end tgtd")
     except LabError:
         pass  # a daemon that does not answer is ended all the same
     end(process)

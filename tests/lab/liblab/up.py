@@ -14,10 +14,11 @@ from pathlib import Path
 
 from . import api, bmc, build, certificates, datastore, machines, network, target
 from .errors import LabError
-from .plan import MAX_HOSTS, MAX_VMS, Options, make_bmcs, make_hosts, make_vms
+from .plan import MAX_HOSTS, MAX_LABS, MAX_VMS, LabNetwork, Options, make_bmcs, make_hosts, make_vms
 from .processes import alive, kill, read_boot_id
-from .state import GUESTS, Lab, folder, load
+from .state import GUESTS, Lab, folder, is_locked, load, locked
 
+NUMBERS = Path("/run/libreha-lab-numbers")  # locked while a lab takes its number
 COMMANDS = {"ip": "iproute2", "nsenter": "util-linux", "tgtd": "tgt", "tgtadm": "tgt", "tgt-admin": "tgt"}
 
 
@@ -42,7 +43,7 @@ def check_machine(options: Options) -> None:
     unknown = [name for name in options.bmc or () if name not in names]
     if unknown:
         raise LabError("--bmc names hosts that this lab does not have: %s (it has %s)." % (", ".join(unknown), ", ".join(names)))
-    vms = [vm.name for vm in make_vms(options, make_hosts(options))]
+    vms = [vm.name for vm in make_vms(options, make_hosts(options, LabNetwork(0)))]
     unknown = [name for name in options.no_tools if name not in vms]
     if unknown:
         raise LabError("--no-tools names VMs that this lab does not have: %s (it has %s)." % (", ".join(unknown), ", ".join(vms)))
@@ -53,24 +54,46 @@ def running(lab: Lab | None) -> bool:
     return lab is not None and lab.boot_id == read_boot_id() and any(alive(process) for process in lab.processes.values())
 
 
-def lab_runs_in(path: str) -> bool:
+def in_use(path: Path) -> bool:
+    """Whether the lab in this folder runs, or a command is at work on it."""
     try:
-        return running(load(Path(path)))
+        return is_locked(path) or running(load(path))
     except LabError:
         return False  # its record cannot be read: nobody can use it any more
 
 
+def own_networks(path: Path, lab: Lab | None) -> list[LabNetwork]:
+    """Networks on this machine that belong to the lab in this folder, whether its record can be read or not.
+
+    One that lost its bridges half way belongs to the lab that recorded its number, until another lab has taken that.
+    """
+    recorded = lab.network if lab is not None else None
+    return [
+        found
+        for found in network.networks()
+        if network.owner(found) == str(path) or (found == recorded and network.owner(found) is None and any(network.leftovers(found)))
+    ]
+
+
+def claim_network(path: Path) -> LabNetwork:
+    """The first number that no living lab has, with its bridges made: they are the claim. Sweeps away what a crashed lab left of it."""
+    with locked(NUMBERS):
+        for found in network.networks():
+            owner = network.owner(found)
+            if owner is not None and in_use(Path(owner)):
+                continue
+            network.remove_all(found)
+            network.make_bridges(found, str(path))
+            return found
+    raise LabError("%d labs are up on this machine, and it can have no more. End one: LIBREHA_LAB_DIR=FOLDER tests/lab/lab down" % MAX_LABS)
+
+
 def make_room(path: Path, fresh: bool) -> None:
     """Refuse beside a living lab, unless it may be replaced; sweep away what a crashed one left. The caller holds the lock."""
-    owner = network.bridge_owner()
-    if owner and owner != str(path) and lab_runs_in(owner):
-        raise LabError(
-            "A lab with the state folder %s is up on this machine. End it first: LIBREHA_LAB_DIR=%s tests/lab/lab down" % (owner, owner)
-        )
     lab = load(path)
     if running(lab) and lab is not None and lab.complete and not fresh:
         raise LabError("A lab is up already in %s. End it with 'lab down', or replace it with 'lab up --fresh'." % path)
-    if lab is not None or owner or any(network.leftovers()):
+    if lab is not None or own_networks(path, lab):
         say("removing %s" % ("the lab that is up" if running(lab) and lab is not None and lab.complete else "what an earlier lab left"))
         down(path)
     if path.exists() and any(entry.name != GUESTS for entry in path.iterdir()):
@@ -97,22 +120,22 @@ def up(options: Options, fresh: bool = False, keep_failed: bool = False) -> Lab:
 
 
 def _bring_up(path: Path, options: Options) -> Lab:
-    hosts = make_hosts(options)
-    lab = Lab(path, options, hosts, make_bmcs(options, hosts), make_vms(options, hosts))
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(0o700)
+    own = claim_network(path)
+    hosts = make_hosts(options, own)
+    lab = Lab(path, own, options, hosts, make_bmcs(options, hosts, own), make_vms(options, hosts))
     lab.save()
 
-    say("network: bridges lhm0, lhs0; %d namespaces" % (len(hosts) + (3 if lab.bmcs else 2)))
-    network.make_bridges(str(path))
-    network.make_fixed_namespaces([account.address for account in lab.bmcs])
+    say("network: bridges %s, %s; %d namespaces" % (own.management_bridge, own.storage_bridge, len(hosts) + (3 if lab.bmcs else 2)))
+    network.make_fixed_namespaces(own, [account.address for account in lab.bmcs])
     say("certificates")
     _issue_certificates(lab)
     datastore.write_vms(lab)
     shared = str(uuid.uuid4())
     for host in hosts:
         machines.write_config(lab, host, shared)
-    say("target: tgtd on %s" % target.portal())
+    say("target: tgtd on %s" % own.portal)
     target.make_backing_file(lab)
     target.write_saved_config(lab)
     target.start(lab)
@@ -180,19 +203,18 @@ def down(path: Path | None = None) -> bool:
         lab = load(path)
     except LabError as error:  # unreadable: network and folder can be removed all the same, its processes cannot be known
         lab, broken = None, error
-    found = lab is not None or network.bridge_owner() == str(path)
+    networks = own_networks(path, lab)
     if lab is not None and lab.boot_id == read_boot_id():
         # the BMCs first: they start hosts
         for name in sorted(lab.processes, key=lambda name: (name != "bmc", name == "tgtd", name)):
             kill(lab.processes[name])
-    owner = network.bridge_owner()
-    if not owner or owner == str(path) or not lab_runs_in(owner):
-        network.remove_all()  # another lab's network is left to it
+    for own in networks:
+        network.remove_all(own)
     if lab is not None or broken is not None:
         remove_folder(path)
     if broken is not None:
         say("warning: %s" % broken)
-    return found
+    return lab is not None or bool(networks)
 
 
 def remove_folder(path: Path) -> None:
