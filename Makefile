@@ -5,8 +5,6 @@ PYTHON := .venv/bin/python
 COLLECTIONS := $(CURDIR)/.cache/collections
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
-# How often each repeated lab test runs: a few times in CI, `make prove` sets more.
-REPEAT ?= 3
 # Random fault schedules of the simulator, and the seed that they come from.
 LIBREHA_SCHEDULES ?= 500
 LIBREHA_SEED ?= 1
@@ -50,8 +48,8 @@ unit: setup ## Unit tests, and integration tests with real targets and hosts on 
 		--ignore=tests/integration/qemu_lab --ignore=tests/integration/qemu_chain
 	@cd tests/lab/esxsim && CGO_ENABLED=1 PATH="$$PATH:/usr/local/go/bin" go test ./...
 
-lab-tests: setup ## The whole chain with real faults, REPEAT times where it is about chance
-	@LIBREHA_REPEAT=$(REPEAT) $(PYTHON) -m pytest -q tests/integration/quick_lab tests/integration/chain
+lab-tests: setup ## The whole chain with real faults, one of each kind; `make prove` has them all
+	@$(PYTHON) -m pytest -q -m "not prove" --durations=0 --durations-min=10 tests/integration/quick_lab tests/integration/chain
 
 qemu-tests: setup ## QEMU guests: a kernel target, kernel initiators, hard reboots; installs QEMU
 	@tests/tools/setup-qemu
@@ -80,16 +78,9 @@ conformance: setup ## libiscsi's iscsi-test-cu against tgt and the kernel's targ
 		tests/integration/qemu_lab/test_lio_conformance.py
 	@$(PYTHON) tests/integration/conformance/tables.py .cache/conformance
 
-prove: setup ## The long repetitions: new random examples, and 20 of each lab test of chance
-	@LIBREHA_REPEAT=20 HYPOTHESIS_PROFILE=prove $(PYTHON) -m pytest -q tests/unit/decide
-	@$(MAKE) sim LIBREHA_SCHEDULES=10000
-	@$(MAKE) quality LIBREHA_INSTANCES=1000
-	@$(MAKE) mutants
-	@$(MAKE) lab-tests REPEAT=20
-	@LIBREHA_REPEAT=20 $(PYTHON) -m pytest -q tests/integration/storage/test_fence.py -k test_not_one_record
-	@LIBREHA_REPEAT=20 $(MAKE) qemu-tests
-	@$(MAKE) qemu-chain
-	@$(MAKE) molecule SCENARIOS=tgt
+prove: setup ## The long proofs in parts (tests/tools/prove.yml); goes on where it was interrupted. PARTS="sim-1 mutants": only these
+	@tests/tools/setup-qemu
+	@$(PYTHON) tests/tools/prove $(PARTS)
 
 bench: setup ## What one decide() call costs at 1,000, 8,000 and 64,000 VMs
 	@PYTHONPATH=$(COLLECTIONS) $(PYTHON) tests/bench/bench_decide.py

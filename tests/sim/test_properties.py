@@ -1,7 +1,7 @@
 """Whatever fails, in whatever order: no violation, and the same input gives the same run.
 
 ``LIBREHA_SCHEDULES`` says how many schedules are tried (500), ``LIBREHA_SEED`` with which seed (1; ``HYPOTHESIS_PROFILE=prove`` takes a new
-one each time). They are run in blocks of 500 with a seed each, counted on from the first one, ``LIBREHA_WORKERS`` blocks at a time (as many
+one each time). They are run in blocks of 250 with a seed each, counted on from the first one, ``LIBREHA_WORKERS`` blocks at a time (as many
 as there are processors). A violation ends nothing: all are collected, and each is printed as a small scenario file at the end.
 """
 
@@ -27,7 +27,7 @@ SCHEDULES = int(os.environ.get("LIBREHA_SCHEDULES", "500"))
 PROVES = os.environ.get("HYPOTHESIS_PROFILE") == "prove"
 SEED = int(os.environ.get("LIBREHA_SEED") or (random.SystemRandom().randrange(2**32) if PROVES else 1))
 WORKERS = int(os.environ.get("LIBREHA_WORKERS") or os.cpu_count() or 1)
-BLOCK = 500
+BLOCK = 250
 REPEATED = 20  # every so many schedules are run twice
 SHRUNK = 3  # of the schedules that fail are made small; this takes a while for each
 

@@ -16,12 +16,12 @@ MakeChain = Callable[..., Chain]
 
 @pytest.fixture
 def chain_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeChain]:
-    """Bring a lab up with the options given, look at it once, and take it down after the test."""
+    """Bring a lab up with the options given, look at it once, and take it down after the test. Its timings are fast by default."""
     assert os.geteuid() == 0, "the lab needs root: run the tests as root"
     monkeypatch.setenv("LIBREHA_LAB_DIR", str(tmp_path / "lab"))
 
-    def make(*options: str, look: bool = True, **policy: Any) -> Chain:
-        lab("up", *options)
+    def make(*options: str, look: bool = True, timings: str = "fast", **policy: Any) -> Chain:
+        lab("up", "--timings", timings, *options)
         chain = Chain(tmp_path, **policy)
         if look:
             first = chain.play("site")
@@ -33,5 +33,5 @@ def chain_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeCh
 
 
 def repetitions() -> range:
-    """How often a test of chance runs: LIBREHA_REPEAT, 1 by default; `make test` sets 3, `make prove` 20."""
+    """How often a test of chance runs: LIBREHA_REPEAT, 1 by default; `make prove` sets 20."""
     return range(int(os.environ.get("LIBREHA_REPEAT", "1")))

@@ -45,13 +45,15 @@ def test_the_drill_changes_nothing_and_a_failure_keeps_its_promise(chain_of: Mak
     plan = promised(asked, "esx1")
     assert set(plan) == set(chain.vms_of("esx1"))
     assert "admission control (host_failures): admitted" in asked.log
-    lab("fault", "esx1", "kill")
+    lab("fault", "esx1", "power-off")
     moved(chain, chain.play("monitor"))
+    assert [entry for entry in chain.journal("verdict") if entry["data"].get("row") == 2]
     after = chain.where()
     assert {name: after[name] for name in plan} == plan
     assert {name: host for name, host in after.items() if name not in plan} == {name: where[name] for name in where if name not in plan}
 
 
+@pytest.mark.prove
 def test_each_host_in_turn_beside_a_monitor_at_work_and_without_any_state(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "2", "--vms", "3")
     with chain.playing("monitor") as monitor:
@@ -69,6 +71,7 @@ def test_each_host_in_turn_beside_a_monitor_at_work_and_without_any_state(chain_
         assert run.log.count("VMs start elsewhere") + run.log.count("VM starts elsewhere") >= 2
 
 
+@pytest.mark.prove
 def test_what_would_not_run_again_is_said_with_the_reason(chain_of: MakeChain) -> None:
     """One VM unprotected, one bound to its host by a rule, then two hosts at once, which the brake would hold: each is named."""
     chain = chain_of("--hosts", "3", "--vms", "6")

@@ -35,13 +35,14 @@ def alarms(chain: Chain) -> str:
 
 
 def test_a_killed_hosts_vms_come_back_elsewhere_and_a_second_run_changes_nothing(chain_of: MakeChain) -> None:
-    chain = chain_of("--hosts", "3", "--vms", "6")
+    chain = chain_of("--hosts", "3", "--vms", "6", timings="production")
     lab("fault", "esx1", "kill")
     moved(chain, chain.play("monitor"))
     again = chain.play("failover", host="esx1")
     assert (again.code, again.changed) == (0, 0), again.log
 
 
+@pytest.mark.prove
 def test_a_hung_host_with_a_bmc_is_switched_off_and_its_vms_move(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "3", "--vms", "6")
     lab("fault", "esx1", "hang")
@@ -78,6 +79,7 @@ def test_a_host_that_loses_its_storage_is_fenced_and_its_vms_move(chain_of: Make
     moved(chain, chain.play("monitor"))
 
 
+@pytest.mark.prove
 def test_a_host_whose_power_is_off_is_failed_over_without_confirm_time(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "3", "--vms", "6", confirm_after=300)
     lab("fault", "esx1", "power-off")

@@ -83,6 +83,7 @@ def test_killed_at_every_journal_step_and_run_again_it_is_complete(chain_of: Mak
     complete(chain)
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("number", repetitions())
 def test_killed_at_a_random_moment_and_run_again_it_is_complete(chain_of: MakeChain, number: int) -> None:
     seed = int(os.environ.get("LIBREHA_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
@@ -110,6 +111,7 @@ def test_a_frozen_run_that_wakes_up_after_another_one_finished_does_nothing(chai
     registered_once(chain)
 
 
+@pytest.mark.prove
 def test_a_frozen_run_dies_before_it_can_act(chain_of: MakeChain) -> None:
     """The deadman: the module's process is gone after it was thawed, it did not merely refuse."""
     chain = chain_of("--hosts", "3", "--vms", "6", "--no-bmc", lease=LEASE)

@@ -20,7 +20,7 @@ def fences(chain: Chain) -> list[dict[str, object]]:
     return found
 
 
-@pytest.mark.parametrize("bmc", [True, False])
+@pytest.mark.parametrize("bmc", [True, pytest.param(False, marks=pytest.mark.prove)])
 def test_the_fence_test_fences_an_empty_host_and_lets_it_in_again(chain_of: MakeChain, bmc: bool) -> None:
     chain = chain_of("--hosts", "3", "--vms", "2", *([] if bmc else ["--no-bmc"]))
     assert chain.vms_of("esx3") == []
@@ -42,6 +42,7 @@ def give_bmc(chain: Chain, host: str, bmc: object) -> None:
     (own / ("%s.yml" % host)).write_text("libreha_bmc: %s\n" % json.dumps(bmc))
 
 
+@pytest.mark.prove
 def test_a_bmc_that_says_it_is_another_hosts_is_never_used(chain_of: MakeChain) -> None:
     """Somebody mixed up the BMCs of esx2 and esx3."""
     chain = chain_of("--hosts", "3", "--vms", "1")
@@ -66,6 +67,7 @@ def by_agent(redfish: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"driver": "fence_agent", "agent": "fence_redfish", "address": address, "options": options, **account}]
 
 
+@pytest.mark.prove
 def test_the_fence_test_finds_a_wrong_bmc_that_does_not_say_whose_it_is(chain_of: MakeChain) -> None:
     """A fence agent switches off esx2 where esx3 is meant: that is seen, and esx2 is switched on again."""
     chain = chain_of("--hosts", "3", "--vms", "1")

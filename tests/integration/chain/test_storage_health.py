@@ -44,6 +44,7 @@ def test_it_is_read_in_a_later_look_and_its_alarm_is_raised_once_and_ends(chain_
     assert chain.referee()["ok"]
 
 
+@pytest.mark.prove
 def test_tools_that_hang_or_talk_nonsense_do_not_stop_the_monitor(
     chain_of: MakeChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

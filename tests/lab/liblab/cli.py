@@ -12,7 +12,7 @@ from typing import Any
 from .errors import LabError
 from .faults import HOST_FAULTS, TARGET_FAULTS
 from .guest_faults import VM_FAULTS
-from .plan import Options
+from .plan import TIMINGS, Options
 from .qemu import Guests, commands
 from .qemu.commands import GUEST_FAULTS
 from .qemu.plan import STANDARD, is_guest_name
@@ -59,11 +59,18 @@ def parser() -> argparse.ArgumentParser:
     bmcs.add_argument("--no-bmc", action="store_true", help="no host has a BMC")
     bmcs.add_argument("--bmc", metavar="HOST,...", help="only these hosts have a BMC (all of them if not given)")
     up.add_argument(
-        "--lease-seconds", type=float, default=plain.lease_seconds, help="how long a lock on a VM's files lives without renewal"
+        "--timings",
+        choices=list(TIMINGS),
+        default=plain.timings,
+        help="how long locks live, how often hosts write, how long the policy waits: as in production, or shorter for tests",
+    )
+    # argparse's own default text would name production's figure, whatever --timings says
+    up.add_argument(
+        "--lease-seconds", type=float, default=argparse.SUPPRESS, help="how long a lock on a VM's files lives without renewal (--timings)"
     )
     up.add_argument("--record-interval-ms", type=int, default=plain.record_interval_ms, help="how often each VM writes a record")
     up.add_argument(
-        "--heartbeat-interval-ms", type=int, default=plain.heartbeat_interval_ms, help="how often each host writes its heartbeat"
+        "--heartbeat-interval-ms", type=int, default=argparse.SUPPRESS, help="how often each host writes its heartbeat (--timings)"
     )
     up.add_argument("--iscsi-timeout-s", type=float, default=plain.iscsi_timeout_s, help="how long a host waits for an iSCSI answer")
     up.add_argument("--session-idle-s", type=int, default=plain.session_idle_s, help="how long an idle API session lives")
@@ -148,13 +155,15 @@ def _up_quick(args: argparse.Namespace) -> None:
     bmc: tuple[str, ...] | None = () if args.no_bmc else None
     if args.bmc is not None:
         bmc = tuple(name.strip() for name in args.bmc.split(",") if name.strip())
+    timings = TIMINGS[args.timings]
     options = Options(
         hosts=args.hosts,
         vms=args.vms,
         bmc=bmc,
-        lease_seconds=args.lease_seconds,
+        timings=args.timings,
+        lease_seconds=getattr(args, "lease_seconds", timings["lease_seconds"]),
         record_interval_ms=args.record_interval_ms,
-        heartbeat_interval_ms=args.heartbeat_interval_ms,
+        heartbeat_interval_ms=getattr(args, "heartbeat_interval_ms", timings["heartbeat_interval_ms"]),
         iscsi_timeout_s=args.iscsi_timeout_s,
         session_idle_s=args.session_idle_s,
         host_memory_mib=args.host_memory_mib,

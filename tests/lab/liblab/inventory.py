@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from .plan import TARGET_IQN, Host
+from .plan import TARGET_IQN, TIMINGS, Host
 from .qemu.inventory import groups
 from .state import GUESTS, Lab, write_private
 
@@ -57,6 +57,7 @@ def _all(lab: Lab) -> dict[str, Any]:
             "isolation_addresses": [lab.network.gateway_address],
             # The lab's hosts log in again within a second or two of a restart of the target; ESXi may take minutes.
             "storage_grace": 10,
+            **TIMINGS[lab.options.timings]["policy"],
         },
         "libreha_state_url": "sqlite:///%s/state.db" % lab.path.resolve(),
     }

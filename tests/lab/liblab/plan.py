@@ -19,6 +19,13 @@ FIRST_EXTENT_SECTOR = 2048
 EXTENT_SECTORS = 131072  # 64 MiB
 DATASTORE = "shared"
 
+# How fast a lab is. `production` has the times of real hosts and the policy's defaults. `fast` is for tests of order, not of time:
+# the waits are real, and shorter. io_stale is the same in both: it bounds how long a look may take.
+TIMINGS: dict[str, dict[str, Any]] = {
+    "production": {"lease_seconds": 16.0, "heartbeat_interval_ms": 1000, "policy": {}},
+    "fast": {"lease_seconds": 4.0, "heartbeat_interval_ms": 500, "policy": {"confirm_after": 4}},
+}
+
 MAX_HOSTS = 50  # addresses .11-.60 for hosts, .201-.250 for BMCs
 MAX_VMS = 500
 
@@ -100,9 +107,9 @@ class Options:
     hosts: int = 3
     vms: int = 12
     bmc: tuple[str, ...] | None = None  # names of the hosts that have a BMC; None: all
-    lease_seconds: float = 16
+    lease_seconds: float = TIMINGS["production"]["lease_seconds"]
     record_interval_ms: int = 100
-    heartbeat_interval_ms: int = 1000
+    heartbeat_interval_ms: int = TIMINGS["production"]["heartbeat_interval_ms"]
     iscsi_timeout_s: float = 5
     session_idle_s: int = 1800
     host_memory_mib: int = 65536
@@ -113,6 +120,7 @@ class Options:
     esxi_build: str = "24022510"
     question: bool = True
     no_tools: tuple[str, ...] = ()  # names of VMs whose guests have no VMware Tools
+    timings: str = "production"
 
 
 @dataclass(frozen=True)
