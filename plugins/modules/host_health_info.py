@@ -141,8 +141,12 @@ hosts:
         - How the host's API answered.
         - V(answered) - logged in and read; V(login_refused), V(certificate_refused), V(licence_refused) - a living host and an
           operator's error; V(refused) - TCP connection refused; V(timed_out) - no answer in time; V(tls_refused) - TCP answers, TLS
-          does not come about; V(unreachable) - no route, or the name is not resolved; V(broken) - something else answers than this
-          API; V(not_asked) - a proxy kept us from asking.
+          does not come about; V(unreachable) - nobody answers at that address (no ARP reply, or a router says so); V(broken) -
+          something else answers than this API.
+        - Where this machine itself could not ask, nothing is concluded about the host. V(name_not_resolved) - its name service does not
+          answer, is slow, or does not know the name; V(no_route) - its own routes, addresses or firewall let nothing through;
+          V(not_asked) - a proxy, no file descriptor left, too busy to wait for the answer, or an answer that it could not make
+          sense of; RV(hosts[].api_reason) says which.
       type: str
       returned: success
       sample: answered

@@ -34,6 +34,7 @@ DOINGS = (
     *("stale",) * 2,
     "old_memory",
     "sensor",
+    *("name_service",) * 2,
     "operator",
 )
 
@@ -131,6 +132,8 @@ def _happening(draw: st.DrawFn, hosts: list[str], vms: list[str]) -> Raw:
         return {**entry, "host": host, "to": draw(st.sampled_from(("on", "off")))}
     if do == "sensor":
         return {**entry, "host": host, "to": draw(st.sampled_from(("red", "green")))}
+    if do == "name_service":
+        return {**entry, "to": draw(st.sampled_from(("off", "off", "on"))), **draw(st.sampled_from(({}, {"host": host})))}
     if do == "fence":
         return {**entry, "host": host, "to": draw(st.sampled_from(("fails", "works")))}
     if do == "target":
@@ -160,4 +163,4 @@ def _repairs(hosts: list[str]) -> list[Raw]:
         found += [{"at": at, "do": "hang", "host": host, "to": "off"}, {"at": at, "do": "fence", "host": host, "to": "works"}]
         found += [{"at": at, "do": "maintenance", "host": host, "to": "off"}, {"at": at, "do": "sensor", "host": host, "to": "green"}]
         found += [{"at": at + 1.0, "do": "power", "host": host, "to": "on"}, {"at": at + 120.0, "do": "rejoin", "host": host}]
-    return [*found, {"at": at, "do": "operator", "command": "arm"}]
+    return [*found, {"at": at, "do": "name_service", "to": "on"}, {"at": at, "do": "operator", "command": "arm"}]

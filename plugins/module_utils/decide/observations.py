@@ -15,41 +15,12 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, NamedTuple, Optional, TypeVar
 
+from .answers import ApiAnswer as ApiAnswer
+from .answers import Evidence as Evidence
 from .instant import Instant
 from .json_form import from_dict
 from .machine import Machine
 from .storage_health.seen import StorageHealth
-
-
-class Evidence(str, Enum):
-    """One input of the verdict table (safety.md, "Evidence")."""
-
-    OK = "ok"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-
-
-class ApiAnswer(str, Enum):
-    """How the host's management API answered. All that prove a living host count as ``ok`` for the verdict."""
-
-    ANSWERED = "answered"  # logged in and read
-    LOGIN_REFUSED = "login_refused"  # alive; the operator's error: alarm
-    CERTIFICATE_REFUSED = "certificate_refused"  # TLS answered, its certificate was not accepted: alarm
-    LICENCE_REFUSED = "licence_refused"  # alive; the licence forbids the call: alarm
-    REFUSED = "refused"  # TCP connection refused: the machine answers, the agent does not
-    TIMED_OUT = "timed_out"  # no answer in time
-    TLS_REFUSED = "tls_refused"  # TCP answers, TLS does not come about
-    UNREACHABLE = "unreachable"  # no route, name not resolved
-    BROKEN = "broken"  # answered with something that is not this API
-    NOT_ASKED = "not_asked"
-
-    @property
-    def evidence(self) -> Evidence:
-        if self in (ApiAnswer.ANSWERED, ApiAnswer.LOGIN_REFUSED, ApiAnswer.CERTIFICATE_REFUSED, ApiAnswer.LICENCE_REFUSED):
-            return Evidence.OK
-        if self in (ApiAnswer.NOT_ASKED,):
-            return Evidence.UNKNOWN
-        return Evidence.FAILED
 
 
 class Power(str, Enum):

@@ -10,7 +10,6 @@ run may still write and the bytes that leave.
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import ssl
@@ -21,6 +20,7 @@ from xml.parsers.expat import ExpatError
 from .. import clock
 from ..decide.observations import ApiAnswer
 from ..errors import LibrehaError
+from ..network import Failure, by_own_routes, failure_of, most_telling
 from .interface import Connection, HostUnavailable
 from .pyvmomi import GetServiceVersions, SoapStubAdapter, versionIdMap, vmodl
 
@@ -80,7 +80,7 @@ class HostConnection(HTTPSConnection):
         self._create_connection: Callable[..., socket.socket] = self._open_tcp
 
     def connect(self) -> None:
-        """Name, TCP, proxy, TLS; all within one timeout, except that TLS gets one of its own."""
+        """Name, TCP, proxy, TLS. Name and TLS get a timeout each, TCP and proxy one together."""
         self._phase = "tcp"
         try:
             super().connect()
@@ -89,10 +89,13 @@ class HostConnection(HTTPSConnection):
             raise self._unavailable(error) from error
 
     def _open_tcp(self, address: tuple[str, int], timeout: float, source_address: Any = None) -> socket.socket:
-        """Like socket.create_connection, but the time limit is for all addresses of the name together."""
+        """Like socket.create_connection, but the time limit is for all addresses of the name together.
+
+        It begins when the name is resolved: time that a name server took is none that the host was given to answer in."""
+        places = _resolved(address, timeout)
         deadline = clock.now().seconds + timeout
-        last: OSError | None = None
-        for family, kind, protocol, _name, place in socket.getaddrinfo(address[0], address[1], 0, socket.SOCK_STREAM):
+        errors: list[OSError] = []
+        for family, kind, protocol, _name, place in places:
             left = deadline - clock.now().seconds
             if left <= 0:
                 break
@@ -103,11 +106,11 @@ class HostConnection(HTTPSConnection):
                 connected.settimeout(timeout)
             except OSError as error:
                 connected.close()
-                last = error
+                errors.append(by_own_routes(error, family, str(place[0])))
                 continue
             self._phase = "proxy" if self.connection.proxy_host else "tls"
             return connected
-        raise last or socket.timeout("timed out")
+        raise most_telling(errors) if errors else OSError("this machine was too late to connect")
 
     def _tunnel(self) -> None:
         super()._tunnel()  # type: ignore[misc]
@@ -119,8 +122,8 @@ class HostConnection(HTTPSConnection):
         if self._phase != "tls" and connection.proxy_host:
             proxy = "%s:%s" % (connection.proxy_host, self.port)
             answer = ApiAnswer.NOT_ASKED
-            if self._phase == "proxy" and any(" %s" % status in str(error) for status in ("502", "503", "504")):
-                answer = ApiAnswer.UNREACHABLE  # the proxy did ask, and got nothing
+            if self._phase == "proxy" and " 504" in str(error):
+                answer = ApiAnswer.UNREACHABLE  # the proxy did ask, and got nothing; 502 and 503 may be its own name service
             return HostUnavailable(
                 "the proxy %s did not connect us to %s: %s" % (proxy, where, error),
                 answer=answer,
@@ -129,6 +132,12 @@ class HostConnection(HTTPSConnection):
             )
         if self._phase == "tcp":
             answer, text, remedy = tcp_answer(error)
+            return HostUnavailable(
+                "%s connecting to %s (%s)" % (text, where, reason_of(error)), answer=answer, host=connection.name, remedy=remedy
+            )
+        own = own_failure(error)
+        if own is not None:
+            answer, text, remedy = own
             return HostUnavailable(
                 "%s connecting to %s (%s)" % (text, where, reason_of(error)), answer=answer, host=connection.name, remedy=remedy
             )
@@ -208,15 +217,25 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def tcp_answer(error: Exception) -> tuple[ApiAnswer, str, str]:
     """What a failure below TLS means: the answer, in words, and what to do."""
-    if isinstance(error, socket.gaierror):
-        return ApiAnswer.UNREACHABLE, "name not resolved", "check hostname and this machine's DNS, or give an address"
-    if isinstance(error, ConnectionRefusedError):
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        return ApiAnswer.NAME_NOT_RESOLVED, "name not resolved", "check hostname and this machine's name service, or give an address"
+    if isinstance(error, ConnectionError):
         return ApiAnswer.REFUSED, "TCP connection refused", "the machine answers but its API does not: check port and the management agents"
     if isinstance(error, (socket.timeout, TimeoutError)):
         return ApiAnswer.TIMED_OUT, "no answer in time", "check that the host runs and that a firewall lets this machine in"
-    if isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN):
-        return ApiAnswer.UNREACHABLE, "no way there", "check that the host runs and this machine's network"
-    return ApiAnswer.UNREACHABLE, "could not connect", "check hostname and port"
+    return own_failure(error) or (ApiAnswer.UNREACHABLE, "nobody answers at its address", "check that the host runs")
+
+
+def own_failure(error: Exception) -> tuple[ApiAnswer, str, str] | None:
+    """The answer, in words, and what to do, where *error* says that this machine itself could not ask; None where it was asked."""
+    if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
+        return None  # the number in an SSLError is none of the system's
+    failure = failure_of(error)
+    if failure is Failure.NO_ROUTE:
+        return ApiAnswer.NO_ROUTE, "this machine's own network did not let it ask,", "check this machine's routes, addresses and firewall"
+    if failure is Failure.NOT_SENT:
+        return ApiAnswer.NOT_ASKED, "this machine itself failed", "look what this machine lacks: file descriptors, memory, time"
+    return None
 
 
 def exchange_answer(error: Exception) -> tuple[ApiAnswer, str] | None:
@@ -227,8 +246,12 @@ def exchange_answer(error: Exception) -> tuple[ApiAnswer, str] | None:
         return ApiAnswer.TIMED_OUT, "no answer in time"
     if isinstance(error, HTTPException):
         return ApiAnswer.BROKEN, "HTTP answer not usable: %s" % reason_of(error)
+    own = own_failure(error)
+    if own is not None:
+        return own[0], "connection lost, %s: %s" % (own[1].rstrip(","), reason_of(error))
     if isinstance(error, OSError):
-        return ApiAnswer.BROKEN, "connection lost: %s" % reason_of(error)
+        silent = not isinstance(error, ssl.SSLError) and failure_of(error) is Failure.SILENT
+        return ApiAnswer.UNREACHABLE if silent else ApiAnswer.BROKEN, "connection lost: %s" % reason_of(error)
     if isinstance(error, ExpatError):
         return ApiAnswer.BROKEN, "the answer is not the vSphere API's XML: %s" % error
     return None
@@ -238,3 +261,13 @@ def reason_of(error: Exception) -> str:
     """An exception in few words, never empty."""
     text = getattr(error, "strerror", None) or str(error)
     return str(text) or type(error).__name__
+
+
+def _resolved(address: tuple[str, int], timeout: float) -> list[Any]:
+    """What getaddrinfo gives. Raises gaierror also when the name service took longer than *timeout* seconds."""
+    began = clock.now().seconds
+    places = socket.getaddrinfo(address[0], address[1], 0, socket.SOCK_STREAM)
+    took = clock.now().seconds - began
+    if took > timeout:
+        raise socket.gaierror(socket.EAI_AGAIN, "the name service took %.1f s" % took)
+    return places

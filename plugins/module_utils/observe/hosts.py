@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from .. import clock
 from ..arguments.hosts import HostAccess
 from ..decide.hosts.evidence import ALIVE
 from ..decide.instant import Instant
@@ -20,8 +21,9 @@ from ..fence.levels import Reading, combine, read_device
 from ..fence.registry import open_power_fence
 from ..hypervisor.interface import Connection, HostUnavailable
 from ..hypervisor.registry import open_hypervisor
+from ..own_delay import LATE, OwnDelay
 from .parallel import Late, Outcome, Raised, in_parallel
-from .ping import ping, probe_isolation
+from .ping import ping, probe_isolation, resolve
 
 
 def observe_hosts(
@@ -32,14 +34,17 @@ def observe_hosts(
     looks: dict[tuple[str, str], Callable[[], Any]] = {}
     for access in accesses:
         connection = access.connection
+        looks["name", access.name] = partial(_look_up, connection)
         looks["api", access.name] = partial(_read_health, connection)
         looks["ping", access.name] = partial(ping, connection.hostname, connection.port, connection.timeout)
         for number, device in enumerate(access.bmc):
             looks["power %d" % number, access.name] = partial(_read_power, device)
     if isolation_addresses:
         looks["isolation", ""] = partial(probe_isolation, isolation_addresses, longest_timeout(accesses))
-    outcomes = in_parallel(looks, whole_look(accesses))
-    observations = [_observation(access, outcomes, taken_at) for access in accesses]
+    with OwnDelay() as own_delay:
+        outcomes = in_parallel(looks, whole_look(accesses))
+        delay = own_delay.reason
+    observations = [_observation(access, outcomes, taken_at, delay) for access in accesses]
     isolation = outcomes.get(("isolation", ""), [])
     if isinstance(isolation, Raised):
         raise isolation.error
@@ -68,8 +73,15 @@ def unavailable(outcome: Outcome[Any], name: str) -> tuple[ApiAnswer, str] | Non
         return error.answer, str(error)
     if isinstance(error, LibrehaError):
         raise error
-    # One host's strange answer must not blind us to the others.
-    return ApiAnswer.BROKEN, "%s: unexpected %s: %s" % (name, type(error).__name__, error)
+    # One host's strange answer must not blind us to the others. That we fail at it proves nothing against the host.
+    return ApiAnswer.NOT_ASKED, "%s: unexpected %s: %s" % (name, type(error).__name__, error)
+
+
+def _look_up(connection: Connection) -> float:
+    """Seconds that resolving the name takes."""
+    began = clock.now().seconds
+    resolve(connection.proxy_host or connection.hostname, connection.port)
+    return clock.now().seconds - began
 
 
 def _read_health(connection: Connection) -> HostObservation:
@@ -81,12 +93,15 @@ def _read_power(device: PowerDevice) -> Reading:
     return read_device(open_power_fence(device))
 
 
-def _observation(access: HostAccess, outcomes: dict[tuple[str, str], Any], taken_at: Instant) -> HostObservation:
+def _observation(access: HostAccess, outcomes: dict[tuple[str, str], Any], taken_at: Instant, delay: str) -> HostObservation:
+    """*delay*: why silence in this look is none of the hosts' (OwnDelay.reason)."""
     name = access.name
     api = outcomes["api", name]
-    failed = unavailable(api, name)
+    failed = _not_asked(api, outcomes["name", name], name, delay) or unavailable(api, name)
     seen = HostObservation(name, taken_at, api_answer=failed[0], api_reason=failed[1]) if failed is not None else api
     answered, reason = _pinged(outcomes["ping", name])
+    if answered is Evidence.FAILED and delay:
+        answered, reason = Evidence.UNKNOWN, "%s; %s" % (reason, delay)
     if answered is not Evidence.OK and seen.api_answer in ALIVE and access.connection.proxy_host is None:
         answered, reason = Evidence.OK, "TCP port %d answered the API's connection (%s)" % (access.connection.port, reason)
     readings = [_reading(device, outcomes["power %d" % number, name]) for number, device in enumerate(access.bmc)]
@@ -101,6 +116,17 @@ def _observation(access: HostAccess, outcomes: dict[tuple[str, str], Any], taken
         has_bmc=bool(readings),
         behind_bmc=tuple(reading.machine for reading in readings if reading.machine != Machine()),
     )
+
+
+def _not_asked(api: Any, looked_up: Any, name: str, delay: str) -> tuple[ApiAnswer, str] | None:
+    """The API's answer where its failure may be this machine's own: it was late itself, or its name service is slow."""
+    refused = isinstance(api, Raised) and isinstance(api.error, HostUnavailable) and api.error.answer.evidence is Evidence.FAILED
+    if delay and (refused or isinstance(api, Late)):
+        return ApiAnswer.NOT_ASKED, "%s did not answer as it should, but %s" % (name, delay)
+    if isinstance(api, Late) and (isinstance(looked_up, Late) or (isinstance(looked_up, float) and looked_up > LATE)):
+        took = looked_up.after if isinstance(looked_up, Late) else looked_up
+        return ApiAnswer.NAME_NOT_RESOLVED, "%s was not read within %g s: the name service alone took %.1f s" % (name, api.after, took)
+    return None
 
 
 def _pinged(outcome: Any) -> tuple[Evidence, str]:

@@ -8,7 +8,6 @@ silence: a missing permission or a missing route is the observer's lack, not the
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import socket
@@ -18,6 +17,7 @@ from enum import Enum
 from typing import Any
 
 from .. import clock
+from ..network import Failure, by_own_routes, failure_of
 
 try:
     import icmplib
@@ -29,7 +29,6 @@ ARP_AGAIN_SECONDS = 1.0
 ROUTES = "/proc/thread-self/net/route"  # proc(5): /proc/net is the whole process's
 ETHERNET = 1  # ARPHRD_ETHER
 ETH_P_ARP = 0x0806
-NO_ROUTE = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.EPERM, errno.EACCES, errno.EINVAL, errno.EAFNOSUPPORT)
 
 
 class Heard(str, Enum):
@@ -52,12 +51,14 @@ def tcp(address: str, family: int, port: int, timeout: float) -> Probe:
         try:
             probe.connect((address, port))
             return Probe(Heard.ANSWER, "%s connected" % layer)
-        except (ConnectionRefusedError, ConnectionResetError):
-            return Probe(Heard.ANSWER, "%s refused the connection" % layer)
         except (socket.timeout, TimeoutError):
             return Probe(Heard.SILENCE, "%s silent" % layer)
-        except OSError as error:
-            heard = Heard.NOT_TRIED if error.errno in NO_ROUTE else Heard.SILENCE
+        except OSError as given:
+            error = by_own_routes(given, family, address)
+            failure = failure_of(error)
+            if failure is Failure.ANSWERED:
+                return Probe(Heard.ANSWER, "%s refused the connection" % layer)
+            heard = Heard.SILENCE if failure is Failure.SILENT else Heard.NOT_TRIED
             return Probe(heard, "%s: %s" % (layer, error.strerror or error))
 
 

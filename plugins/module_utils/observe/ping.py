@@ -20,7 +20,8 @@ ISOLATION_PORT = 443  # any port does: a refusal is an answer too
 
 def ping(address: str, port: int, timeout: float) -> tuple[Evidence, str]:
     """Evidence and reason. ``ok``: something answered. ``failed``: every layer that could be tried stayed silent for
-    *timeout* seconds. ``unknown``: nothing could really be tried (name not resolved, no route from this machine)."""
+    *timeout* seconds. ``unknown``: no layer could really be tried (name not resolved, no route from this machine), or none
+    that was came back: then this machine itself is late."""
     try:
         family, literal = resolve(address, port)
     except (OSError, UnicodeError) as error:
@@ -43,10 +44,9 @@ def ping(address: str, port: int, timeout: float) -> tuple[Evidence, str]:
         if probe.heard is Heard.ANSWER:
             return Evidence.OK, probe.text
         probes.append(probe)
-    reason = "; ".join(sorted(probe.text for probe in probes)) or "nothing came back within %g s" % timeout
-    if probes and all(probe.heard is Heard.NOT_TRIED for probe in probes):
-        return Evidence.UNKNOWN, reason
-    return Evidence.FAILED, reason
+    reason = "; ".join(sorted(probe.text for probe in probes)) or "no probe came back within %g s" % timeout
+    silent = any(probe.heard is Heard.SILENCE for probe in probes)
+    return Evidence.FAILED if silent else Evidence.UNKNOWN, reason
 
 
 def probe_isolation(addresses: Sequence[str], timeout: float) -> list[IsolationProbe]:

@@ -11,6 +11,7 @@ from .. import clock
 from ..decide.instant import Instant
 from ..decide.observations import Session, StorageObservation, TargetAccess
 from ..errors import LibrehaError
+from ..own_delay import OwnDelay
 from .fence_list import FenceList
 from .fencing import observe_fences
 from .interface import StorageTarget
@@ -41,7 +42,13 @@ def observe_storage(
         up_for = target.up_for()
         serving = up_for is not None
         access = _with_saved(target.access(), target)
-        sessions = tuple(target.sessions())
+        with OwnDelay() as own_delay:
+            taken_at = now()
+            found = tuple(target.sessions())
+            delay = own_delay.reason
+        # Nobody knows when counters were read that this machine was kept from looking at.
+        sessions = None if delay else found
+        reasons += [delay] if delay else []
     except LibrehaError as error:
         reasons.append(str(error))
     highest_token, fences = observe_fences(target, fence_list, interval=interval)

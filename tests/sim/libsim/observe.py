@@ -1,8 +1,9 @@
 """What the observe modules would return: the truth as it can be seen from the arbiter, and nothing more.
 
 Each function reads what is true at its moment; the time that a look takes passes between their calls. An API that does
-not answer is ``timed_out`` (off, booting, frozen, network cut) or ``refused`` (only the agent is dead), as
-``hypervisor/transport.py`` tells them apart; a look that was cut off carries no field of the host.
+not answer is ``timed_out`` (off, booting, frozen, network cut) or ``refused`` (only the agent is dead), and one that could
+not be asked is ``name_not_resolved``, as ``hypervisor/transport.py`` tells them apart; a look that was cut off carries
+no field of the host.
 """
 
 from __future__ import annotations
@@ -43,11 +44,13 @@ QUICK = 0.2  # s for an answer
 
 
 class Observer:
-    """Looks at *world*; ``cut_off`` says whether the arbiter reaches anything."""
+    """Looks at *world*; ``cut_off`` says whether the arbiter reaches anything, ``unresolved`` are hosts whose names it cannot
+    resolve: it asks those nothing."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.cut_off = False
+        self.unresolved: set[str] = set()
         self.wall_offset = 0.0
         self._backings = {name: _backings(name) for name in world.vms}
 
@@ -55,6 +58,8 @@ class Observer:
         return instant(self.world.now, self.wall_offset)
 
     def api(self, host: Host) -> ApiAnswer:
+        if host.name in self.unresolved:
+            return ApiAnswer.NAME_NOT_RESOLVED
         if self.cut_off or not host.on_network:
             return ApiAnswer.TIMED_OUT
         return ApiAnswer.ANSWERED if host.api else ApiAnswer.REFUSED
@@ -143,7 +148,7 @@ class Observer:
             power, power_reason = (Power.OFF if host.state == "off" else Power.ON), "the BMC says so twice"
         elif host.has_bmc:
             power_reason = "the BMC did not answer"
-        ping = Evidence.FAILED if answer is ApiAnswer.TIMED_OUT else Evidence.OK
+        ping = {ApiAnswer.TIMED_OUT: Evidence.FAILED, ApiAnswer.NAME_NOT_RESOLVED: Evidence.UNKNOWN}.get(answer, Evidence.OK)
         if answer is not ApiAnswer.ANSWERED:
             return HostObservation(
                 host.name, at, answer, ping=ping, power=power, power_reason=power_reason, has_bmc=host.has_bmc, api_reason=answer.value

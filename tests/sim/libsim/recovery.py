@@ -111,6 +111,7 @@ class Recovery:
     def _healthy(self, host: Host) -> bool:
         return (
             host.answers
+            and not self._unasked(host)
             and self._world.can_write(host)
             and not host.leaving
             and not host.red
@@ -118,12 +119,18 @@ class Recovery:
             and host.name not in self.maintenance
         )
 
+    def _unasked(self, host: Host) -> bool:
+        """The monitor cannot ask it anything."""
+        return host.name in self._service.parts.observer.unresolved
+
     def _can_be_answered(self, vm: Vm) -> bool:
         host, target = self._world.hosts[vm.host], self._world.target
         if any(vm.start_fails.values()) or self._engine.now < self._pause_ends(vm):
             return False
         if self._healthy(host):
             return True
+        if self._unasked(host):
+            return False
         if host.name in target.failing and not target.fenced(host.name):
             return False
         if not target.serving or self._engine.now - target.started_at < self._policy.storage_grace:
@@ -139,7 +146,12 @@ class Recovery:
         """A monitor that was away cannot tell where the VM went while another host is silent."""
         for host in self._world.hosts.values():
             known_off = host.state == "off" and host.has_bmc and host.bmc
-            if host is not source and not host.answers and not known_off and host.name not in self._world.target.fences:
+            if (
+                host is not source
+                and (not host.answers or self._unasked(host))
+                and not known_off
+                and host.name not in self._world.target.fences
+            ):
                 return True
         return False
 

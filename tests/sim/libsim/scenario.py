@@ -100,6 +100,7 @@ DOINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "clock": (("by",), (), ()),
     # Ours, beyond scenario.md:
     "sensor": (("host", "to"), (), ("red", "green")),  # hardware health
+    "name_service": (("to",), ("host",), SWITCH),  # the observer's; with host only the name of that one
     "operator": (("command",), ("subject", "who", "reason"), ()),  # what a person says to the cluster
     "stale": (("by",), (), ()),  # the next look is one from that many seconds ago
     "old_memory": (("by",), (), ()),  # the state database is put back to what it was that many seconds ago

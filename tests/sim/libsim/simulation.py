@@ -93,6 +93,10 @@ class Simulation:
     def _do_sensor(self, entry: Happening) -> None:
         self.world.set(self.world.hosts[entry.host], "red", entry.to == "red")
 
+    def _do_name_service(self, entry: Happening) -> None:
+        names = {entry.host} if entry.host else set(self.world.hosts)
+        (self.observer.unresolved.difference_update if entry.to == "on" else self.observer.unresolved.update)(names)
+
     def _do_maintenance(self, entry: Happening) -> None:
         on = entry.to == "on"
         (self.recovery.maintenance.add if on else self.recovery.maintenance.discard)(entry.host)

@@ -326,6 +326,42 @@ def test_an_isolated_host_is_only_taken_away_if_it_can_be_stopped() -> None:
     assert world.fences()["esx1"].power
 
 
+@pytest.mark.parametrize(
+    ("answer", "alarm", "severity"),
+    [
+        (ApiAnswer.NAME_NOT_RESOLVED, "name_service", "critical"),
+        (ApiAnswer.NO_ROUTE, "own_network", "critical"),
+        (ApiAnswer.NOT_ASKED, "not_asked", "warning"),
+    ],
+)
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_host_that_could_not_be_asked_is_neither_isolated_nor_dead_and_the_alarm_names_what_the_observer_lacks(
+    writes: bool, answer: ApiAnswer, alarm: str, severity: str
+) -> None:
+    world = three_hosts(bmc=True, isolation_response="failover")
+    world.hosts["esx1"].api, world.hosts["esx1"].ping, world.hosts["esx1"].writes = answer, Evidence.UNKNOWN, writes
+    world.run(60)
+    assert (world.verdict("esx1"), world.row("esx1")) == ("unknown", 12)
+    assert world.all_actions() == []
+    said = world.alarm(alarm)
+    assert said is not None
+    assert "esx1" in said.text
+    assert said.severity.value == severity
+
+
+def test_a_fenced_host_that_could_not_be_asked_is_not_called_unreachable() -> None:
+    """Without power fencing its VMs may start elsewhere while it may execute them, but only if it was asked and did not answer."""
+    world = lost(three_hosts())
+    world.fence("esx1")
+    world.hosts["esx1"].api, world.hosts["esx1"].ping = ApiAnswer.NAME_NOT_RESOLVED, Evidence.UNKNOWN
+    world.run(60)
+    assert world.failovers() == {}
+    assert "could not be asked" in world.alarm("not_stopped:esx1").text
+    world.hosts["esx1"].api, world.hosts["esx1"].ping = ApiAnswer.TIMED_OUT, Evidence.FAILED
+    world.step(3)
+    assert world.failovers()["esx1"].unstopped
+
+
 @pytest.mark.parametrize("mode, fenced", [("conservative", []), ("aggressive", ["esx1"])])
 def test_an_isolated_host_whose_vms_fit_nowhere_is_left_running_unless_told_otherwise(mode: str, fenced: list[str]) -> None:
     world = three_hosts(bmc=True, isolation_response="failover", isolation_mode=mode)

@@ -20,11 +20,11 @@ api storage | o   f   u
 o   o       | 4   4   4
 o   f       | 6/7 6/7 6/7
 o   u       | 5   5   5
-f   o       | 10  11  11
+f   o       | 10  11  12
 f   f       | 8   9   9
 f   u       | 12  12  12
-u   o       | 10  11  11
-u   f       | 8   9   9
+u   o       | 12  12  12
+u   f       | 12  12  12
 u   u       | 12  12  12
 """
 
@@ -101,6 +101,12 @@ def test_only_proved_power_or_failed_storage_make_a_host_dead() -> None:
         judgement = judge(LETTERS[api], LETTERS[ping], LETTERS[storage], power, cut_off, accessible)
         if judgement.verdict in (Verdict.DEAD, Verdict.STORAGE_LOST):
             assert storage == "f" or (power is Power.OFF and storage != "o")
+
+
+def test_nothing_is_done_to_a_host_whose_api_could_not_be_asked_unless_its_power_is_proved_off() -> None:
+    for _api, ping, storage, power, _cut_off, accessible in COMBINATIONS:
+        judgement = judge(Evidence.UNKNOWN, LETTERS[ping], LETTERS[storage], power, False, accessible)
+        assert judgement.verdict is Verdict.UNKNOWN or (power is Power.OFF and judgement.certain)
 
 
 def test_the_observer_is_isolated_only_if_nobody_at_all_answers_it() -> None:

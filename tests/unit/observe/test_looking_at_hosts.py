@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
+import os
+import resource
+import signal
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +18,12 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant impo
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer, Evidence, HostObservation, Power
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
-from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, HostUnavailable
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
 from ansible_collections.libreha.vmware.plugins.module_utils.observe import hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.hosts import observe_hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.vms import observe_vms
+from ansible_collections.libreha.vmware.plugins.module_utils.own_delay import LATE, OwnDelay
 from sockets import refused_port, silent_port
 
 AT = Instant("boot", 100.0, "now")
@@ -34,7 +42,7 @@ def test_each_host_gets_its_own_answer_in_the_order_given() -> None:
     assert [(host.name, host.api_answer) for host in seen] == [
         ("silent", ApiAnswer.TIMED_OUT),
         ("refused", ApiAnswer.REFUSED),
-        ("nameless", ApiAnswer.UNREACHABLE),
+        ("nameless", ApiAnswer.NAME_NOT_RESOLVED),
     ]
     assert [host.ping for host in seen] == [Evidence.OK, Evidence.OK, Evidence.UNKNOWN]
     assert all(host.taken_at == AT for host in seen)
@@ -73,6 +81,75 @@ def test_a_host_that_never_comes_to_an_end_is_timed_out_and_the_others_are_kept(
     assert "too slowly" in seen[0].api_reason
 
 
+def test_a_name_service_that_hangs_or_is_slow_is_no_silence_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve_for_real = socket.getaddrinfo
+
+    def resolve(host: Any, *arguments: Any, **options: Any) -> Any:
+        clock.sleep({"hangs": 30.0, "slow": 0.8, "very-slow": 3.0}.get(host, 0.0))
+        return resolve_for_real("127.0.0.1" if "slow" in host or host == "hangs" else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with silent_port() as silent:
+        accesses = [access(name, silent, hostname=name, timeout=1.0) for name in ("hangs", "very-slow", "slow")]
+        seen, _isolation = observe_hosts(accesses, [], AT)
+    assert [host.api_answer for host in seen] == [ApiAnswer.NAME_NOT_RESOLVED, ApiAnswer.NAME_NOT_RESOLVED, ApiAnswer.TIMED_OUT]
+    assert [host.ping for host in seen] == [Evidence.UNKNOWN, Evidence.UNKNOWN, Evidence.OK]
+    assert all("name service" in host.api_reason for host in seen[:2])
+
+
+def test_an_observer_without_file_descriptors_has_asked_nobody() -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    with refused_port() as port:
+        connection = access("esx1", port).connection
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, limit[1]))
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.open("/dev/null", os.O_RDONLY))
+            with pytest.raises(HostUnavailable) as refused, open_hypervisor(connection):
+                pass
+        finally:
+            for descriptor in taken:
+                os.close(descriptor)
+            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    assert refused.value.answer is ApiAnswer.NOT_ASKED
+    assert "Too many open files" in str(refused.value)
+
+
+def test_an_observer_that_was_stopped_while_it_waited_has_no_evidence() -> None:
+    """Its timeouts run out while it does not run itself; the host answers nothing at all here, which it cannot know."""
+    ours, childs = multiprocessing.Pipe()
+
+    def look(silent: int) -> None:
+        childs.send("begins")
+        seen, _isolation = observe_hosts([access("esx1", silent, timeout=1.0)], [], AT)
+        childs.send((seen[0].api_answer, seen[0].api_reason))
+
+    with silent_port() as silent:
+        observer = multiprocessing.get_context("fork").Process(target=look, args=(silent,))
+        observer.start()
+        assert observer.pid is not None
+        assert ours.recv() == "begins"
+        clock.sleep(0.3)
+        os.kill(observer.pid, signal.SIGSTOP)
+        clock.sleep(LATE + 1.0)
+        os.kill(observer.pid, signal.SIGCONT)
+        answer, reason = ours.recv()
+        observer.join(30)
+    assert answer is ApiAnswer.NOT_ASKED
+    assert "this machine itself was" in reason
+
+
+def test_silence_while_the_observer_is_late_is_no_evidence_and_an_answer_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OwnDelay, "reason", "this machine itself was 3.0 s late")
+    monkeypatch.setattr(hosts, "ping", lambda address, *_arguments: (Evidence.OK if address == "127.0.0.1" else Evidence.FAILED, "ICMP"))
+    with silent_port() as silent, refused_port() as refused:
+        seen, _isolation = observe_hosts([access("silent", silent, hostname="127.0.0.2"), access("refused", refused)], [], AT)
+    assert [host.api for host in seen] == [Evidence.UNKNOWN, Evidence.UNKNOWN]
+    assert [host.ping for host in seen] == [Evidence.UNKNOWN, Evidence.OK]
+
+
 def test_a_strange_answer_of_one_host_does_not_blind_us_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def strange(connection: Connection) -> HostObservation:
         if connection.name == "strange":
@@ -82,7 +159,8 @@ def test_a_strange_answer_of_one_host_does_not_blind_us_to_the_others(monkeypatc
     monkeypatch.setattr(hosts, "_read_health", strange)
     with refused_port() as port:
         seen, _isolation = observe_hosts([access("strange", port), access("good", port)], [], AT)
-    assert [host.api_answer for host in seen] == [ApiAnswer.BROKEN, ApiAnswer.ANSWERED]
+    assert [host.api_answer for host in seen] == [ApiAnswer.NOT_ASKED, ApiAnswer.ANSWERED]
+    assert seen[0].api is Evidence.UNKNOWN  # that we fail at its answer proves nothing against the host
     assert "KeyError" in seen[0].api_reason
 
 

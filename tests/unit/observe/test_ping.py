@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import subprocess
@@ -11,8 +12,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Evidence, IsolationProbe
+from ansible_collections.libreha.vmware.plugins.module_utils import clock
+from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer, Evidence, IsolationProbe
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection
+from ansible_collections.libreha.vmware.plugins.module_utils.network import Failure, failure_of
 from ansible_collections.libreha.vmware.plugins.module_utils.observe import layers, ping
+from ansible_collections.libreha.vmware.plugins.module_utils.observe.hosts import observe_hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.layers import Heard, Probe
 from sockets import refused_port, silent_port
 
@@ -54,6 +61,16 @@ def test_silence_counts_only_where_it_was_really_asked(
     answered, reason = ping.ping("127.0.0.1", 1, 5)
     assert answered is evidence
     assert reason == "arp; icmp; tcp"  # every layer is named
+
+
+def test_probes_that_do_not_come_back_are_the_observers_own_lateness(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_arguments: Any) -> Probe:
+        clock.sleep(5)
+        return Probe(Heard.SILENCE, "too late")
+
+    for layer in ("tcp", "icmp", "arp"):
+        monkeypatch.setattr(ping, layer, late)
+    assert ping.ping("127.0.0.1", 1, 0.1)[0] is Evidence.UNKNOWN
 
 
 def test_a_name_that_cannot_be_resolved_is_no_evidence() -> None:
@@ -165,7 +182,51 @@ def test_a_routers_unreachable_is_no_answer_of_the_host_behind_it(cable: Cable) 
     assert cable.observe(lambda: ping.ping(BEHIND, 443, 2))[0] is Evidence.FAILED
 
 
-def test_an_observer_without_a_network_has_no_evidence(cable: Cable) -> None:
+def answers_of(cable: Cable, address: str) -> tuple[ApiAnswer, Evidence]:
+    """What a whole look at a host at *address* finds: its API and its ping."""
+    connection = Connection("esx1", address, "root", "pw", timeout=5.0, validate_certs=False)
+    (seen,), _isolation = cable.observe(lambda: observe_hosts([HostAccess(connection)], [], Instant("boot", 1.0)))
+    return seen.api_answer, seen.ping
+
+
+def test_a_host_that_is_gone_from_its_own_segment_or_behind_a_router_is_silent(cable: Cable) -> None:
+    """The kernel says so of some connections at a time ("no route to host"), and lets the others time out (icmp_ratelimit)."""
+    silent = {(ApiAnswer.UNREACHABLE, Evidence.FAILED), (ApiAnswer.TIMED_OUT, Evidence.FAILED)}
+    assert answers_of(cable, NEIGHBOUR) == (ApiAnswer.REFUSED, Evidence.OK)
+    assert answers_of(cable, BEHIND) in silent
+    cable.ip("-n", cable.neighbour, "address", "flush", "dev", "eth0")
+    assert answers_of(cable, NEIGHBOUR) in silent
+
+
+@pytest.mark.parametrize(
+    ("number", "failure"),
+    [
+        (errno.ECONNREFUSED, Failure.ANSWERED),
+        (errno.ECONNRESET, Failure.ANSWERED),
+        (errno.EHOSTUNREACH, Failure.SILENT),  # no ARP reply: the usual end of a host on this segment
+        (errno.ETIMEDOUT, Failure.SILENT),
+        (errno.ENETUNREACH, Failure.NO_ROUTE),
+        (errno.EPERM, Failure.NO_ROUTE),
+        (errno.EMFILE, Failure.NOT_SENT),
+        (errno.ENOBUFS, Failure.NOT_SENT),
+    ],
+)
+def test_only_what_is_known_to_be_silence_is_silence(number: int, failure: Failure) -> None:
+    assert failure_of(OSError(number, os.strerror(number))) is failure
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ("link", "set", "eth0", "down"),
+        ("address", "flush", "dev", "eth0"),
+        ("route", "add", "unreachable", NEIGHBOUR),
+        ("route", "add", "prohibit", NEIGHBOUR),
+        ("route", "add", "blackhole", NEIGHBOUR),
+    ],
+    ids=lambda fault: " ".join(fault[:3]),
+)
+def test_an_observer_without_a_way_to_the_host_has_no_evidence(fault: tuple[str, ...], cable: Cable) -> None:
     """Nothing was sent: that says something about the observer, and nothing about the host."""
-    cable.ip("-n", cable.observer, "link", "set", "eth0", "down")
-    assert cable.observe(lambda: ping.ping(NEIGHBOUR, 443, 1))[0] is Evidence.UNKNOWN
+    cable.ip("-n", cable.observer, *fault)
+    assert answers_of(cable, NEIGHBOUR) == (ApiAnswer.NO_ROUTE, Evidence.UNKNOWN)

@@ -262,3 +262,19 @@ def test_kept_acls_that_cannot_be_understood_say_that_fences_hold_without_them(t
     with pytest.raises(LibrehaError) as error:
         KeptAcls(str(path)).of(NODE1)
     assert "fences hold without it" in error.value.remedy
+
+
+def test_a_session_that_could_not_be_read_is_not_taken_for_none(configfs: Path) -> None:
+    """Neither "no session", which is evidence against the host and would confirm a fence, nor a counter that stands still."""
+    info = configfs / "iscsi" / TARGET / "tpgt_1" / "acls" / NODE1 / "info"
+    info.unlink()
+    assert read_tpgs(str(configfs))[0].acls[0].session is None  # gone meanwhile
+    info.symlink_to(info.name)
+    with pytest.raises(LibrehaError, match="symbolic links"):
+        read_tpgs(str(configfs))
+
+
+def test_a_session_text_of_an_unknown_kind_is_not_taken_for_no_session(configfs: Path) -> None:
+    (configfs / "iscsi" / TARGET / "tpgt_1" / "acls" / NODE1 / "info").write_text("Session: 2 (LOGGED_IN)\n")
+    with pytest.raises(LibrehaError, match="neither a session nor"):
+        read_tpgs(str(configfs))

@@ -66,3 +66,9 @@ def test_counters_are_summed_over_luns_and_connections():
 def test_one_address_has_one_spelling():
     assert same_address("::ffff:10.0.0.1") == "10.0.0.1"
     assert same_address("fe80::1%eth0") == "fe80::1"
+
+
+@pytest.mark.parametrize("text", ["", "Target Lun Session rd_subm rd_done\n\nsession connection\n"])
+def test_counters_that_are_not_told_do_not_stand_still(text: str) -> None:
+    with pytest.raises(LibrehaError, match="no counters"):
+        read_session_counters(text)

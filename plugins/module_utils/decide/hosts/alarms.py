@@ -16,6 +16,21 @@ OPERATOR_ERRORS = {
     ApiAnswer.LICENCE_REFUSED: "refuses the call for its licence",
 }
 
+# What the observer could not ask: the alarm's key, its severity, and its text about the hosts, with the reason at the first of them.
+OBSERVER_ERRORS = {
+    ApiAnswer.NAME_NOT_RESOLVED: (
+        "name_service",
+        Severity.CRITICAL,
+        "this machine cannot resolve the names of %s, so it cannot ask them (%s); repair its name service, or inventory addresses",
+    ),
+    ApiAnswer.NO_ROUTE: (
+        "own_network",
+        Severity.CRITICAL,
+        "this machine's own network has no way to %s, so it cannot ask them (%s); check its routes, addresses and firewall",
+    ),
+    ApiAnswer.NOT_ASKED: ("not_asked", Severity.WARNING, "%s could not be asked, and nothing is concluded from their silence (%s)"),
+}
+
 
 def raise_alarms(cluster: Cluster) -> list[Alarm]:
     """The alarms about hosts, storage servers and protection as such."""
@@ -24,6 +39,7 @@ def raise_alarms(cluster: Cluster) -> list[Alarm]:
         text = "no isolation address and no unfenced host answers: the observer itself is cut off; everything is held"
         found.append(Alarm("observer_isolated", Severity.CRITICAL, "cluster", text))
     found += _about_looks(cluster)
+    found += _about_the_observer(cluster)
     found += _about_storage(cluster)
     for host in cluster.hosts.values():
         found += _about_host(host, cluster)
@@ -46,6 +62,17 @@ def _about_looks(cluster: Cluster) -> list[Alarm]:
         "set io_stale well above that, and confirm_after above io_stale, or give the arbiter a faster machine"
     )
     return [Alarm("slow_looks", Severity.WARNING, "cluster", text % (took, cluster.policy.io_stale))]
+
+
+def _about_the_observer(cluster: Cluster) -> list[Alarm]:
+    """One alarm for each thing that the observer lacks, whichever hosts it keeps it from asking."""
+    found = []
+    for answer, (key, severity, text) in OBSERVER_ERRORS.items():
+        seen = [host.seen for host in cluster.hosts.values() if host.seen is not None and host.seen.api_answer is answer]
+        if seen:
+            names = ", ".join(host.name for host in seen)
+            found.append(Alarm(key, severity, "cluster", text % (names, seen[0].api_reason or "no reason given")))
+    return found
 
 
 def _about_storage(cluster: Cluster) -> list[Alarm]:

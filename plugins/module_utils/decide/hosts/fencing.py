@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ..memory import HostRecord
-from ..observations import ApiAnswer, Fence, HostObservation, Observation, Power, StorageObservation
+from ..observations import ApiAnswer, Evidence, Fence, HostObservation, Observation, Power, StorageObservation
 from ..policy import Policy
 from .evidence import HostEvidence, same_initiator
 
@@ -144,6 +144,8 @@ def execution(
         return Execution.HOLD, "its power is %s" % host.power.value
     if seen is not None and seen.api_answer is ApiAnswer.ANSWERED:
         return Execution.HOLD, "its API answers, but its VMs could not be read"
+    if host.api is Evidence.UNKNOWN or not host.fresh:
+        return Execution.HOLD, "it has no power fencing, and could not be asked"
     return Execution.CANNOT_TELL, "it cannot be reached and has no power fencing"
 
 

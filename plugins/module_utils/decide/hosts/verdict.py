@@ -5,7 +5,8 @@
 The table is safety.md's, row for row; the first row that matches counts, and the last one matches always, so every
 combination has exactly one verdict. What makes it safe is what it does *not* conclude: a host is ``dead`` only when
 its power is proved off or the storage target, which sees every write, has seen none; silence of the management
-network alone never is enough, and a missing piece of evidence ends in ``unknown``, which changes nothing.
+network alone never is enough, and a missing piece of evidence ends in ``unknown``, which changes nothing. A host that the
+observer could not ask (no name service, no route, too busy) has not failed to answer.
 
 Time is not in here: a verdict becomes a reason to act only in ``confirm``.
 """
@@ -94,10 +95,26 @@ TABLE: tuple[Row, ...] = (
         "storage failed at the target but the host does not say that its datastore is inaccessible; is there another path?",
         lambda f: f.api is OK and f.storage is FAILED,
     ),
-    Row(8, Verdict.DEAD, "storage failed, API does not answer, the address does", lambda f: f.storage is FAILED and f.ping is OK),
-    Row(9, Verdict.DEAD, "storage failed and nothing answers", lambda f: f.storage is FAILED),
-    Row(10, Verdict.AGENT_HUNG, "storage works, the address answers, API does not", lambda f: f.storage is OK and f.ping is OK),
-    Row(11, Verdict.ISOLATED, "storage works, nothing answers on the management network", lambda f: f.storage is OK),
+    # From here on the API was asked and failed. A host that the observer could not ask is none of these, but the last row.
+    Row(
+        8,
+        Verdict.DEAD,
+        "storage failed, API does not answer, the address does",
+        lambda f: f.api is FAILED and f.storage is FAILED and f.ping is OK,
+    ),
+    Row(9, Verdict.DEAD, "storage failed and nothing answers", lambda f: f.api is FAILED and f.storage is FAILED),
+    Row(
+        10,
+        Verdict.AGENT_HUNG,
+        "storage works, the address answers, API does not",
+        lambda f: f.api is FAILED and f.storage is OK and f.ping is OK,
+    ),
+    Row(
+        11,
+        Verdict.ISOLATED,
+        "storage works, nothing answers on the management network",
+        lambda f: f.api is FAILED and f.storage is OK and f.ping is FAILED,
+    ),
     Row(12, Verdict.UNKNOWN, "the evidence does not suffice", lambda f: True),
 )
 

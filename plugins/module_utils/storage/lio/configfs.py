@@ -13,6 +13,7 @@ What was found on Linux 6.1 and is relied upon here:
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -24,6 +25,9 @@ from ...errors import LibrehaError
 ROOT = "/sys/kernel/config/target"
 _NOT_A_TARGET = frozenset(("discovery_auth", "lio_version", "cpus_allowed_list"))
 _MEGABYTE = 1 << 20
+# What the kernel answers of an attribute that is gone meanwhile, or that has nothing to tell.
+_NOTHING_TO_TELL = (errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO, errno.EINVAL, errno.EOPNOTSUPP)
+_NO_SESSION = "No active iSCSI Session"
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,12 @@ def _tpg(root: str, target: str, name: str) -> TpgReading:
 def _acl(path: str, initiator: str) -> AclReading:
     info = _text(path + "/info")
     sid = re.search(r"^LIO Session ID:\s*(\d+)", info, re.MULTILINE)
-    if sid is None:  # "No active iSCSI Session for Initiator Endpoint"
+    if sid is None:
+        if info and not info.startswith(_NO_SESSION):
+            raise LibrehaError(
+                "%s/info tells neither a session nor that there is none: %r" % (path, info[:60]),
+                remedy="this kernel may be newer than this collection: compare with what is said of Linux 6.1 in lio/configfs.py",
+            )
         return AclReading(initiator)
     state = re.search(r"TARG_SESS_STATE_(\w+)", info)
     address = re.search(r"^\s*Address (\S+) ", info, re.MULTILINE)
@@ -146,14 +155,15 @@ def _folders(path: str) -> list[str]:
 
 
 def _text(path: str) -> str:
-    """An attribute's text, "" when it is gone meanwhile or has none to tell (the kernel then answers ENODEV or the like)."""
+    """An attribute's text, "" when it is gone meanwhile or has none to tell. Raises OSError when it could not be read: that a
+    session is not seen for want of a file descriptor does not mean that there is none."""
     try:
         with open(path, encoding="utf-8", errors="replace") as source:
             return source.read().strip()
-    except PermissionError:
+    except OSError as error:
+        if error.errno in _NOTHING_TO_TELL:
+            return ""
         raise
-    except OSError:
-        return ""
 
 
 def _number(path: str) -> int:

@@ -166,18 +166,25 @@ def read_accounts(text: str) -> list[str]:
 def read_session_counters(text: str) -> SessionCounters:
     """Read the output of ``tgtadm --op stat --mode session``: one line for each LUN (target, LUN, session, then bytes
     and commands of reads submitted, reads done, writes submitted, writes done, and errors), an empty line, and one
-    line for each connection (session, connection, octets received, ...)."""
-    submitted = done = moved = received = 0
+    line for each connection (session, connection, octets received, ...). Raises LibrehaError when it has neither."""
+    submitted = done = moved = received = read = 0
     luns, _empty, connections = text.partition("\n\n")
     for line in luns.splitlines()[1:]:
         numbers = [int(number) for number in line.split()]
         if len(numbers) < 11:
             continue
+        read += 1
         submitted += numbers[4] + numbers[8]
         done += numbers[6] + numbers[10]
         moved += numbers[5] + numbers[9]
     for line in connections.splitlines()[1:]:
         numbers = [int(number) for number in line.split()]
         if len(numbers) >= 3:
+            read += 1
             received += numbers[2]
+    if not read:  # counters that are not there do not stand still
+        raise LibrehaError(
+            "tgtd tells no counters of a session: %r" % text[:60],
+            remedy="compare with `tgtadm --op stat --mode session`; this tgt may be newer than this collection",
+        )
     return SessionCounters(submitted, done, moved, received)
