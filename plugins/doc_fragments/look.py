@@ -49,6 +49,13 @@ options:
         type: list
         elements: dict
         default: []
+      event_gaps:
+        description:
+          - The C(event_gaps) of M(libreha.vmware.vm_health_info). A VM that is found off on a host whose events could not be read is
+            neither taken for crashed nor for switched off.
+        type: list
+        elements: dict
+        default: []
       storage:
         description: The C(storage) of M(libreha.vmware.iscsi_session_info), one for each storage server.
         type: list

@@ -329,6 +329,29 @@ events:
       type: str
       returned: always
       sample: vm01 on esx1 in ha-datacenter is powered off
+event_gaps:
+  description:
+    - The hosts whose VMs were read, but not all of their new events. One event that the API's library cannot read fails a whole page, so
+      events are then read in smaller parts and what cannot be read is skipped.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: The host's name as given.
+      type: str
+      returned: always
+      sample: esx3
+    reason:
+      description: What was tried and what came back.
+      type: str
+      returned: always
+      sample: "esx3: 1 events could not be read"
+    skipped:
+      description: How many single events were skipped. V(0) if nobody knows which events are missing.
+      type: int
+      returned: always
+      sample: 1
 unread:
   description: The hosts whose VMs could not be read.
   returned: success

@@ -20,6 +20,7 @@ def look_spec() -> dict[str, Any]:
                 "vms": {"type": "list", "elements": "dict", "default": []},
                 "vms_read": {"type": "list", "elements": "str", "default": []},
                 "events": {"type": "list", "elements": "dict", "default": []},
+                "event_gaps": {"type": "list", "elements": "dict", "default": []},
                 "storage": {"type": "list", "elements": "dict", "default": []},
                 "storage_health": {"type": "list", "elements": "dict", "default": []},
             },

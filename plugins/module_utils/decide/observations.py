@@ -179,6 +179,16 @@ class Event:
 
 
 @dataclass(frozen=True)
+class EventGap:
+    """Events of a host that this look could not read. With ``skipped`` only so many single ones, of a kind that the API's library does
+    not know; without, nobody knows which are missing."""
+
+    host: str
+    reason: str
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
 class Session:
     """An iSCSI session at a target. Counters grow only within one ``sid``; None where they could not be read."""
 
@@ -299,6 +309,7 @@ class Observation:
     vms: tuple[VmObservation, ...] = ()
     vms_read: tuple[str, ...] = ()  # hosts whose VM list was read in this look (an absent VM is gone only there)
     events: tuple[Event, ...] = ()
+    event_gaps: tuple[EventGap, ...] = ()
     storage: tuple[StorageObservation, ...] = ()
     storage_health: tuple[StorageHealth, ...] = ()  # of the storage servers at which it was read in this look
     isolation: tuple[IsolationProbe, ...] = ()
@@ -313,6 +324,10 @@ class Observation:
         return _grouped(self.events, lambda event: event.host)
 
     @cached_property
+    def _events_unread(self) -> frozenset[str]:
+        return frozenset(gap.host for gap in self.event_gaps if not gap.skipped)
+
+    @cached_property
     def _listed_on(self) -> Mapping[str, list[VmObservation]]:
         return _grouped(self.vms, lambda vm: vm.host)
 
@@ -325,6 +340,10 @@ class Observation:
 
     def events_of(self, host: str) -> Sequence[Event]:
         return self._events_of.get(host, ())
+
+    def events_unread(self, host: str) -> bool:
+        """Whether nobody knows which of its new events are missing."""
+        return host in self._events_unread
 
     def listed_on(self, host: str) -> Sequence[VmObservation]:
         """The VMs as *host* has them registered."""

@@ -112,7 +112,13 @@ def _judge_all(
     unfenced = [name for name in names if not fences[name].listed and evidence[name].taken_at is not None]
     cut_off = observer_isolated(tuple(probe.answers for probe in observation.isolation), tuple(evidence[name].answers for name in unfenced))
     told = {
-        name: hear(memory.host(name), seen.get(name) if evidence[name].fresh else None, observation.events_of(name), policy)
+        name: hear(
+            memory.host(name),
+            seen.get(name) if evidence[name].fresh else None,
+            observation.events_of(name),
+            policy,
+            observation.events_unread(name),
+        )
         for name in names
     }
     same_run = memory.run_id == run_id

@@ -5,14 +5,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+from .. import clock
 from ..decide.observations import Event
+from ..errors import LibrehaError
 from .pyvmomi import vim, vmodl
+from .transport import UNREADABLE
 
 LARGEST_PAGE = 1000  # EventHistoryCollector.SetCollectorPageSize allows no more
+FIRST_PART = 16  # events; since the look before there were hardly more
+MOST_PARTS = 100  # requests for parts of one host's events in one look
 
 KINDS = {
     "VmPoweredOnEvent": "vm_powered_on",
@@ -41,22 +47,104 @@ EXTENDED_KINDS = {
 }
 
 
-def read_events(event_manager: Any, limit: int) -> list[Any]:
-    """The newest events (at most *limit*, at most 1000) in four round trips, or one where only QueryEvents exists."""
+class Found(NamedTuple):
+    """The host's own events in the order of their keys. See EventsRead."""
+
+    events: list[Any]
+    skipped: int = 0
+    complete: bool = True
+
+
+def read_events(event_manager: Any, after_key: int, limit: int, seconds: float) -> Found:
+    """The newest events (at most *limit*, at most 1000) in four round trips, or one where only QueryEvents exists.
+
+    pyVmomi gives up a whole page over one event whose type or content it does not know (reported of VmBeingCreatedEvent and
+    PermissionAddedEvent of ESXi 6.5). Then they are read in smaller parts, back to *after_key*, for at most *seconds*.
+    """
     if limit <= 0:
-        return []
+        return Found([])
+    deadline = clock.now().seconds + seconds
     newest = vim.event.EventFilterSpec()
     try:
         collector = event_manager.CreateCollectorForEvents(newest)
     except (vmodl.fault.NotSupported, vmodl.fault.NotImplemented, vmodl.fault.MethodNotFound):
-        return sorted(event_manager.QueryEvents(newest) or (), key=lambda event: event.key)[-limit:]
+        return Found(_in_order(event_manager.QueryEvents(newest))[-limit:])
+    with _destroyed(collector):
+        try:
+            collector.SetCollectorPageSize(min(limit, LARGEST_PAGE))
+            return Found(_in_order(collector.latestPage)[-limit:])
+        except UNREADABLE:
+            return _read_in_parts(collector, after_key, limit, deadline)
+
+
+def _in_order(events: Any) -> list[Any]:
+    """A page itself comes in no order."""
+    return sorted(events or (), key=lambda event: event.key)
+
+
+@contextlib.contextmanager
+def _destroyed(collector: Any) -> Iterator[None]:
+    """A host keeps few collectors, and beyond them gives empty ones. Only one that does not answer any more is not asked once
+    more: there the collector ends with the session."""
     try:
-        collector.SetCollectorPageSize(min(limit, LARGEST_PAGE))
-        page = collector.latestPage
-    finally:
-        with contextlib.suppress(vmodl.MethodFault):  # it ends with the session anyway
-            collector.DestroyCollector()
-    return sorted(page or (), key=lambda event: event.key)[-limit:]  # the page itself comes in no order
+        yield
+    except (socket.timeout, TimeoutError):
+        raise
+    except BaseException:
+        _destroy(collector)
+        raise
+    _destroy(collector)
+
+
+def _destroy(collector: Any) -> None:
+    with contextlib.suppress(vmodl.MethodFault, OSError, LibrehaError, *UNREADABLE):
+        collector.DestroyCollector()
+
+
+def _read_in_parts(collector: Any, after_key: int, limit: int, deadline: float) -> Found:
+    """From the newest event back to *after_key*: where a page cannot be read, its first half alone, down to the one event that is
+    to blame, which is skipped.
+
+    How a collector moves (HistoryCollector in the vSphere API reference): ResetCollector puts it before the latest page,
+    ReadPreviousEvents gives the next older events and moves there, whatever becomes of the answer here, ReadNextEvents moves it
+    back. Events that are read twice do no harm, so nothing depends on where exactly a host lets the two meet.
+    """
+    found: dict[int, Any] = {}
+    skipped, step = 0, FIRST_PART
+    window = 0  # the next so many events hold one that cannot be read
+    collector.SetCollectorPageSize(1)
+    page = _readable(lambda: collector.latestPage)
+    skipped += page is None
+    collector.ResetCollector()
+    for _request in range(MOST_PARTS):
+        found.update((event.key, event) for event in page or ())
+        # Keys begin anew when the host restarts: then all are new.
+        wanted = after_key + 1 if found and max(found) >= after_key else 0
+        if found and (min(found) <= wanted or len(found) >= limit):
+            return Found(_in_order(found.values())[-limit:], skipped)
+        if clock.now().seconds >= deadline:
+            break
+        size = max(1, window // 2) if window else step
+        page = _readable(lambda size=size: collector.ReadPreviousEvents(size))  # type: ignore[misc]
+        if page is not None:
+            if not page:  # the oldest
+                return Found(_in_order(found.values()), skipped)
+            # A window that was read without it was no further back than it: the one to blame comes next.
+            window, step = (max(0, window - size), 1) if window else (0, min(2 * step, LARGEST_PAGE))
+        elif size > 1:
+            _readable(lambda size=size: collector.ReadNextEvents(size))  # type: ignore[misc]
+            window = size
+        else:
+            skipped, window, step = skipped + 1, 0, 1
+    return Found(_in_order(found.values()), skipped, complete=False)
+
+
+def _readable(read: Callable[[], Any]) -> Any:
+    """The page, or None where it cannot be read."""
+    try:
+        return read() or ()
+    except UNREADABLE:
+        return None
 
 
 def events_after(found: list[Any], after_key: int) -> list[Any]:

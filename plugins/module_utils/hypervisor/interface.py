@@ -70,6 +70,16 @@ class PowerOnOutcome(str, Enum):
     QUESTION = "question"  # a question other than moved-or-copied waits: not answered
 
 
+@dataclass(frozen=True)
+class EventsRead:
+    """Events, oldest first. ``skipped`` single ones among them could not be read; not ``complete``: events older than these, that
+    are new as well, were not reached."""
+
+    events: list[Event]
+    skipped: int = 0
+    complete: bool = True
+
+
 class Hypervisor(ABC):
     """One host. Methods that change something call ``before_write`` directly before each request is sent."""
 
@@ -97,11 +107,11 @@ class Hypervisor(ABC):
     def io_idle(self, vms: Iterable[VmObservation]) -> dict[str, float]:
         """How long those of *vms* that run without a guest heartbeat have done no disk and network I/O: VM reference -> seconds,
         up to the host's newest statistics. VMs of which the statistics say nothing, or nothing recent, are left out. Nothing is
-        asked of the host when no VM needs it. Raises HostUnavailable."""
+        asked of the host when no VM needs it. Raises HostUnavailable when nothing could be read."""
 
     @abstractmethod
-    def events(self, after_key: int = 0, limit: int = 500) -> list[Event]:
-        """Events with a key greater than *after_key*, oldest first, the newest *limit* of them."""
+    def events(self, after_key: int = 0, limit: int = 500) -> EventsRead:
+        """Events with a key greater than *after_key*, the newest *limit* of them; what can be read of them. Raises HostUnavailable."""
 
     @abstractmethod
     def register(self, path: str, name: str) -> str:

@@ -19,9 +19,12 @@ from datetime import datetime
 from typing import Any
 
 from ..decide.observations import Power, VmObservation
+from .pyvmomi import vim, vmodl
+from .transport import UNREADABLE
 
 INTERVAL = 20  # s of a real-time sample, on every ESXi
 SAMPLES = 15  # so that 300 s of silence can be seen, which is what the policy's io_interval is bounded by
+MOST_QUERIES = 32  # requests for the statistics of one host in one look
 STALE = 3 * INTERVAL  # s; the host has stopped making statistics when its newest sample ended longer ago
 
 # (group, name, rollup) of vim.PerformanceManager.CounterInfo
@@ -50,6 +53,29 @@ def counters(known: Iterable[Any]) -> dict[int, str]:
         name = (str(info.groupInfo.key), str(info.nameInfo.key), str(info.rollupType))
         if name in DISK or name in NETWORK:
             found[int(info.key)] = "disk" if name in DISK else "net"
+    return found
+
+
+def query(manager: Any, specs: list[Any]) -> list[Any]:
+    """What QueryPerf says of each of *specs*. If one request for all fails over some VM (it was just unregistered, say), they are
+    asked for in smaller parts, and those that fail alone are left out. Raises the first failure when nothing could be read."""
+    found: list[Any] = []
+    first: Exception | None = None
+    parts = [specs]
+    for _request in range(MOST_QUERIES):
+        if not parts:
+            break
+        part = parts.pop()
+        try:
+            found += manager.QueryPerf(querySpec=part) or ()
+        except (vim.fault.NoPermission, vim.fault.NotAuthenticated):
+            raise
+        except (vmodl.MethodFault, *UNREADABLE) as error:
+            first = first or error
+            if len(part) > 1:
+                parts += [part[: len(part) // 2], part[len(part) // 2 :]]
+    if first is not None and not found:
+        raise first
     return found
 
 

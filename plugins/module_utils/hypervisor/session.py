@@ -66,6 +66,7 @@ class Session:
         """Errors of what is read inside become HostUnavailable."""
         try:
             yield
+            self._answers = True  # also if it did not a moment ago
         except Exception as error:
             self._note(error)
             unavailable = host_unavailable(error, tried, self.connection)

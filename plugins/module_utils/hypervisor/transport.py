@@ -66,6 +66,13 @@ def tls_context(connection: Connection) -> ssl.SSLContext:
     return context
 
 
+class UnreadableAnswer(HTTPException):
+    """An answer that came and that pyVmomi cannot make sense of. Half of what was asked for may well be readable."""
+
+
+UNREADABLE = (UnreadableAnswer, ExpatError)
+
+
 class HostConnection(HTTPSConnection):
     """One HTTPS connection. Every failure to connect is a HostUnavailable that says in which phase it came."""
 
@@ -195,7 +202,7 @@ class HostStub(SoapStubAdapter):
         except (OSError, HTTPException, ExpatError, LibrehaError, vmodl.MethodFault):
             raise
         except Exception as error:
-            raise HTTPException("the answer to %s cannot be read: %s: %s" % (info.name, type(error).__name__, error)) from error
+            raise UnreadableAnswer("the answer to %s cannot be read: %s: %s" % (info.name, type(error).__name__, error)) from error
 
     def GetConnection(self) -> Any:
         """A connection that is up, so that nothing but the request itself remains to be sent."""

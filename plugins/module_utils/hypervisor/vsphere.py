@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from typing import Any, Callable
 
 from .. import clock
-from ..decide.observations import ApiAnswer, Event, HostObservation, Question, VmObservation, split_path
+from ..decide.observations import ApiAnswer, HostObservation, Question, VmObservation, split_path
 from . import event_reading, host_reading, io_reading, storage_paths, vm_reading
 from .bulk_power import BulkPower
-from .interface import Connection, FaultKind, HostUnavailable, Hypervisor, HypervisorFault, PowerOnOutcome
+from .interface import Connection, EventsRead, FaultKind, HostUnavailable, Hypervisor, HypervisorFault, PowerOnOutcome
 from .power_task import TaskRunner
 from .properties import PropertyReader
 from .pyvmomi import vim, vmodl
@@ -22,7 +22,7 @@ INVENTORY_SECONDS = 60.0  # for registering a VM and for searching a datastore
 
 class Vsphere(Hypervisor):
     """See Hypervisor. Round trips: login 2, logout 1, health 2, virtual_machines 1, io_idle 3 (none when every guest has a heartbeat),
-    events 4 to 5."""
+    events 4 to 5, more only where some cannot be read."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -75,15 +75,16 @@ class Vsphere(Hypervisor):
                 )
                 for moid in silent
             ]
-            answer = manager.QueryPerf(querySpec=specs) if kinds else ()
+            answer = io_reading.query(manager, specs) if kinds else ()
         return io_reading.idle_times(answer, kinds, {moid: bool(vm.networks) for moid, vm in silent.items()}, now)
 
-    def events(self, after_key: int = 0, limit: int = 500) -> list[Event]:
+    def events(self, after_key: int = 0, limit: int = 500) -> EventsRead:
         with self.session.reading("reading the events"):
-            newest = event_reading.read_events(self.session.content.eventManager, limit)
-            new = event_reading.events_after(newest, after_key)
+            found = event_reading.read_events(self.session.content.eventManager, after_key, limit, self.connection.timeout / 2)
+            new = event_reading.events_after(found.events, after_key)
             vm_ids = self._vm_ids() if any(getattr(event, "vm", None) is not None for event in new) else {}
-        return [event_reading.event_of(event, self.connection.name, vm_ids) for event in new]
+        name = self.connection.name
+        return EventsRead([event_reading.event_of(event, name, vm_ids) for event in new], found.skipped, found.complete)
 
     def register(self, path: str, name: str) -> str:
         tried = "registering %s as %s" % (path, name)

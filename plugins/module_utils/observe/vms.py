@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..arguments.hosts import HostAccess
-from ..decide.observations import ApiAnswer, Event, VmObservation
-from ..hypervisor.interface import Connection, HostUnavailable, Hypervisor
+from ..decide.observations import ApiAnswer, Event, EventGap, VmObservation
+from ..errors import LibrehaError
+from ..hypervisor.interface import Connection, Hypervisor
 from ..hypervisor.registry import open_hypervisor
 from .hosts import unavailable, whole_look
 from .parallel import Late, in_parallel
@@ -43,10 +44,12 @@ class VmsSeen:
     # Not "unreachable": Ansible takes a result of that name for its own connection.
     unread: tuple[Unread, ...] = ()
     io_unread: tuple[IoUnread, ...] = ()
+    event_gaps: tuple[EventGap, ...] = ()  # of hosts whose VMs were read
 
 
 class _Look:
-    """One look at one host. What was read is there at once: a host that is slow with its statistics keeps back nothing else."""
+    """One look at one host. What was read is there at once: a host that is slow with its statistics keeps back nothing else, and one
+    whose events or statistics cannot be read at all neither."""
 
     def __init__(self, connection: Connection, after: int, with_events: bool) -> None:
         self._connection = connection
@@ -54,24 +57,46 @@ class _Look:
         self._with_events = with_events
         self.vms: list[VmObservation] | None = None
         self.events: list[Event] = []
+        self.gap: EventGap | None = None
         self.io_unread = "the host did not give its statistics in time"
 
     def read(self) -> None:
         with open_hypervisor(self._connection) as host:
             # Events first: a VM that is powered off between the two is then seen off without its event, which the next
             # look brings; the other order would show an event whose VM still looks as if it ran.
-            self.events = host.events(self._after) if self._with_events else []
+            if self._with_events:
+                self._read_events(host)
             vms = self.vms = host.virtual_machines()
             self._read_io(host, vms)
+
+    def _read_events(self, host: Hypervisor) -> None:
+        name = self._connection.name
+        try:
+            read = host.events(self._after)
+        except Exception as error:
+            self.gap = EventGap(name, _reason(error, name, "reading the events"))
+            return
+        self.events = read.events
+        if not read.complete:
+            self.gap = EventGap(name, "%s: the events before the newest %d could not be read" % (name, len(read.events)))
+        elif read.skipped:
+            self.gap = EventGap(name, "%s: %d events could not be read" % (name, read.skipped), read.skipped)
 
     def _read_io(self, host: Hypervisor, vms: list[VmObservation]) -> None:
         try:
             idle = host.io_idle(vms)
-        except HostUnavailable as error:
-            self.io_unread = str(error)
+        except Exception as error:
+            self.io_unread = _reason(error, self._connection.name, "reading the VMs' statistics")
             return
         self.vms = [replace(vm, io_idle=idle[vm.moid]) if vm.moid in idle else vm for vm in vms]
         self.io_unread = ""
+
+
+def _reason(error: Exception, name: str, tried: str) -> str:
+    """What went wrong with what can be done without: one host's strange answer about it must not keep back the rest."""
+    if isinstance(error, LibrehaError):
+        return str(error)
+    return "%s: %s: unexpected %s: %s" % (name, tried, type(error).__name__, error)
 
 
 def observe_vms(accesses: Sequence[HostAccess], events_after: Mapping[str, int], with_events: bool) -> VmsSeen:
@@ -84,6 +109,7 @@ def observe_vms(accesses: Sequence[HostAccess], events_after: Mapping[str, int],
     events: list[Event] = []
     unread: list[Unread] = []
     io_unread: list[IoUnread] = []
+    gaps: list[EventGap] = []
     for name, look in looks.items():
         outcome, seen = outcomes[name], look.vms
         failed = unavailable(outcome, name)
@@ -95,4 +121,6 @@ def observe_vms(accesses: Sequence[HostAccess], events_after: Mapping[str, int],
         events.extend(look.events)
         if look.io_unread:
             io_unread.append(IoUnread(name, look.io_unread))
-    return VmsSeen(tuple(vms), tuple(read), tuple(events), tuple(unread), tuple(io_unread))
+        if look.gap is not None:
+            gaps.append(look.gap)
+    return VmsSeen(tuple(vms), tuple(read), tuple(events), tuple(unread), tuple(io_unread), tuple(gaps))

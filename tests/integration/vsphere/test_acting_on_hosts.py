@@ -68,7 +68,7 @@ def test_a_vm_moves_from_a_dead_host_to_another(storage: StorageServer, two: tup
         (vm,) = opened.virtual_machines()
         assert (vm.power, vm.question, vm.uuid) == (Power.ON, None, bios)  # "moved": a copy would have a new UUID
         assert fault_of(lambda: opened.power_on(moid, 30)) is FaultKind.ALREADY
-        kinds = [event.kind for event in opened.events() if event.vm == vm.id]
+        kinds = [event.kind for event in opened.events().events if event.vm == vm.id]
         assert kinds.index("vm_registered") < kinds.index("vm_powered_on")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import signal
@@ -13,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer, Backing, Lun, Power
-from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import HostUnavailable
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import HostUnavailable, PowerOnOutcome
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.transport import HostStub
+from ansible_collections.libreha.vmware.plugins.module_utils.observe.vms import observe_vms
+from pyVmomi import vim
 from real_hosts import DATASTORE_UUID, LOCAL_UUID, ROOT, TARGET, Host, StorageServer, until, write_vm
 
 NewHost = Callable[..., Host]
@@ -201,3 +205,39 @@ def test_the_modules_return_what_decide_reads(storage: StorageServer, new_host: 
     later = run_module("vm_health_info", {**shared, "events_after": {"esx1": newest}})
     assert all(event["key"] > newest for event in later["events"])
     assert run_module("vm_health_info", {**shared, "events": False})["events"] == []
+
+
+def post_unreadable(opened: Any) -> None:
+    """An event as ESXi 6.5 is seen to write one: a permission on something that the library takes for no managed entity."""
+    entity = vim.event.ManagedEntityEventArgument(name="e", entity=vim.Folder("no-such-folder"))
+    event = vim.event.PermissionAddedEvent(
+        key=0, chainId=0, createdTime=datetime.datetime.now(datetime.timezone.utc), userName="root", entity=entity,
+        principal="somebody", group=False, propagate=True, role=vim.event.RoleEventArgument(name="r", roleId=-1),
+    )  # fmt: skip
+    modifiers = opened.session.stub.requestModifierList
+    modifiers.append(lambda request: request.replace(b'"Folder">no-such-folder', b'"ManagedObject">no-such-folder'))
+    try:
+        opened.session.content.eventManager.PostEvent(event)
+    finally:
+        modifiers.pop()
+
+
+def test_an_event_that_the_library_cannot_read_costs_that_event_alone(storage: StorageServer, new_host: NewHost, ca_path: Path) -> None:
+    write_vm(storage.datastore, "vm01")
+    host = new_host().start(["[shared] vm01/vm01.vmx"])
+    until(lambda: accessible(host, ca_path), "the iSCSI session is up")
+    access = HostAccess(host.connection(ca_path))
+    with open_hypervisor(access.connection) as opened:
+        known = opened.events().events[-1].key
+        (vm,) = opened.virtual_machines()
+        assert opened.power_on(vm.moid, 30)[0] is PowerOnOutcome.DONE
+        post_unreadable(opened)
+        assert opened.power_off([vm.moid], 30) == {vm.moid: ""}
+        for _unreadable in range(2):
+            post_unreadable(opened)
+        for _look in range(40):  # more than a host keeps collectors
+            seen = observe_vms([access], {host.name: known}, with_events=True)
+            assert seen.vms_read == (host.name,)
+            kinds = [event.kind for event in seen.events if event.vm == vm.id]
+            assert [kind for kind in kinds if kind != "other"] == ["vm_powered_on", "vm_powered_off"]
+            assert seen.event_gaps[0].skipped >= 3

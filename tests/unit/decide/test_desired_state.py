@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired, UnderWay
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import EventGap
 from decide_world import Host, Power, Vm, World, three_hosts
 
 
@@ -261,3 +262,58 @@ def test_a_host_that_counts_its_events_anew_after_a_restart_is_still_heard() -> 
     off(world, "vm1")
     world.step(3)
     assert world.record("vm1").desired is Desired.STOPPED
+
+
+def without_events(skipped: int = 0):  # type: ignore[no-untyped-def]
+    def change(look):  # type: ignore[no-untyped-def]
+        kept = tuple(event for event in look.events if skipped or event.host != "esx1")
+        return dataclasses.replace(look, events=kept, event_gaps=(EventGap("esx1", "esx1: reading the events: no", skipped),))
+
+    return change
+
+
+def test_a_vm_that_went_down_while_events_cannot_be_read_is_left_as_it_is_until_they_can() -> None:
+    world = three_hosts()
+    world.change = without_events()
+    world.vms["vm1"].power = Power.OFF
+    world.event("esx1", "vm_powered_off", "vm1")
+    world.vms["vm2"].power = Power.OFF
+    world.run(30)
+    assert world.all_actions() == []
+    assert "events cannot be read" in world.alarm("vm_down:ds-shared:vm1").text
+    assert world.alarm("event_gap:esx1") is not None
+    world.change = lambda look: look
+    world.run(6)
+    assert world.record("vm1").desired is Desired.STOPPED  # somebody switched it off
+    assert [vm.name for vm in world.restarts()["esx1"].vms] == ["vm2"]  # and this one crashed
+    assert world.alarm("event_gap") is None
+
+
+def test_single_events_that_were_skipped_keep_nothing_back() -> None:
+    world = three_hosts()
+    world.change = without_events(skipped=1)
+    world.vms["vm1"].power = Power.OFF
+    world.run(6)
+    assert "vm1" in [vm.name for vm in world.restarts()["esx1"].vms]
+    assert world.alarm("event_gap:esx1") is not None
+
+
+def test_a_host_that_restarted_starts_its_vms_also_without_its_events() -> None:
+    world = three_hosts()
+    world.change = without_events()
+    world.reboot("esx1")
+    world.run(6)
+    assert sorted(vm.name for vm in world.restarts()["esx1"].vms) == ["vm1", "vm2"]
+
+
+def test_the_first_events_that_are_read_are_history_however_late_they_come() -> None:
+    world = three_hosts()
+    world.memory = type(world.memory)()
+    world.event("esx1", "vm_powered_off", "vm1")
+    world.change = without_events()
+    world.run(9)
+    world.change = lambda look: look
+    world.run(6)
+    world.crash("vm1")
+    world.run(6)
+    assert world.record("vm1").desired is Desired.STARTED

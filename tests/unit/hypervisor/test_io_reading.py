@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, HostUnavailable, Hypervisor
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.vms import observe_vms
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 from scripted_host import HangUp, ScriptedHost, Silence, content, properties
 
 NOW = datetime.datetime(2026, 11, 27, 3, 0, 7, tzinfo=datetime.timezone.utc)
@@ -185,3 +186,38 @@ def test_without_statistics_the_vms_are_read_all_the_same(reply: Any, host: Scri
     (unread,) = seen.io_unread
     assert unread.host == "esx1"
     assert "reading the VMs' statistics" in unread.reason
+
+
+@pytest.mark.parametrize("failure", ["fault", "unreadable"])
+def test_one_vm_whose_statistics_fail_costs_only_its_own(failure: str, host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    """It was unregistered since the list was read, or its statistics are of a kind that the library does not know."""
+    vms = [replace(VM, moid=str(number)) for number in range(20)]
+
+    def reply() -> Any:
+        asked = re.findall(r'"VirtualMachine">(\d+)<', host.bodies[-1])
+        if "13" in asked:
+            return vmodl.fault.ManagedObjectNotFound(msg="gone", obj=vim.VirtualMachine("13")) if failure == "fault" else (200, b"<a/><b/>")
+        return vim.PerformanceManager.EntityMetricBase.Array([metric(samples(4), QUIET, moid) for moid in asked])
+
+    host.replies["QueryPerf"] = reply
+    assert hypervisor.io_idle(vms) == {str(number): 80.0 for number in range(20) if number != 13}
+
+
+def test_statistics_of_another_vm_than_was_asked_for_do_not_keep_the_vms_back(
+    host: ScriptedHost, connect: Callable[..., Connection]
+) -> None:
+    entry = content()
+    entry.perfManager = MANAGER
+    host.replies.update({"RetrieveServiceContent": entry, "CurrentTime": NOW})
+    state = {"name": "vm", "runtime.powerState": vim.VirtualMachine.PowerState.poweredOn}
+    turns = [
+        properties((vim.VirtualMachine("12"), state)),
+        properties(
+            (MANAGER, {"perfCounter": vim.PerformanceManager.CounterInfo.Array([counter(WRITE, "disk", "numberWrite", "summation")])})
+        ),
+    ]
+    host.replies["RetrievePropertiesEx"] = lambda: turns.pop(0)
+    answers(host, metric(samples(4), {(WRITE, "naa.1"): "0,0,0,0"}, "99"))
+    seen = observe_vms([HostAccess(connect(host.port))], {}, with_events=False)
+    assert (seen.vms_read, [vm.name for vm in seen.vms]) == (("esx1",), ["vm"])
+    assert "unexpected KeyError" in seen.io_unread[0].reason

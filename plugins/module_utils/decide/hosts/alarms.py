@@ -44,6 +44,9 @@ def raise_alarms(cluster: Cluster) -> list[Alarm]:
     for host in cluster.hosts.values():
         found += _about_host(host, cluster)
         found += about_duplicates(host, {vm.id: vm.name for vm in cluster.vms} if host.record.doubtful else {})
+    for gap in cluster.observation.event_gaps:
+        text = "%s; whether somebody switched a VM off there may not be known" % gap.reason
+        found.append(Alarm("event_gap:%s" % gap.host, Severity.WARNING, gap.host, text))
     for vm in [vm for vm in cluster.vms if vm.id in cluster.unprotected]:
         why = cluster.unprotected[vm.id]
         if not why.chosen:

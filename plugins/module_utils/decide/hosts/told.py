@@ -30,7 +30,7 @@ class Told:
     removed: frozenset[str] = frozenset()
 
 
-def hear(record: HostRecord, seen: HostObservation | None, events: Iterable[Event], policy: Policy) -> Told:
+def hear(record: HostRecord, seen: HostObservation | None, events: Iterable[Event], policy: Policy, events_unread: bool = False) -> Told:
     """Take over what one host told in this look, and what its new events mean.
 
     A VM's power-off is clean only if the host neither restarted nor was going down: then it was the shutdown that
@@ -67,7 +67,7 @@ def hear(record: HostRecord, seen: HostObservation | None, events: Iterable[Even
             initiators=seen.initiators or record.initiators,
             machine=seen.machine if seen.machine.uuid or seen.machine.serial else record.machine,
             maintenance=record.maintenance if seen.maintenance is None else seen.maintenance,
-            last_event=_last_event(record, mine, restarted),
+            last_event=_last_event(record, mine, restarted, events_unread),
             going_down=going_down,
             going_down_at=going_down_at,
         ),
@@ -130,12 +130,14 @@ def rebooting(record: HostRecord, at: Instant | None, policy: Policy) -> float |
     return None if away is None or away > policy.reboot_grace else policy.reboot_grace - away
 
 
-def _last_event(record: HostRecord, mine: list[Event], restarted: bool) -> int | None:
+def _last_event(record: HostRecord, mine: list[Event], restarted: bool, unread: bool) -> int | None:
     """The key after which the next look asks. A host that restarted may count from 1 again, so that it would tell
-    nothing after the old key: then it is asked for all, as at the first look."""
+    nothing after the old key: then it is asked for all, as at the first look. A first look that read none was none."""
     if mine:
         return mine[-1].key
-    return None if restarted else record.last_event or 0
+    if restarted or (unread and record.last_event is None):
+        return None
+    return record.last_event or 0
 
 
 def _restarted(record: HostRecord, seen: HostObservation) -> bool:

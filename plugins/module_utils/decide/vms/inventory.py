@@ -6,7 +6,8 @@ Who may change a record:
 
 * a VM seen *running* on a host that is not fenced is there, whatever was believed before;
 * a VM seen *not running* changes what is desired only on a working host that did not restart and is not going down,
-  and only with a clean power-off event; without one it crashed and stays desired;
+  and only with a clean power-off event; without one it crashed and stays desired; while the host's events cannot be read
+  nobody knows which, and it stays recorded as running, so that the next look asks again;
 * a fenced host's word counts for nothing: what it believes to run cannot write any more;
 * a host that could not be read says nothing; only from a host's list that was read can a VM be missing.
 
@@ -16,7 +17,7 @@ write again: no field of a record says when it was last seen, that is its host's
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
@@ -40,6 +41,7 @@ class _Look:
     told: Mapping[str, Told]
     read: frozenset[str]  # unfenced hosts whose VM list was read
     now: Instant
+    events_unread: Callable[[str], bool]
     alarms: list[Alarm] = field(default_factory=list)
 
     def alarm(self, what: str, record: VmRecord, severity: Severity, text: str) -> None:
@@ -52,7 +54,7 @@ def update_vms(
     """The VM records after this look, ordered by id, and the alarms about single VMs."""
     fenced = {name for name, verdict in verdicts.items() if verdict in (Verdict.FENCED, Verdict.FENCING)}
     cut_off = {name for name, verdict in verdicts.items() if verdict is Verdict.FENCED}
-    look = _Look(verdicts, told, frozenset(observation.vms_read) - fenced, now)
+    look = _Look(verdicts, told, frozenset(observation.vms_read) - fenced, now, observation.events_unread)
     once, several = _sightings(observation, look.read)
     records = memory.vms_by_id
     after: list[VmRecord] = []
@@ -186,6 +188,8 @@ def _down_at_home(record: VmRecord, vm: VmObservation, look: _Look, moved: bool)
         return record
     told = look.told[vm.host]
     was_running = record.power is Power.ON
+    if was_running and not moved and _nobody_knows_why(record, vm, look):
+        return record
     record = replace(_details(record, vm), power=vm.power, on_since=None, stopping=False)
     if record.desired is not Desired.STARTED:
         return record
@@ -203,6 +207,17 @@ def _down_at_home(record: VmRecord, vm: VmObservation, look: _Look, moved: bool)
             "%s is %s on %s and no event says that somebody switched it off: it crashed" % (record.name, vm.power.value, vm.host),
         )
     return record
+
+
+def _nobody_knows_why(record: VmRecord, vm: VmObservation, look: _Look) -> bool:
+    """Whether a VM went down that should run, and only events that could not be read would tell whether somebody meant it."""
+    told = look.told[vm.host]
+    known = record.clean_off or told.restarted or told.record.going_down
+    if known or record.desired is not Desired.STARTED or not look.events_unread(vm.host):
+        return False
+    text = "%s is %s on %s, whose events cannot be read: it crashed, or somebody switched it off, so it is left as it is"
+    look.alarm("vm_down", record, Severity.CRITICAL, text % (record.name, vm.power.value, vm.host))
+    return True
 
 
 def _details(record: VmRecord, vm: VmObservation) -> VmRecord:
