@@ -172,7 +172,9 @@ def _carry_out(
 
 def _act(access: HostAccess, vms: Sequence[VmObservation], params: Mapping[str, Any], guard: Callable[[], None]) -> list[Ended]:
     moids = [vm.moid for vm in vms]
+    without_lock: set[str] = set()
     with open_hypervisor(access.connection, guard) as hypervisor:
+        hypervisor.on_answer = lambda moid, _question: without_lock.add(moid)
         if params["state"] == "reset":
             reasons = hypervisor.reset(moids, params["stop_timeout"])
             done = dict.fromkeys(moids, "reset")
@@ -181,6 +183,7 @@ def _act(access: HostAccess, vms: Sequence[VmObservation], params: Mapping[str, 
         else:
             reasons = hypervisor.power_off(moids, params["stop_timeout"])
             done = dict.fromkeys(moids, "switched off")
+    done.update(dict.fromkeys(without_lock, "ended by the answer that its lost lock is seen"))
     return [Ended(access.name, vm, done[vm.moid], reasons[vm.moid]) for vm in vms]
 
 

@@ -13,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from .. import clock
+from ..decide.observations import Question
 from .interface import FaultKind, HypervisorFault
-from .power_task import POLL_SECONDS, BeforeWrite, ended
+from .power_task import POLL_SECONDS, VM_STATE, BeforeWrite, ended
 from .properties import PropertyReader
 from .pyvmomi import vim
+from .questions import is_lock_lost, question_of, seen_choice
 from .session import Session
 
 SUBMITTERS = 8  # requests under way at once
@@ -25,18 +27,64 @@ SUBMITTERS = 8  # requests under way at once
 class BulkPower:
     """Methods take VM reference -> VM and a time in seconds, and return VM reference -> "" or the reason it failed."""
 
-    def __init__(self, session: Session, reader: PropertyReader, before_write: BeforeWrite | None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        reader: PropertyReader,
+        before_write: BeforeWrite | None,
+        on_answer: Callable[[str, Question], None] | None = None,
+    ) -> None:
         self.session = session
         self.reader = reader
         self.before_write = before_write
+        self.on_answer = on_answer
 
     def power_off(self, vms: Mapping[str, Any], timeout: float) -> dict[str, str]:
-        """See Hypervisor.power_off. One that is off already is done."""
-        return self._tasks(vms, timeout, "powering off", lambda vm: vm.PowerOff(), off_is_done=True)
+        """See Hypervisor.power_off. One that is off already is done.
+
+        The question about a lost lock may come at any moment, also while the VM is being switched off: so it is looked for before,
+        and again at those that could not be switched off."""
+        deadline = clock.now().seconds + timeout
+        outcome = self._end_without_lock(vms, deadline - timeout / 2)
+        rest = {moid: vm for moid, vm in vms.items() if outcome.get(moid) != ""}
+        outcome.update(self._tasks(rest, deadline, timeout, "powering off", lambda vm: vm.PowerOff(), off_is_done=True))
+        failed = {moid: vm for moid, vm in rest.items() if outcome[moid]}
+        outcome.update(self._end_without_lock(failed, deadline))
+        return {moid: outcome[moid] for moid in vms}
 
     def reset(self, vms: Mapping[str, Any], timeout: float) -> dict[str, str]:
         """See Hypervisor.reset."""
-        return self._tasks(vms, timeout, "resetting", lambda vm: vm.Reset(), off_is_done=False)
+        deadline = clock.now().seconds + timeout
+        return self._tasks(vms, deadline, timeout, "resetting", lambda vm: vm.Reset(), off_is_done=False)
+
+    def _end_without_lock(self, vms: Mapping[str, Any], deadline: float) -> dict[str, str]:
+        """Answer those of *vms* whose host asks whether it is seen that their locks are lost, which ends them. Of these alone:
+        VM reference -> "" or the reason why it is not off."""
+        if not vms:
+            return {}
+        try:
+            with self.session.acting("reading the VMs' questions"):
+                found = self.reader.objects([(vm, VM_STATE) for vm in vms.values()])
+        except HypervisorFault:
+            return {}  # nobody is known to wait; whatever keeps the VMs from being switched off will say so itself
+        answers = {}
+        for moid in vms:
+            question = question_of(found.get(moid, {}).get("runtime.question"))
+            choice = seen_choice(question) if question is not None and is_lock_lost(question) else None
+            if question is not None and choice is not None:
+                answers[moid] = (question, choice)
+
+        def answer(vm: Any) -> Any:
+            question, choice = answers[vm._moId]
+            vm.Answer(question.id, choice)
+            if self.on_answer is not None:
+                self.on_answer(vm._moId, question)
+            return vm
+
+        doing, late = "answering that the lock is lost of VM", "its lock is lost, that was answered, and it is still on"
+        waiting, outcome = self._send({moid: vms[moid] for moid in answers}, deadline, doing, answer, off_is_done=True)
+        self._watch_off(waiting, outcome, deadline, doing, late)
+        return outcome
 
     def shut_down(self, vms: Mapping[str, Any], timeout: float) -> dict[str, str]:
         """See Hypervisor.shut_down. The request is no task: the VM's power state tells when its guest is done."""
@@ -47,6 +95,11 @@ class BulkPower:
 
         deadline = clock.now().seconds + timeout
         waiting, outcome = self._send(vms, deadline, "shutting down the guest of VM", ask, off_is_done=True)
+        self._watch_off(waiting, outcome, deadline, "shutting down guests", "its guest did not shut down within %g s" % timeout)
+        return {moid: outcome[moid] for moid in vms}
+
+    def _watch_off(self, waiting: dict[str, Any], outcome: dict[str, str], deadline: float, doing: str, late: str) -> None:
+        """Until all VMs of *waiting* are off, or the time is up."""
 
         def look() -> None:
             found = self.reader.objects([(vm, ("runtime.powerState",)) for vm in waiting.values()])
@@ -55,13 +108,11 @@ class BulkPower:
                     outcome[moid] = ""
                     del waiting[moid]
 
-        self._watch(waiting, outcome, deadline, look, "shutting down guests", "its guest did not shut down within %g s" % timeout)
-        return {moid: outcome[moid] for moid in vms}
+        self._watch(waiting, outcome, deadline, look, doing, late)
 
     def _tasks(
-        self, vms: Mapping[str, Any], timeout: float, doing: str, request: Callable[[Any], Any], off_is_done: bool
+        self, vms: Mapping[str, Any], deadline: float, timeout: float, doing: str, request: Callable[[Any], Any], off_is_done: bool
     ) -> dict[str, str]:
-        deadline = clock.now().seconds + timeout
         tasks, outcome = self._send(vms, deadline, "%s VM" % doing, request, off_is_done)
 
         def look() -> None:

@@ -85,7 +85,7 @@ class Hypervisor(ABC):
 
     connection: Connection
     before_write: Callable[[], None] | None = None  # raises LeaseLost when this run may act no more
-    on_answer: Callable[[str, Question], None] | None = None  # told the VM's reference when power_on answered its question
+    on_answer: Callable[[str, Question], None] | None = None  # told the VM's reference when power_on or power_off answered its question
 
     @abstractmethod
     def __enter__(self) -> Hypervisor:
@@ -129,7 +129,9 @@ class Hypervisor(ABC):
 
     @abstractmethod
     def power_off(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
-        """Hard power-off of several VMs in parallel; VM reference -> "" or the reason it failed."""
+        """Hard power-off of several VMs in parallel; VM reference -> "" or the reason it failed. A host that lost a VM's lock asks
+        about that ("msg.hbacommon.locklost") and refuses to switch the VM off before; this question is answered with the choice
+        that says "OK", by its key and label, which ends the VM. Any other question is left alone."""
 
     @abstractmethod
     def reset(self, moids: Iterable[str], timeout: float) -> dict[str, str]:

@@ -151,7 +151,7 @@ class Vsphere(Hypervisor):
         return TaskRunner(self.session, self._reader(), self.before_write, self.on_answer)
 
     def _bulk(self) -> BulkPower:
-        return BulkPower(self.session, self._reader(), self.before_write)
+        return BulkPower(self.session, self._reader(), self.before_write, self.on_answer)
 
     def _vms(self, moids: Iterable[str]) -> dict[str, Any]:
         return {moid: self._vm(moid) for moid in moids}

@@ -250,10 +250,10 @@ def test_many_vms_are_powered_off_and_each_tells_its_own_outcome(
         ),
     )
     monkeypatch.setattr(bulk_power, "SUBMITTERS", 1)  # one request at a time, so that the script knows which VM each is about
-    outcome = hypervisor.power_off(["1", "2", "3", "4", "5"], 0.3)
+    outcome = hypervisor.power_off(["1", "2", "3", "4", "5"], 2)
     assert [outcome[moid] for moid in "124"] == ["", "", ""]
     assert "VirtualMachine.Interact.PowerOff" in outcome["3"]
-    assert "powering off took more than 0.3 s" in outcome["5"]
+    assert "powering off took more than 2 s" in outcome["5"]
     assert list(outcome) == ["1", "2", "3", "4", "5"]
 
 
@@ -284,3 +284,79 @@ def test_guests_are_shut_down_and_waited_for(host: ScriptedHost, hypervisor: Hyp
     assert (outcome["1"], outcome["4"]) == ("", "")
     assert "no tools" in outcome["2"]
     assert "did not shut down within 0.5 s" in outcome["3"]
+
+
+LOST = question("msg.hbacommon.locklost", ("0", "button.ok", "OK"), text="The lock protecting vm.vmdk has been lost")
+
+
+def answers_sent(host: ScriptedHost) -> list[list[tuple[str, str]]]:
+    bodies = [host.bodies[index] for index, method in enumerate(host.asked, len(host.bodies) - len(host.asked)) if method == "AnswerVM"]
+    return [re.findall(r"<(questionId|answerChoice)[^>]*>(\w+)<", body) for body in bodies]
+
+
+def test_a_vm_that_lost_its_lock_is_ended_by_the_answer_to_exactly_that_question(host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    told: list[tuple[str, str]] = []
+    asked_for_leave: list[int] = []
+    hypervisor.on_answer = lambda moid, asked: told.append((moid, asked.message_id))
+    hypervisor.before_write = lambda: asked_for_leave.append(1)
+    host.replies["AnswerVM"] = None
+    reads(host, properties(vm_state("poweredOn", LOST)), properties(vm_state("poweredOn")), properties(vm_state("poweredOff")))
+    assert hypervisor.power_off(["12"], 5) == {"12": ""}
+    assert writes(host) == ["AnswerVM"]
+    assert answers_sent(host) == [[("questionId", "7"), ("answerChoice", "0")]]
+    assert told == [("12", "msg.hbacommon.locklost")]
+    assert len(asked_for_leave) == 2  # before the request, and again before its bytes
+
+
+def test_the_question_that_comes_while_the_vm_is_switched_off_is_answered_too(host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    host.replies["PowerOffVM_Task"] = vim.fault.QuestionPending(msg="a question is pending", text="The lock protecting ... has been lost")
+    host.replies["AnswerVM"] = None
+    reads(host, properties(vm_state("poweredOn")), properties(vm_state("poweredOn", LOST)), properties(vm_state("poweredOff")))
+    assert hypervisor.power_off(["12"], 5) == {"12": ""}
+    assert writes(host) == ["PowerOffVM_Task", "AnswerVM"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        question("msg.hbacommon.askonpermanentdeviceloss", ("0", "button.ok", "OK")),
+        question("msg.hbacommon.locklost.other", ("0", "button.ok", "OK")),
+        question("", ("0", "button.ok", "OK"), text="About msg.hbacommon.locklost"),
+        question("msg.hbacommon.locklost", ("0", "button.retry", "Retry"), ("1", "button.cancel", "Cancel")),
+        question("msg.hbacommon.locklost", ("0", "button.ok", "OK"), ("1", "button.ok", "OK, later")),
+        MOVED,
+    ],
+    ids=["another", "a longer id", "no id", "no choice says OK", "two say OK", "moved or copied"],
+)
+def test_no_other_question_is_answered_to_switch_a_vm_off(asked: Any, host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    host.replies["PowerOffVM_Task"] = vim.fault.QuestionPending(msg="a question is pending", text="?")
+    reads(host, properties(vm_state("poweredOn", asked)))
+    assert "QuestionPending" in hypervisor.power_off(["12"], 1)["12"]
+    assert writes(host) == ["PowerOffVM_Task"]
+
+
+def test_a_vm_that_goes_on_after_the_answer_is_switched_off(host: ScriptedHost, hypervisor: Hypervisor) -> None:
+    """Its lock was lost, and is had again."""
+    host.replies.update({"AnswerVM": None, "PowerOffVM_Task": TASK})
+
+    def state() -> Any:
+        asked = LOST if "AnswerVM" not in host.asked else None
+        return with_task(TASK, "success" if "PowerOffVM_Task" in host.asked else "running", "poweredOn", asked)
+
+    host.replies["RetrievePropertiesEx"] = state
+    assert hypervisor.power_off(["12"], 1) == {"12": ""}
+    assert writes(host) == ["AnswerVM", "PowerOffVM_Task"]
+
+
+@pytest.mark.parametrize(("label", "summary"), [("OK", "OK"), ("button.ok", "Aceptar"), ("_OK", "_OK")])
+def test_the_choice_is_known_by_its_id_where_the_host_speaks_another_language(
+    label: str, summary: str, host: ScriptedHost, hypervisor: Hypervisor
+) -> None:
+    host.replies["AnswerVM"] = None
+    reads(
+        host,
+        properties(vm_state("poweredOn", question("msg.hbacommon.locklost", ("3", label, summary)))),
+        properties(vm_state("poweredOff")),
+    )
+    assert hypervisor.power_off(["12"], 5) == {"12": ""}
+    assert answers_sent(host)[0][1] == ("answerChoice", "3")
