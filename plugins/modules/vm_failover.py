@@ -111,7 +111,7 @@ vms:
     step:
       description:
         - The last complete step. V(verified) is a VM seen running, V(registered) the end for one that was not running at the failure,
-          V(blocked) waits for a person's answer to a question, V(failed) did not come up.
+          V(blocked) waits for a person, to answer a question or to find who holds a lock that does not age; V(failed) did not come up.
       type: str
       sample: verified
     reason:

@@ -151,7 +151,7 @@ class FailoverRun:
         """VM id -> hosts on which an earlier transaction of ours registered it and failed."""
         found: dict[str, set[str]] = {}
         for row in self._database.transactions(closed=True):
-            if row["outcome"] == Step.FAILED.value:
+            if steps.registered_in_vain(row):
                 found.setdefault(row["vm_id"], set()).add(row["destination"])
         return found
 

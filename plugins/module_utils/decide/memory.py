@@ -94,6 +94,7 @@ class Tries:
     not_before: Optional[Instant] = None  # no further start until then
     last_key: str = ""  # ActResult that was counted last
     reason: str = ""
+    blocked: str = ""  # why its last start waits for a person
 
 
 @dataclass(frozen=True)

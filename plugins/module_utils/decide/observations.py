@@ -290,6 +290,7 @@ class ActResult:
     at: Instant  # the decider's clock
     reason: str = ""
     asked: bool = True  # the host may have got the request; False: it is certain that nothing was asked of it
+    blocked: bool = False  # it waits for a person
 
 
 @dataclass(frozen=True)

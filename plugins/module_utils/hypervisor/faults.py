@@ -17,7 +17,7 @@ from .pyvmomi import vim, vmodl
 from .transport import exchange_answer
 
 LOCK_MESSAGES = ("msg.fileio.lock", "msg.disklib.filelock", "msg.vmxlock")
-LOCK_TEXTS = ("failed to lock the file", "since it is locked", "unable to access a file since it is locked")
+LOCK_TEXTS = ("failed to lock the file", "locked by a consumer", "since it is locked", "unable to access a file since it is locked")
 
 REMEDIES = {
     FaultKind.FILE_LOCKED: "another host holds the files or did until some seconds ago: it is tried again after the lock's lease",

@@ -114,7 +114,8 @@ def start_results(transactions: Iterable[Mapping[str, Any]]) -> tuple[ActResult,
         if row["power_on"]:
             ok = row["outcome"] in (Step.VERIFIED.value, Step.POWERED_ON.value)
             key = "%012d/%017.3f/%s" % (row["token"], at.seconds, row["id"])
-            found.append(ActResult(key, row["vm_id"], row["destination"], Act.START, ok, at, "; ".join(row["reasons"]), start_asked(row)))
+            asked, blocked = start_asked(row), row["outcome"] == Step.BLOCKED.value
+            found.append(ActResult(key, row["vm_id"], row["destination"], Act.START, ok, at, "; ".join(row["reasons"]), asked, blocked))
     return tuple(found)
 
 

@@ -179,3 +179,30 @@ def test_a_host_without_its_storage_can_still_stop_its_vms(storage: StorageServe
         assert opened.power_off([vm.moid], 10) == {vm.moid: ""}
         assert power(opened) is Power.OFF
         assert fault_of(lambda: opened.power_on(vm.moid, 10)) is FaultKind.INACCESSIBLE
+
+
+def test_a_vm_whose_lock_was_taken_meanwhile_is_ended_by_the_answer_to_its_hosts_question(
+    storage: StorageServer, new_host: NewHost, ca_path: Path
+) -> None:
+    """Its host loses the storage, another one starts it, and the first gets its storage back."""
+    write_vm(storage.datastore, "vm01", extent=0)
+    first, second = new_host(question_on_lost_lock=True).start([PATH]), new_host().start([PATH])
+    until(lambda: all(_has_storage(host, ca_path) for host in (first, second)), "the iSCSI sessions are up")
+    with open_hypervisor(first.connection(ca_path)) as old, open_hypervisor(second.connection(ca_path)) as new:
+        (vm,) = old.virtual_machines()
+        assert old.power_on(vm.moid, 30)[0] is PowerOnOutcome.DONE
+        (other,) = new.virtual_machines()
+        with pytest.raises(HypervisorFault, match="locked by a consumer on host esx1"):
+            new.power_on(other.moid, 30)
+        storage.fence(first.initiator)
+        until(lambda: _powered_on(new, other.moid), "the fenced host's lock has aged")
+        storage.admit(first.initiator)
+        until(lambda: old.virtual_machines()[0].question is not None, "the host asks about the lost lock")
+        (vm,) = old.virtual_machines()
+        assert vm.question is not None
+        assert (vm.power, vm.question.message_id) == (Power.ON, "msg.hbacommon.locklost")
+        told: list[str] = []
+        old.on_answer = lambda _moid, question: told.append(question.message_id)
+        assert old.power_off([vm.moid], 30) == {vm.moid: ""}
+        assert told == ["msg.hbacommon.locklost"]
+        assert (power(old), power(new)) == (Power.OFF, Power.ON)

@@ -40,6 +40,7 @@ type Config struct {
 	LoginRetryMS        int              `json:"iscsi_login_retry_ms"`
 	TimeoutS            float64          `json:"iscsi_timeout_s"`
 	QuestionOnOtherHost bool             `json:"question_on_other_host"`
+	QuestionOnLostLock  bool             `json:"question_on_lost_lock"`
 	SessionIdleS        float64          `json:"session_idle_s"`
 	BootTimeOffsetNS    int64            `json:"boottime_offset_ns"` // added to this machine's CLOCK_BOOTTIME: several machines, one clock
 

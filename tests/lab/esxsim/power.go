@@ -156,7 +156,7 @@ func (m *machine) dropLock() {
 	}
 }
 
-// lockTaken kills the VM: the host has read that another host has its lock.
+// lockTaken ends the VM, or asks first: the host has read that another host has its lock.
 func (m *machine) lockTaken(lock *heldLock) {
 	m.cancelQuestion()
 	m.mu.Lock()
@@ -164,14 +164,25 @@ func (m *machine) lockTaken(lock *heldLock) {
 		m.mu.Unlock()
 		return
 	}
-	e, unlock := m.exec, m.unlock
-	m.lock, m.unlock, m.exec = nil, nil, nil
+	e, unlock, asks := m.exec, m.unlock, m.host.config.QuestionOnLostLock
+	m.lock, m.unlock = nil, nil
+	if !asks {
+		m.exec = nil
+	}
 	m.mu.Unlock()
 	unlock()
 	lock.forget()
-	if e == nil {
-		return // it was only about to be powered on
+	switch {
+	case e == nil: // it was only about to be powered on
+	case asks:
+		m.askLockLost(e)
+	default:
+		m.endWithoutLock(e)
 	}
+}
+
+// endWithoutLock ends a VM, which is the machine's no more, whose lock another host has.
+func (m *machine) endWithoutLock(e *execution) {
 	e.stop("lock_taken", 0)
 	log.Printf("%s: killed, its lock was taken by another host", e.vm)
 	m.mu.Lock()
@@ -220,8 +231,11 @@ func (m *machine) halt(why string, then types.VirtualMachinePowerState) bool {
 
 func (m *machine) powerOff(t *taskRun) (types.AnyType, types.BaseMethodFault) {
 	m.mu.Lock()
-	power := m.power
+	power, asked := m.power, m.question
 	m.mu.Unlock()
+	if asked != nil {
+		return nil, &types.QuestionPending{Text: asked.info.Text}
+	}
 	if power == suspended && m.volume.accessible() {
 		m.setCheckpoint("")
 		m.mu.Lock()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log"
 	"os"
 	"time"
@@ -149,11 +150,21 @@ func (m *machine) diskFault(err error) types.BaseMethodFault {
 	switch {
 	case errors.As(err, &locked), errors.Is(err, errMiscompare):
 		log.Printf("%s: %s", m.displayName(), err)
-		return &types.FileLocked{FileFault: types.FileFault{File: m.dsPath()}}
+		return m.fileLocked(locked.by.Host)
 	case errors.Is(err, errDisconnected), errors.Is(err, errLost), errors.Is(err, context.DeadlineExceeded):
 		return m.volume.inaccessible()
 	}
 	return &types.GenericVmConfigFault{Reason: err.Error()}
+}
+
+// fileLocked names the lock's holder where it is known, as ESXi does.
+func (m *machine) fileLocked(holder string) *types.FileLocked {
+	fault := &types.FileLocked{FileFault: types.FileFault{File: m.dsPath()}}
+	if holder != "" {
+		text := fmt.Sprintf("File %s is being locked by a consumer on host %s with exclusive lock.", m.dsPath(), holder)
+		fault.FaultMessage = []types.LocalizableMessage{{Key: "msg.fileio.lock", Message: text}}
+	}
+	return fault
 }
 
 func fileFault(path string, err error) types.BaseMethodFault {

@@ -122,6 +122,8 @@ func faultText(fault types.BaseMethodFault) string {
 		return fmt.Sprintf("The attempted operation cannot be performed in the current state (%s)", f.ExistingState)
 	case *types.InvalidState:
 		return "The operation is not allowed in the current state"
+	case *types.QuestionPending:
+		return "A question waits for an answer: " + f.Text
 	case *types.TaskInProgress:
 		return "Another task is already in progress"
 	case *types.GenericVmConfigFault:

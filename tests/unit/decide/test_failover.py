@@ -22,6 +22,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover
     ended,
     from_record,
     next_move,
+    registered_in_vain,
     to_record,
 )
 
@@ -101,11 +102,15 @@ def test_a_locked_file_is_retried_longer_than_the_lock_lives_and_not_for_ever() 
         if move.do is Do.CLOSE:
             break
         assert move.do is Do.POWER_ON
-        transaction, facts = ended(transaction, facts, Do.POWER_ON, Outcome.FILE_LOCKED, "locked", at(now), BOUNDS)
+        transaction, facts = ended(transaction, facts, Do.POWER_ON, Outcome.FILE_LOCKED, "locked on host esx1", at(now), BOUNDS)
         now += BOUNDS.lock_retry_interval
         assert now < 1000, "it is retried for ever"
-    assert move.step is Step.FAILED
-    assert "locked" in move.reason
+    assert move.step is Step.BLOCKED  # no waiting ends it, and nothing here breaks a lock: a person has to look
+    assert "locked on host esx1" in move.reason
+    # What it registered there serves nobody, unlike the registration of a VM that waits for an answer.
+    assert registered_in_vain(to_record(closed(transaction, move)))
+    question = replace(facts, question="Is that so?")
+    assert not registered_in_vain(to_record(closed(NEW, next_move(NEW, question))))
     assert 16 < BOUNDS.lock_retry <= now - 100.0 <= BOUNDS.lock_retry + 3 * BOUNDS.lock_retry_interval
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired
 from decide_world import World, three_hosts
 
@@ -154,3 +156,19 @@ def test_nobody_waits_for_a_vm_that_should_not_run() -> None:
     world.crash("vm2")
     world.run(3)
     assert set(lost(world).plan()) >= {"vm1"}
+
+
+def test_a_start_that_waits_for_a_person_is_an_alarm_until_the_vm_runs() -> None:
+    world = three_hosts()
+    world.crash("vm1")
+    world.step(3)
+    world.fails("vm1", "esx1", "files still locked after 63 s: locked by a consumer on host esx9")
+    world.results[-1] = dataclasses.replace(world.results[-1], blocked=True)
+    world.run(30)
+    alarm = world.alarm("start_blocked:ds-shared:vm1")
+    assert alarm is not None
+    assert "vm1 did not start on esx1: files still locked after 63 s" in alarm.text
+    assert "esx9" in alarm.text
+    world.start("vm1", "esx2")
+    world.run(6)
+    assert world.alarm("start_blocked") is None

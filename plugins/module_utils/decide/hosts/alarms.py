@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from ..decision import Alarm, Severity
+from ..memory import Desired
 from ..observations import ApiAnswer, Evidence
 from ..state import Cluster, HostState, leads_to_fence
 from .duplicates import about_duplicates
@@ -44,6 +45,8 @@ def raise_alarms(cluster: Cluster) -> list[Alarm]:
     for host in cluster.hosts.values():
         found += _about_host(host, cluster)
         found += about_duplicates(host, {vm.id: vm.name for vm in cluster.vms} if host.record.doubtful else {})
+    for vm in [vm for vm in cluster.vms if vm.tries.blocked and vm.desired is Desired.STARTED]:
+        found.append(Alarm("start_blocked:%s" % vm.id, Severity.CRITICAL, vm.name, "%s did not start on %s" % (vm.name, vm.tries.blocked)))
     for gap in cluster.observation.event_gaps:
         text = "%s; whether somebody switched a VM off there may not be known" % gap.reason
         found.append(Alarm("event_gap:%s" % gap.host, Severity.WARNING, gap.host, text))

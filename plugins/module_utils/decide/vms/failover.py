@@ -17,7 +17,8 @@ Invariants, and why they hold:
    the next look.
 
 Steps: planned -> fenced -> registered -> answered -> powered_on -> verified, with ``blocked`` (a question that is not
-ours to answer) and ``failed`` as the other ends. The runner (``act/failover.py``) and the simulator both drive this.
+ours to answer, a lock that does not age: a person is needed) and ``failed`` as the other ends. The runner
+(``act/failover.py``) and the simulator both drive this.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ UNKNOWN_OUTCOMES = frozenset({Outcome.TIMED_OUT, Outcome.LOST})
 #: Moves that may fail on one host, for another reason than a lock, before the transaction gives up there.
 MAX_ATTEMPTS = 5
 RETRY_INTERVAL = 2.0  # s between such moves
+LOCK_LEASE = 16.0  # s, VMFS
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class Transaction:
     reason: str = ""
     closed: bool = False
     start_asked: bool = False  # the destination may have been asked to power it on
+    locked: bool = False  # its files were locked for longer than a dead host's locks last
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,8 @@ def next_move(transaction: Transaction, facts: Facts) -> Move:
         return Move(Do.CLOSE, "runs on %s already" % facts.running_on, Step.VERIFIED)
     if not facts.fence_confirmed:
         return Move(Do.HOLD, "the fence of %s is not confirmed: %s" % (transaction.source, facts.fence_reason or "not observed"))
+    if transaction.locked:
+        return Move(Do.CLOSE, transaction.reason, Step.BLOCKED)
     if transaction.attempts >= MAX_ATTEMPTS:
         return Move(Do.CLOSE, "gave up after %d attempts: %s" % (transaction.attempts, transaction.reason), Step.FAILED)
     if not facts.fresh or not facts.destination_reads:
@@ -189,8 +194,11 @@ def ended(
         since = transaction.refused_since if now.since(transaction.refused_since) is not None else now
         waited = now.since(since) or 0.0
         if waited > bounds.lock_retry:
-            text = "files still locked after %.0f s: %s" % (waited, reason)
-            return replace(transaction, doing=None, attempts=MAX_ATTEMPTS, reason=text), facts
+            text = (
+                "files still locked after %.0f s, while VMFS gives up a dead host's locks after about %.0f s: %s; find who holds them "
+                "(vmkfstools -D on the file) and end it there, no lock is broken here" % (waited, LOCK_LEASE, reason)
+            )
+            return replace(transaction, doing=None, locked=True, reason=text), facts
         text = "files locked, retried until the lock of %s has aged" % transaction.source
         # It stays begun: the next try is the same move, and needs no record of its own.
         return replace(transaction, refused_since=since, not_before=later(bounds.lock_retry_interval), reason=text), facts
@@ -240,6 +248,7 @@ def to_record(transaction: Transaction) -> dict[str, Any]:
             "doing": transaction.doing.value if transaction.doing else None,
             "refused_since": transaction.refused_since.to_dict() if transaction.refused_since else None,
             "start_asked": transaction.start_asked,
+            "locked": transaction.locked,
         },
     }
 
@@ -265,6 +274,11 @@ def from_record(record: Mapping[str, Any]) -> Transaction:
         closed=bool(record["closed"]),
         start_asked=start_asked(record),
     )
+
+
+def registered_in_vain(record: Mapping[str, Any]) -> bool:
+    """Whether the registration of a closed transaction serves nobody. One that waits for an answer does: the person answers it there."""
+    return bool(record["outcome"] == Step.FAILED.value or (record.get("detail") or {}).get("locked"))
 
 
 def start_asked(record: Mapping[str, Any]) -> bool:

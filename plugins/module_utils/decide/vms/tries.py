@@ -31,13 +31,15 @@ def count(vm: VmRecord, crashed_on: str, results: Iterable[ActResult], policy: P
     tries = vm.tries
     if vm.power is Power.ON and (tries.failed or tries.rounds) and _ran_for(vm, now) > policy.stable_after:
         tries = Tries(last_key=tries.last_key)
+    if vm.power is Power.ON and tries.blocked:
+        tries = replace(tries, blocked="")
     if crashed_on:
         tries = _failed(tries, crashed_on, "it stopped by itself on %s" % crashed_on)
     for result in results:
         age = now.since(result.at)
         if result.act not in (Act.START, Act.MOVE) or result.key <= tries.last_key or age is None or age > policy.stable_after:
             continue
-        tries = replace(tries, last_key=result.key)
+        tries = replace(tries, last_key=result.key, blocked="%s: %s" % (result.host, result.reason) if result.blocked else "")
         if not result.ok:
             tries = _failed(tries, result.host, result.reason or "its start on %s failed" % result.host)
     if tries == vm.tries:
