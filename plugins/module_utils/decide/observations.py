@@ -310,11 +310,11 @@ class Observation:
     vms: tuple[VmObservation, ...] = ()
     vms_read: tuple[str, ...] = ()  # hosts whose VM list was read in this look (an absent VM is gone only there)
     events: tuple[Event, ...] = ()
-    event_gaps: tuple[EventGap, ...] = ()
     storage: tuple[StorageObservation, ...] = ()
     storage_health: tuple[StorageHealth, ...] = ()  # of the storage servers at which it was read in this look
     isolation: tuple[IsolationProbe, ...] = ()
     results: tuple[ActResult, ...] = ()  # of acts since the last look; repeating older ones does no harm
+    event_gaps: tuple[EventGap, ...] = ()
 
     @cached_property
     def _host_named(self) -> Mapping[str, HostObservation]:
