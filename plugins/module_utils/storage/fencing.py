@@ -101,6 +101,7 @@ class Fencer:
             raise LibrehaError("no initiator name is given to fence", host=host, remedy="give the host's initiators")
         outcome = Outcome(token=token, initiators=list(wanted))
         steps = Steps(outcome, self.now)
+        self.target.require_fenceable()
         if check_mode:
             self.fence_list.read().require(token, host, "fence")
             return self._foresee(wanted, outcome)
@@ -119,6 +120,7 @@ class Fencer:
         if check_mode:
             return self._foresee([entry.initiator for entry in fences.entries], outcome)
         if fences.entries:
+            self.target.require_fenceable()
             with self.permit, self.fence_list.locked(self.permit):
                 fences = self.fence_list.read()
                 self._apply(fences, list(fences.entries), outcome, steps)

@@ -20,6 +20,11 @@ class StorageTarget(ABC):
     driver: str
 
     @abstractmethod
+    def require_fenceable(self) -> None:
+        """Raises LibrehaError when this kind or release of the target must not be fenced with: its configuration would then mean another
+        thing than the fence takes it to mean. Asked before a fence changes anything; what a running service cannot be asked passes."""
+
+    @abstractmethod
     def up_for(self) -> float | None:
         """Seconds since the service started; None when it is not running."""
 

@@ -30,7 +30,7 @@ from .target.model import Backstore, Model
 from .target.options import derived_serial, iscsi_name, read_model
 from .target.steps import Act
 from .target.steps import Step as TargetStep
-from .tgt import targets_conf
+from .tgt import release, targets_conf
 from .tgt.control import NO_TARGET, Control, Mode, NotServing, Op
 from .tgt.difference import Plan, Running, Step, Wanted, make_plan
 from .tgt.driver import DEFAULT_SAVED_CONFIG
@@ -211,13 +211,18 @@ class _Run:
     def _running(self) -> Running:
         ask, must = self._control.ask, self._control.must
         try:
+            show = ask(Mode.TARGET, Op.SHOW)
+            release.require(release.running(show.pid))
             return Running(
-                read_targets(must("list its targets", ask(Mode.TARGET, Op.SHOW)).text),
+                read_targets(must("list its targets", show).text),
                 read_portals(must("list its portals", ask(Mode.PORTAL, Op.SHOW)).text),
                 read_accounts(must("list its accounts", ask(Mode.ACCOUNT, Op.SHOW)).text),
             )
         except NotServing:
             if self._check_mode:  # what a play would start before
+                next_one = release.installed()
+                if next_one is not None:
+                    release.require(next_one)
                 return Running()
             raise
 

@@ -95,6 +95,7 @@ def unfence(
     outcome = Outcome(token=token)
     steps = Steps(outcome, fencer.now)
     wanted = {initiator.casefold() for initiator in initiators}
+    fencer.target.require_fenceable()
     with fencer.permit, fencer.fence_list.locked(fencer.permit):
         fences = fencer.fence_list.read()
         fences.require(token, host, "unfence")

@@ -36,6 +36,17 @@ def test_a_target_that_admits_anybody_makes_every_host_unfenceable() -> None:
     assert never_failed_over(world)
 
 
+def test_a_target_at_which_a_fence_proves_nothing_makes_every_host_unfenceable() -> None:
+    """It names its initiators, and still is no arbiter: a tgt before 1.0.83, iSER."""
+    world = three_hosts()
+    world.decisions.clear()
+    world.unfenceable = "this is tgt 1.0.80"
+    first_look(world)
+    assert world.alarm("anybody:san").text.startswith("a fence at san proves nothing, and nothing is failed over: ")
+    assert "this is tgt 1.0.80" in world.alarm("unfenceable:esx2").text
+    assert never_failed_over(world)
+
+
 def test_what_the_target_last_said_counts_while_it_is_down() -> None:
     world = three_hosts()
     world.anybody = "demo mode"

@@ -69,7 +69,7 @@ def _about_storage(cluster: Cluster) -> list[Alarm]:
             )
     for record in cluster.storage:
         if record.anybody:
-            text = "%s admits anybody (%s): no fence means anything there, nothing is failed over" % (record.name, record.anybody)
+            text = "a fence at %s proves nothing, and nothing is failed over: %s" % (record.name, record.anybody)
             found.append(Alarm("anybody:%s" % record.name, Severity.CRITICAL, record.name, text))
     return found
 

@@ -66,6 +66,9 @@ class LioTarget(StorageTarget):
         self._timeout = timeout
         self._now = now
 
+    def require_fenceable(self) -> None:
+        """Every release admits by the name of an ACL."""
+
     def up_for(self) -> float | None:
         """Seconds since the first of the portals that are open now was opened; None without an enabled TPG and a portal.
 

@@ -29,6 +29,7 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Callable
 
 from ... import clock
@@ -37,10 +38,11 @@ from ...decide.observations import Session, TargetAccess
 from ...errors import LibrehaError
 from ..addresses import same_address
 from ..interface import StorageTarget
-from . import saved, sockets
+from . import release, saved, sockets
 from .control import Code, Control, Mode, NotServing, Op
 from .reading import TargetReading, read_session_counters, read_targets
 from .sockets import DaemonConnection
+from .targets_conf import ISER
 
 DEFAULT_SAVED_CONFIG = "/etc/tgt/targets.conf"
 _WRAP = 1 << 32  # tgtd counts commands in 32 bits
@@ -70,6 +72,14 @@ class TgtTarget(StorageTarget):
         self._saved_config = saved_config
         self._chap_user = chap_user
         self._now = now
+
+    def require_fenceable(self) -> None:
+        try:
+            version: str | None = release.running(self._control.ask(Mode.TARGET, Op.SHOW).pid)
+        except LibrehaError:  # it is down, or hangs: what will load the saved configuration is the program on disk
+            version = release.installed()
+        if version is not None:
+            release.require(version)
 
     def up_for(self) -> float | None:
         try:
@@ -105,6 +115,9 @@ class TgtTarget(StorageTarget):
         return found
 
     def access(self) -> list[TargetAccess]:
+        show = self._control.ask(Mode.TARGET, Op.SHOW)
+        targets = read_targets(self._control.must("list its targets", show).text)
+        old = release.lacking(release.running(show.pid)) if targets else ""
         return [
             TargetAccess(
                 target=target.name,
@@ -112,12 +125,15 @@ class TgtTarget(StorageTarget):
                 anybody=bool(target.open_rules),
                 reason="admitted by address: %s" % ", ".join(target.open_rules) if target.open_rules else "",
                 luns=tuple(target.luns),
+                unfenceable=old or (ISER if target.driver == "iser" else ""),
             )
-            for target in self._targets()
+            for target in targets
         ]
 
     def saved_access(self) -> list[TargetAccess]:
-        return saved.access(self._saved_config)
+        version = release.installed()
+        old = "" if version is None else release.lacking(version)
+        return [replace(access, unfenceable=old or access.unfenceable) for access in saved.access(self._saved_config)]
 
     def revoke(self, initiator: str) -> bool:
         changed = False

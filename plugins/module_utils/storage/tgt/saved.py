@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...decide.observations import TargetAccess
 from ...errors import LibrehaError
 from .. import durable
 from . import targets_conf
 from .reading import NOBODY_ADDRESS
-from .targets_conf import MASK, Option, Saved
+from .targets_conf import ISER, MASK, Option, Saved
 
 _GUARD = "%sinitiator-address %s # without an address line tgt-admin admits everybody\n"
 _ACCOUNT = re.compile(r'^(\s*incominguser(?:\s*=\s*|\s+)"?)(\S+) ([^\s"#]+)("?\s*(?:#.*)?)$', re.DOTALL)
@@ -26,7 +26,8 @@ _ACCOUNT = re.compile(r'^(\s*incominguser(?:\s*=\s*|\s+)"?)(\S+) ([^\s"#]+)("?\s
 
 def access(path: str) -> list[TargetAccess]:
     """Whom each saved target will admit at the next start."""
-    return [target.access() for target in targets_conf.read(path).targets.values()]
+    found = targets_conf.read(path)
+    return [replace(target.access(), unfenceable=ISER if found.driver_of(target) == "iser" else "") for target in found.targets.values()]
 
 
 def revoke(path: str, initiator: str) -> bool:

@@ -29,6 +29,10 @@ from .reading import NOBODY_ADDRESS
 MASK = "#libreha-fenced# "
 """Put before a line that a fence takes out of force: it is a comment then, and comes back byte for byte."""
 
+ISER = "it is served over iSER, and a login under way over RDMA can be neither seen nor cut"
+"""Why a fence there would prove nothing (sockets.py). Besides, before 1.0.95 its login needs name *and* address (release.py), and
+its discovery still does, so a host would not find the target by SendTargets."""
+
 _C_COMMENT = re.compile(r"\s*/\*.*\*/\s*")
 _COMMENT = re.compile(r"(?<!\\)#.*$", re.DOTALL)
 _HERE_DOCUMENT = re.compile(r"^\s*(?:([^=]+?)\s*=\s*|(\S+?)\s+)<<\s*(.+?)\s*$")
@@ -103,6 +107,11 @@ class Saved:
     targets: dict[str, SavedTarget] = field(default_factory=dict)
     elsewhere: list[Option] = field(default_factory=list)  # options outside target blocks
     files: dict[str, list[str]] = field(default_factory=dict)  # path -> lines with their ends, latin-1
+
+    def driver_of(self, target: SavedTarget) -> str:
+        """Its own ``driver``, the file's ``default-driver``, or tgt-admin's own default, iscsi."""
+        defaults = [option.value for option in self.elsewhere if option.name == "default-driver" and not option.masked]
+        return (target.values("driver") or defaults or ["iscsi"])[-1].strip()
 
     def options(self) -> Iterator[Option]:
         for target in self.targets.values():
