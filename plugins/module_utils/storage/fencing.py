@@ -155,11 +155,16 @@ class Fencer:
             self._try(outcome, partial(self._end, initiator, _ids(before.sessions(initiator)), outcome, steps))
 
     def _updated(self, entry: Entry, before: Reading) -> Entry:
-        """The entry with where the right is taken from. A host that was let in, or still has a session, may have
-        written until now: a fresh start must then be after this moment."""
-        admitting = tuple(target for target in before.targets_naming(entry.initiator) if target not in entry.targets)
-        if admitting or before.named(entry.initiator) or before.sessions(entry.initiator):
-            return replace(entry, at=self.now(), targets=(*entry.targets, *admitting))
+        """The entry with where the right is taken from, and how it is spelled there. A host that was let in, or still has a session, may
+        have written until now: a fresh start must then be after this moment."""
+        admitting, spellings = before.targets_naming(entry.initiator), before.spellings(entry.initiator)
+        if admitting or before.sessions(entry.initiator):
+            return replace(
+                entry,
+                at=self.now(),
+                targets=tuple(dict.fromkeys((*entry.targets, *admitting))),
+                spellings=tuple(dict.fromkeys((*entry.spellings, *spellings))),
+            )
         return entry
 
     def _write(self, fences: Fences, outcome: Outcome, steps: Steps) -> None:

@@ -81,6 +81,11 @@ class Reading:
         named = [target.target for target in (*self.access, *self.saved) if wanted in (name.casefold() for name in target.initiators)]
         return tuple(dict.fromkeys(named))
 
+    def spellings(self, initiator: str) -> tuple[str, ...]:
+        """How these spell its name."""
+        found = [name for target in (*self.access, *self.saved) for name in target.initiators if name.casefold() == initiator.casefold()]
+        return tuple(dict.fromkeys(found))
+
     def named(self, initiator: str) -> bool:
         """Whether a target admits it by its name: what a fence can take away. Everybody's right it cannot."""
         return bool(self.targets_naming(initiator))

@@ -89,6 +89,7 @@ class World:
     target_started: float = -100000.0
     readable: bool = True
     anybody: str = ""
+    driver: str = "tgt"
     unfenceable: str = ""  # what the target is
     fenced: dict[str, bool] = field(default_factory=dict)  # host -> confirmed
     fenced_at: dict[str, float] = field(default_factory=dict)
@@ -279,7 +280,7 @@ class World:
         return seen.StorageObservation(
             name,
             self.at(),
-            driver="tgt",
+            driver=self.driver,
             serving=self.serving,
             up_for=self.now - self.target_started,
             sessions=sessions if self.readable and self.serving else None,

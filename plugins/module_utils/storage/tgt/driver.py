@@ -28,7 +28,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Callable
 
@@ -42,7 +42,6 @@ from . import release, saved, sockets
 from .control import Code, Control, Mode, NotServing, Op
 from .reading import TargetReading, read_session_counters, read_targets
 from .sockets import DaemonConnection
-from .targets_conf import ISER
 
 DEFAULT_SAVED_CONFIG = "/etc/tgt/targets.conf"
 _WRAP = 1 << 32  # tgtd counts commands in 32 bits
@@ -125,7 +124,7 @@ class TgtTarget(StorageTarget):
                 anybody=bool(target.open_rules),
                 reason="admitted by address: %s" % ", ".join(target.open_rules) if target.open_rules else "",
                 luns=tuple(target.luns),
-                unfenceable=old or (ISER if target.driver == "iser" else ""),
+                unfenceable=old or target.unfenceable,
             )
             for target in targets
         ]
@@ -184,14 +183,19 @@ class TgtTarget(StorageTarget):
         pid = self._control.ask(Mode.TARGET, Op.SHOW).pid
         return sockets.cut(pid, [connection for connection in sockets.accepted(pid) if _login(connection) in logins])
 
-    def admit(self, initiator: str, targets: Iterable[str], chap_secret: str | None) -> bool:
+    def admit(self, initiator: str, targets: Iterable[str], chap_secret: str | None, spellings: Collection[str] = ()) -> bool:
+        """The host is known by *initiator*, and gets in by the spelling that it logs in with: the one that the target had."""
         wanted = set(targets)
         running = self._targets()
         changed = self._renew_secret(self._own_account(initiator, running), initiator, running, chap_secret)
-        changed |= saved.admit(self._saved_config, initiator, wanted)
+        changed |= saved.admit(self._saved_config, initiator, wanted, spellings)
+        next_start = {access.target: access.initiators for access in self.saved_access()}
         for target in running:
-            if target.name in wanted and not any(name.casefold() == initiator.casefold() for name in target.names):
-                changed |= self._bind(Op.BIND, target, initiator)
+            if target.name in wanted:
+                again = [name for name in next_start.get(target.name, ()) if name.casefold() == initiator.casefold()]
+                for name in dict.fromkeys((*spellings, *again)) or (initiator,):
+                    if name not in target.names:
+                        changed |= self._bind(Op.BIND, target, name)
         return changed
 
     def _own_account(self, initiator: str, running: list[TargetReading]) -> str:

@@ -29,10 +29,6 @@ from .reading import NOBODY_ADDRESS
 MASK = "#libreha-fenced# "
 """Put before a line that a fence takes out of force: it is a comment then, and comes back byte for byte."""
 
-ISER = "it is served over iSER, and a login under way over RDMA can be neither seen nor cut"
-"""Why a fence there would prove nothing (sockets.py). Besides, before 1.0.95 its login needs name *and* address (release.py), and
-its discovery still does, so a host would not find the target by SendTargets."""
-
 _C_COMMENT = re.compile(r"\s*/\*.*\*/\s*")
 _COMMENT = re.compile(r"(?<!\\)#.*$", re.DOTALL)
 _HERE_DOCUMENT = re.compile(r"^\s*(?:([^=]+?)\s*=\s*|(\S+?)\s+)<<\s*(.+?)\s*$")
