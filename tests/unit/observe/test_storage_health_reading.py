@@ -119,13 +119,13 @@ EXTENDS = {"thin_pool_autoextend_threshold": "70"}
 )
 def test_what_the_kernel_says_of_a_pool(state: str, check: str, health: Health, word: str) -> None:
     found = lvm.sort_out([volume("pool", "thin-pool", **POOL, lv_health_status=state, lv_check_needed=check)], {})
-    sensor = lvm.sensors(found)[1]
+    sensor = lvm.sensors(found, frozenset())[1]
     assert sensor.health is health and word in sensor.reason
 
 
 def test_a_pool_that_is_not_active_is_unknown_and_fills_nothing() -> None:
     found = lvm.sort_out([volume("pool", "thin-pool", lv_metadata_size="4194304")], {})
-    assert lvm.sensors(found)[1].health is Health.UNKNOWN and lvm.fills(found) == []
+    assert lvm.sensors(found, frozenset())[1].health is Health.UNKNOWN and lvm.fills(found, frozenset()) == []
 
 
 def test_volumes_of_a_pool_are_added_up_and_each_is_counted_once() -> None:
@@ -135,7 +135,7 @@ def test_volumes_of_a_pool_are_added_up_and_each_is_counted_once() -> None:
     found = lvm.sort_out([*rows, volume("[pool_tdata]", "linear"), volume("[pool_tdata]", "linear")], {})
     assert found.pools[0].virtual_size == 6 << 30
     assert found.snapshots == ()  # a thin snapshot fills the pool, and nothing of its own
-    assert "its volumes may grow to 6.0 GiB, more than both" in lvm.fills(found)[0].note
+    assert "its volumes may grow to 6.0 GiB, more than both" in lvm.fills(found, frozenset())[0].note
 
 
 @pytest.mark.parametrize(
@@ -150,12 +150,12 @@ def test_volumes_of_a_pool_are_added_up_and_each_is_counted_once() -> None:
     ],
 )
 def test_room_counts_only_where_the_pool_really_takes_it(settings: Any, changes: Any, reserve: float, note: str) -> None:
-    fill = lvm.fills(lvm.sort_out([volume("pool", "thin-pool", **{**POOL, "vg_free": "1024", **changes})], settings))[0]
+    fill = lvm.fills(lvm.sort_out([volume("pool", "thin-pool", **{**POOL, "vg_free": "1024", **changes})], settings), frozenset())[0]
     assert fill.reserve == reserve and fill.note.startswith(note)
 
 
 def test_without_room_in_the_group_the_next_step_is_a_disk() -> None:
-    (data, _metadata) = lvm.fills(lvm.sort_out([volume("pool", "thin-pool", **POOL)], {}))
+    (data, _metadata) = lvm.fills(lvm.sort_out([volume("pool", "thin-pool", **POOL)], {}), frozenset())
     assert data.remedy.startswith("add a disk (vgextend vg DISK), then lvextend -l +50%FREE vg/pool")
 
 
@@ -171,12 +171,77 @@ def test_without_room_in_the_group_the_next_step_is_a_disk() -> None:
 )
 def test_raid_volumes(fields: Any, health: Health) -> None:
     found = lvm.sort_out([volume("mirror", "raid1", **fields), volume("[mirror_rimage_0]", "linear")], {})
-    assert [sensor.health for sensor in lvm.sensors(found)[1:]] == [health]
+    assert [sensor.health for sensor in lvm.sensors(found, frozenset())[1:]] == [health]
 
 
 def test_any_other_volume_that_lvm_reports_is_red() -> None:
-    sensor = lvm.sensors(lvm.sort_out([volume("plain", "linear", lv_health_status="partial")], {}))[1]
+    sensor = lvm.sensors(lvm.sort_out([volume("plain", "linear", lv_health_status="partial")], {}), frozenset())[1]
     assert (sensor.name, sensor.health) == ("volume vg/plain", Health.RED)
+
+
+# lvs -a of LVM 2.03.16 and later; the first letter of lv_attr says what a volume is (lvs(8), "Notes")
+NO_SNAPSHOTS = {
+    "writecache": [
+        volume("ds1", "writecache", lv_attr="Cwi-aoC---", origin="[ds1_wcorig]", pool_lv="[fast_cvol]", data_percent="90.00"),
+        volume("[ds1_wcorig]", "linear", lv_attr="owi-aoC---"),
+        volume("[fast_cvol]", "linear", lv_attr="Cwi-aoC---"),
+    ],
+    "cache": [
+        volume("ds1", "cache", lv_attr="Cwi-aoC---", origin="[ds1_corig]", pool_lv="[fast_cpool]", data_percent="99.00"),
+        volume("[ds1_corig]", "linear", lv_attr="owi-aoC---"),
+    ],
+    "RAID with integrity": [
+        volume("ds1", "raid1", lv_attr="rwi-aor---", sync_percent="100.00"),
+        volume("[ds1_rimage_0]", "integrity", lv_attr="gwi-aor---", origin="[ds1_rimage_0_iorig]", data_percent="100.00"),
+        volume("[ds1_rimage_0_iorig]", "linear", lv_attr="-wi-aor---"),
+        volume("[ds1_rimage_0_imeta]", "linear", lv_attr="ewi-aor---"),
+    ],
+    "VDO": [
+        volume("ds1", "vdo", lv_attr="vwi-aov---", pool_lv="vpool0", data_percent="85.00"),
+        volume("vpool0", "vdo-pool", lv_attr="dwi-------", data_percent="85.00"),
+    ],
+    "thin snapshot": [volume("ds1", "thin", lv_attr="Vwi-aotz--", origin="ds0", pool_lv="pool", data_percent="95.00")],
+    "thin volume of an external origin": [volume("ds1", "thin", lv_attr="Vwi-aotz--", origin="gold", pool_lv="pool", data_percent="95.00")],
+    "volume that has a snapshot": [volume("ds1", "linear", lv_attr="owi-aos---")],
+}
+
+
+@pytest.mark.parametrize("kind", NO_SNAPSHOTS)
+def test_what_only_has_an_origin_is_no_snapshot(kind: str) -> None:
+    """Nobody may be told to remove the volume that the hosts use."""
+    found = lvm.sort_out(NO_SNAPSHOTS[kind], {})
+    assert found.snapshots == ()
+    assert "lvremove" not in str(lvm.fills(found, frozenset())) + str(lvm.sensors(found, frozenset()))
+
+
+def snapshot(attr: str = "swi-a-s---", **fields: Any) -> dict[str, Any]:
+    more = {"lv_attr": attr, "origin": "ds1", "data_percent": "85.00", "lv_path": "/dev/vg/snap", "lv_dm_path": "/dev/mapper/vg-snap"}
+    return volume("snap", "linear", **{**more, **fields})
+
+
+@pytest.mark.parametrize(
+    ("row", "exported", "says"),
+    [
+        (snapshot(), frozenset({"/dev/vg/ds1"}), "lvremove vg/snap"),
+        (snapshot(lv_snapshot_invalid="snapshot invalid"), frozenset(), "lvremove vg/snap"),
+        (snapshot(), frozenset({"/dev/vg/snap"}), "it is exported"),
+        (snapshot(), frozenset({"/dev/mapper/vg-snap"}), "it is exported"),
+        (snapshot(lv_snapshot_invalid="snapshot invalid"), frozenset({"/dev/vg/snap"}), "it is exported"),
+        (snapshot(lv_device_open="open"), frozenset(), "something has it open"),
+        (snapshot(), None, "could not be read what the target exports"),
+        (snapshot("Swi-a-s---"), frozenset(), "is being merged"),
+    ],
+)
+def test_a_snapshot_is_to_be_removed_only_if_it_was_seen_that_nobody_uses_it(row: Any, exported: Any, says: str) -> None:
+    found = lvm.sort_out([row, volume("ds1", "linear", lv_attr="owi-aos---")], {})
+    (said,) = [*lvm.fills(found, exported), *(sensor for sensor in lvm.sensors(found, exported) if "snapshot" in sensor.name)]
+    assert says in said.remedy and ("lvremove" in said.remedy) is says.startswith("lvremove")
+
+
+def test_a_raid_below_a_thin_pool_is_watched_too() -> None:
+    rows = [volume("pool", "thin-pool", **POOL), volume("[pool_tdata]", "raid1", lv_attr="rwi-aor---", sync_percent="40.00")]
+    (sensor,) = [sensor for sensor in lvm.sensors(lvm.sort_out(rows, {}), frozenset()) if sensor.name.startswith("RAID")]
+    assert (sensor.name, sensor.health) == ("RAID volume vg/pool_tdata", Health.YELLOW)
 
 
 # -- md: a folder with the kernel's attributes ---------------------------------------------------------------------
