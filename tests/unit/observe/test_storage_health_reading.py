@@ -30,9 +30,12 @@ def of_disk(kind: str, status: int = 0, **changes: Any) -> Any:
     return disks.sensor(disks.read_disk("/dev/x", status, report(kind, **changes)))
 
 
-def with_attribute(number: int, raw: int) -> dict[str, Any]:
+NAMES = {5: "Reallocated_Sector_Ct", 197: "Current_Pending_Sector", 198: "Offline_Uncorrectable"}
+
+
+def with_attribute(number: int, count: int, name: str = "", **more: Any) -> dict[str, Any]:
     found = report("sata")
-    entry = {"id": number, "name": "x", "raw": {"value": raw, "string": str(raw)}}
+    entry = {"id": number, "name": name or NAMES[number], "raw": {"value": count, "string": str(count)}, **more}
     table = [item for item in found["ata_smart_attributes"]["table"] if item["id"] != number]
     return {"ata_smart_attributes__table": [*table, entry]}
 
@@ -53,6 +56,104 @@ def test_bad_sectors_are_yellow_whatever_the_disk_thinks_of_itself(number: int, 
     sensor = of_disk("sata", **with_attribute(number, 8))
     assert (sensor.health, sensor.reason) == (Health.YELLOW, "8 %s sectors" % word)
     assert sensor.remedy == "replace it soon; see smartctl -x /dev/x"
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (5, "Runtime_Bad_Block"),
+        (197, "Total_Unc_Read_Failures"),
+        (197, "ECC_Error_Count"),
+        (197, "Current_Pending_ECC_Cnt"),
+        (197, "Not_In_Use"),
+        (198, "Host_Reads_GiB"),
+        (198, "Read_Sectors_Tot_Ct"),
+    ],
+)
+def test_a_number_that_the_vendor_uses_for_something_else_is_not_judged(number: int, name: str) -> None:
+    """Names that smartmontools' database has for these numbers."""
+    assert of_disk("sata", **with_attribute(number, 123456, name)).health is Health.GREEN
+
+
+def test_a_raw_value_is_what_smartctl_prints_of_it() -> None:
+    """raw16(raw16), its format of 5: two more numbers lie in the upper bytes."""
+    found = with_attribute(5, 0, raw={"value": 12885164032, "string": "0 (3 65)"})
+    assert of_disk("sata", **found).health is Health.GREEN
+    found = with_attribute(5, 0, raw={"value": 12884901896, "string": "8 (3 0)"})
+    assert of_disk("sata", **found).reason == "8 reallocated sectors"
+
+
+@pytest.mark.parametrize(
+    ("prefailure", "health", "says"),
+    [(True, Health.RED, "it is failing"), (False, Health.YELLOW, "at or below its threshold")],
+)
+def test_an_attribute_that_is_failing_now_is_not_green(prefailure: bool, health: Health, says: str) -> None:
+    found = with_attribute(184, 9, "End-to-End_Error", when_failed="now", flags={"prefailure": prefailure})
+    sensor = of_disk("sata", status=16 if prefailure else 32, **found)
+    assert sensor.health is health and sensor.reason.startswith("End-to-End_Error is at or below") and says in sensor.reason
+    found = with_attribute(184, 9, "End-to-End_Error", when_failed="past", flags={"prefailure": prefailure})
+    assert of_disk("sata", status=32, **found).health is Health.GREEN
+
+
+def test_what_only_the_status_tells_counts_too() -> None:
+    assert of_disk("sata", status=16).reason.startswith("an attribute that it does not name is at or below its threshold")
+    assert of_disk("sata", status=8).reason == "its own judgement is that it fails"
+
+
+def test_what_was_read_counts_though_smartctl_could_not_read_all() -> None:
+    found = with_attribute(197, 8)
+    said = {"smartctl__messages": [{"string": "Read SMART Error Log failed", "severity": "error"}]}
+    for status in (2, 4):
+        sensor = of_disk("sata", status=status, **found, **said)
+        assert (sensor.health, sensor.reason) == (Health.YELLOW, "8 pending sectors")
+        assert "smartctl ended with %d: Read SMART Error Log failed" % status in sensor.reading
+
+
+# -- wear of SSDs: what smartctl 7.3 and 7.5 print beside the attributes
+
+STATISTICS = {"pages": [{"number": 7, "table": [{"offset": 8, "name": "Percentage Used Endurance Indicator", "value": 83}]}]}
+
+
+def attribute(number: int, name: str, value: int, raw: int = 0) -> dict[str, Any]:
+    return {"id": number, "name": name, "value": value, "raw": {"value": raw, "string": str(raw)}}
+
+
+def worn(*attributes: dict[str, Any], known: bool = True, **more: Any) -> float | None:
+    changes = {"ata_smart_attributes__table": list(attributes), "in_smartctl_database": known, **more}
+    wear: float | None = of_disk("sata", **changes).wear
+    return wear
+
+
+def test_the_standards_own_figure_comes_before_all_others() -> None:
+    left = attribute(177, "Wear_Leveling_Count", 60)
+    assert worn(left, ata_device_statistics=STATISTICS, endurance_used={"current_percent": 40}) == 83
+    assert worn(left, endurance_used={"current_percent": 41}, known=False) == 41
+    assert worn(left) == 40
+    assert of_disk("scsi", smart_status__passed=True, scsi_percentage_used_endurance_indicator=12).wear == 12
+
+
+@pytest.mark.parametrize(
+    ("entries", "wear"),
+    [
+        ([attribute(233, "Media_Wearout_Indicator", 7)], 93),
+        ([attribute(202, "Percent_Lifetime_Remain", 19, 81)], 81),
+        ([attribute(202, "Percent_Lifetime_Used", 1, 104)], 104),
+        ([attribute(231, "SSD_Life_Left", 97)], 3),
+        ([attribute(231, "SSD_Life_Left", 90), attribute(177, "Wear_Leveling_Count", 20)], 10),  # the more exact one
+        ([attribute(177, "Wear_Leveling_Count", 253)], 0),
+        ([attribute(177, "Wear_Leveling_Count", 0)], None),
+        ([attribute(177, "Wear_Range_Delta", 5)], None),
+        ([attribute(175, "Capacitor_Life", 5)], None),
+        ([attribute(233, "Lifetime_Nand_Writes", 5, 12345)], None),
+        ([attribute(231, "Spares_Remaining_Perc", 5)], None),
+    ],
+)
+def test_a_vendors_attribute_tells_wear_by_its_name(entries: list[dict[str, Any]], wear: float | None) -> None:
+    assert worn(*entries) == wear
+
+
+def test_the_usual_name_of_a_drive_that_smartctl_does_not_know_is_a_guess() -> None:
+    assert worn(attribute(233, "Media_Wearout_Indicator", 1), known=False) is None
 
 
 def test_a_disk_that_says_that_it_fails_is_red() -> None:
@@ -81,7 +182,8 @@ def test_a_temperature_is_judged_by_the_disks_own_limit(now: int, health: Health
 
 @pytest.mark.parametrize("status", [1, 2])
 def test_a_disk_that_could_not_be_asked_is_unknown_with_smartctls_own_words(status: int) -> None:
-    sensor = of_disk("sata", status=status, smartctl__messages=[{"string": "Permission denied", "severity": "error"}])
+    nothing = {"smart_status": None, "ata_smart_attributes": None}
+    sensor = of_disk("sata", status=status, smartctl__messages=[{"string": "Permission denied", "severity": "error"}], **nothing)
     assert (sensor.health, sensor.reason) == (Health.UNKNOWN, "Permission denied")
 
 

@@ -209,6 +209,24 @@ def test_a_disk_that_smartctl_does_not_find_is_unknown(tmp_path: Path, script: S
     assert (sensor["name"], sensor["health"], sensor["reason"]) == ("disk /dev/sda", "unknown", "smartctl does not find it")
 
 
+def test_a_disk_that_the_scan_cannot_open_is_unknown_with_its_reason(tmp_path: Path, script: Script) -> None:
+    """Also one behind a controller, which the kernel does not list."""
+    behind = {"name": "/dev/bus/0", "type": "megaraid,3", "open_error": "INQUIRY failed"}
+    script(
+        "smartctl",
+        say(json.dumps({"devices": [behind, {"name": "/dev/sda", "type": "scsi", "open_error": "DELL or MegaRaid controller"}]})),
+    )
+    first, second = look(tmp_path)["disks"]
+    assert (first["name"], first["reason"]) == ("disk /dev/bus/0 megaraid,3", "smartctl cannot open it: INQUIRY failed")
+    assert (second["name"], second["reason"]) == ("disk /dev/sda", "smartctl cannot open it: DELL or MegaRaid controller")
+
+
+def test_a_scan_that_smartctl_could_not_make_says_why(tmp_path: Path, script: Script) -> None:
+    script("smartctl", say(json.dumps({"smartctl": {"messages": [{"string": "scan failed"}]}}), status=2))
+    (sensor,) = look(tmp_path)["disks"]
+    assert (sensor["name"], sensor["reason"]) == ("disks", "smartctl --scan-open ended with 2: scan failed")
+
+
 def test_a_disk_that_sleeps_is_not_woken(tmp_path: Path, script: Script) -> None:
     script("smartctl", "case \"$*\" in *scan*) echo '%s';; *--nocheck\\ standby,3\\ *) echo '{}'; exit 3;; *) exit 1;; esac" % SDA)
     (sensor,) = look(tmp_path)["disks"]
