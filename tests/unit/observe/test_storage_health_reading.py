@@ -387,7 +387,66 @@ def test_a_rebuild_says_how_far_it_is_and_how_long_it_takes(tmp_path: Path) -> N
         ({"array_state": "broken", "level": "raid0"}, {}, Health.RED),
         ({"sync_action": "idle", "mismatch_cnt": "8"}, {}, Health.YELLOW),
         ({"sync_action": "idle", "mismatch_cnt": "8", "level": "raid1"}, {}, Health.GREEN),
+        ({"array_state": "active-idle"}, {}, Health.GREEN),
+        ({"array_state": "write-pending"}, {}, Health.GREEN),
+        ({"array_state": "read-auto"}, {}, Health.GREEN),
+        ({"array_state": "suspended"}, {}, Health.RED),
+        ({"array_state": "readonly"}, {}, Health.RED),
+        ({"array_state": ""}, {}, Health.UNKNOWN),  # it cannot be read
+        ({"array_state": "dreaming"}, {}, Health.UNKNOWN),
+        ({"level": "raid0", "degraded": ""}, {"sda": "in_sync"}, Health.GREEN),
+        ({}, {"sda": "in_sync,write_error"}, Health.YELLOW),
+        ({}, {"sda": "in_sync,want_replacement", "sdb": "spare"}, Health.YELLOW),
+        ({"sync_action": "recover"}, {"sda": "in_sync,want_replacement", "sdb": "spare,replacement"}, Health.YELLOW),
+        ({}, {"sda": "in_sync,blocked"}, Health.RED),
+        ({}, {"sda": "faulty,in_sync,blocked"}, Health.RED),
+        ({"consistency_policy": "journal"}, {"sda": "in_sync", "nvme0n1": "journal"}, Health.GREEN),
     ],
 )
 def test_states_of_an_array(tmp_path: Path, attributes: dict[str, str], members: dict[str, str], health: Health) -> None:
     assert array(tmp_path, members, **attributes)[1].health is health
+
+
+@pytest.mark.parametrize("members", [{"sda": "in_sync", "nvme0n1": "faulty,journal"}, {"sda": "in_sync"}])
+def test_a_journal_that_failed_or_is_missing_is_no_disk_whose_place_a_spare_took(tmp_path: Path, members: dict[str, str]) -> None:
+    """The kernel then takes no more writes; no member is missing for that."""
+    _found, sensor = array(tmp_path, members, consistency_policy="journal", array_state="readonly")
+    assert sensor.health is Health.RED
+    assert sensor.reason == "its journal failed or is missing: it takes no more writes; it is read-only: every write to it fails"
+    assert "--add-journal" in sensor.remedy
+
+
+def test_bad_blocks_of_a_member_are_yellow(tmp_path: Path) -> None:
+    array(tmp_path, {"sda": "in_sync", "sdb": "in_sync"})
+    (tmp_path / "md0/md/dev-sda/bad_blocks").write_text("1024 8\n")
+    (tmp_path / "md0/md/dev-sdb/bad_blocks").write_text("")
+    sensor = arrays.sensor(arrays.read_arrays(str(tmp_path))[0])
+    assert (sensor.health, sensor.reason) == (Health.YELLOW, "sda had write errors or has bad blocks")
+
+
+def test_all_that_is_wrong_is_said_and_the_worst_first(tmp_path: Path) -> None:
+    _found, sensor = array(
+        tmp_path, {"sda": "in_sync,write_error", "sdb": "faulty"}, degraded="1", array_state="readonly", sync_action="idle"
+    )
+    assert sensor.health is Health.RED and sensor.reason == (
+        "it is read-only: every write to it fails; it lacks 1 of 3 members (failed: sdb): the next disk to fail may take it; "
+        "sda had write errors or has bad blocks"
+    )
+
+
+@pytest.mark.parametrize("kind", ["imsm", "ddf"])
+@pytest.mark.parametrize("frozen", ["/", "-"])
+def test_a_container_of_firmware_raid_is_no_array_that_is_inactive(tmp_path: Path, kind: str, frozen: str) -> None:
+    def folder(name: str, **attributes: str) -> None:
+        (tmp_path / name / "md").mkdir(parents=True)
+        for key, value in attributes.items():
+            (tmp_path / name / "md" / key).write_text(value + "\n")
+
+    folder("md127", metadata_version="external:%s" % kind, array_state="inactive", level="container", raid_disks="0")
+    found = arrays.sensor(arrays.read_arrays(str(tmp_path))[0])
+    assert found.health is Health.UNKNOWN and "none of its arrays is started" in found.reason
+    volume = {"metadata_version": "external:%smd127/0" % frozen, "level": "raid1", "raid_disks": "2"}
+    folder("md126", **volume, array_state="active", degraded="1", sync_action="idle")
+    volume, container = map(arrays.sensor, arrays.read_arrays(str(tmp_path)))
+    assert (container.health, container.reading) == (Health.GREEN, "container of %s, 1 of its arrays started" % kind)
+    assert volume.health is Health.RED and volume.reason.startswith("it lacks 1 of 2 members")
