@@ -56,3 +56,13 @@ def test_a_saved_target_over_iser_is_unfenceable(tmp_path: Path, text: str, iser
     (tmp_path / "targets.conf").write_text(text)
     (access,) = saved.access(str(tmp_path / "targets.conf"))
     assert ("over iSER" in access.unfenceable) is iser and not access.anybody
+
+
+def test_a_program_that_did_not_answer_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine must not make a target unfenceable for as long as the monitor runs."""
+    monkeypatch.setenv("PATH", "%s:%s" % (tmp_path, os.environ["PATH"]))
+    (tmp_path / "tgtd").write_text("#!/bin/sh\n[ -e %s/there ] || exit 1\necho 1.0.85\n" % tmp_path)
+    (tmp_path / "tgtd").chmod(0o755)
+    assert release.installed() == ""
+    (tmp_path / "there").touch()
+    assert release.installed() == "1.0.85"

@@ -69,16 +69,13 @@ def require(version: str) -> None:
 def _version_of(program: str) -> str:
     try:
         found = os.stat(program)
-    except OSError:
+        return _ask(program, found.st_dev, found.st_ino, found.st_mtime_ns)
+    except (OSError, ValueError, subprocess.SubprocessError):
         return ""
-    return _ask(program, found.st_dev, found.st_ino, found.st_mtime_ns)
 
 
 @lru_cache(maxsize=8)
 def _ask(program: str, _device: int, _inode: int, _changed: int) -> str:
-    """The same file is asked once."""
-    try:
-        answer = subprocess.run([program, "-V"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return ""
+    """The same file is asked once; one that did not answer is asked again. Raises OSError, ValueError, SubprocessError."""
+    answer = subprocess.run([program, "-V"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=True)
     return answer.stdout.strip()[:40]
