@@ -219,6 +219,7 @@ class _Run:
         try:
             show = ask(Mode.TARGET, Op.SHOW)
             release.require(release.running(show.pid))
+            release.require(release.next_start(show.pid) or "")
             return Running(
                 read_targets(must("list its targets", show).text),
                 read_portals(must("list its portals", ask(Mode.PORTAL, Op.SHOW)).text),
@@ -355,8 +356,7 @@ class _Run:
             if others:
                 found.append(
                     "initiator %s is described, and the host or the target spells it %s. tgt compares letter by letter, so all are "
-                    "admitted. "
-                    "Describe it as the host spells it (on ESXi: esxcli iscsi adapter get)" % (described, ", ".join(others))
+                    "admitted. Describe it as the host spells it (on ESXi: esxcli iscsi adapter get)" % (described, ", ".join(others))
                 )
         there = self._before.running.target(self._model.name)
         for number, unit in sorted(there.units.items() if there else ()):

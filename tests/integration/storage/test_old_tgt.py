@@ -90,14 +90,21 @@ def test_every_look_says_so_and_no_fence_is_confirmed(old: Storage) -> None:
     assert not fence.confirmed and SAYS in fence.why_not
 
 
-def test_an_older_program_on_disk_is_a_danger_of_the_next_start(
-    storage: Storage, old_program: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A downgrade without a restart."""
+def test_an_older_program_on_disk_is_a_danger_of_the_next_start(new_storage: Storage, old_program: Path, tmp_path: Path) -> None:
+    """A downgrade without a restart, of a tgt that is not where the distribution would have it."""
+    (tmp_path / "own").mkdir()
+    program = tmp_path / "own" / "tgtd"
+    shutil.copy(shutil.which("tgtd") or "", program)
+    new_storage.environment["PATH"] = "%s:%s" % (program.parent, os.environ["PATH"])
+    storage = new_storage.start()
     assert storage.target().access()[0].unfenceable == ""
-    monkeypatch.setenv("PATH", str(old_program))
+    (old_program / "tgtd").rename(program)
     look = observe_storage("san", storage.target(), storage.fence_list(), interval=0.05)
     assert look.access[0].unfenceable.startswith("after the next start: " + SAYS)
+    before = storage.saved.read_bytes()
+    with pytest.raises(LibrehaError, match=SAYS):
+        storage.fence()
+    assert storage.saved.read_bytes() == before
 
 
 def test_a_newer_program_on_disk_does_not_excuse_the_old_one_that_runs(old: Storage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,11 +73,7 @@ class TgtTarget(StorageTarget):
         self._now = now
 
     def require_fenceable(self) -> None:
-        try:
-            version: str | None = release.running(self._control.ask(Mode.TARGET, Op.SHOW).pid)
-        except LibrehaError:  # it is down, or hangs: what will load the saved configuration is the program on disk
-            version = release.installed()
-        if version is not None:
+        for version in self._releases():
             release.require(version)
 
     def up_for(self) -> float | None:
@@ -130,8 +126,7 @@ class TgtTarget(StorageTarget):
         ]
 
     def saved_access(self) -> list[TargetAccess]:
-        version = release.installed()
-        old = "" if version is None else release.lacking(version)
+        old = "".join(map(release.lacking, self._releases()[-1:]))
         return [replace(access, unfenceable=old or access.unfenceable) for access in saved.access(self._saved_config)]
 
     def revoke(self, initiator: str) -> bool:
@@ -228,6 +223,16 @@ class TgtTarget(StorageTarget):
             answer = self._control.ask(Mode.ACCOUNT, Op.BIND, tid=target.tid, lld=target.driver, parameters="user=%s" % user)
             self._control.must("bind the CHAP account %s to %s" % (user, target.name), answer, Code.USER_EXIST)
         return True
+
+    def _releases(self) -> list[str]:
+        """The versions of the daemon that runs and of the one that the next start runs, as far as there are any."""
+        try:
+            pid = self._control.ask(Mode.TARGET, Op.SHOW).pid
+        except LibrehaError:  # it is down, or hangs
+            found = [release.installed()]
+        else:
+            found = [release.running(pid), release.next_start(pid)]
+        return [version for version in found if version is not None]
 
     def _targets(self) -> list[TargetReading]:
         answer = self._control.ask(Mode.TARGET, Op.SHOW)

@@ -12,7 +12,8 @@
 There is no guard line that is right under both rules. ``ALL`` beside the names would do before 1.0.83, and the same file
 admits everybody, fenced hosts included, on the day on which the package is upgraded. So an older tgt is refused.
 
-The running daemon is asked through ``/proc/PID/exe``: after an upgrade without a restart the program on disk is another one.
+Both count: the running daemon, asked through ``/proc/PID/exe``, and the program on disk, which loads the saved configuration at the next
+start. After an upgrade or a downgrade without a restart they differ.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ REMEDY = (
 )
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _SECONDS = 5.0
+_DELETED = " (deleted)"  # proc(5), exe: after an upgrade
 _ALSO = "/usr/local/sbin:/usr/sbin:/sbin"  # where a login without a shell of its own does not look
 
 
@@ -53,8 +55,18 @@ def running(pid: int) -> str:
     return _version_of("/proc/%d/exe" % pid)
 
 
+def next_start(pid: int) -> str | None:
+    """The version of the program from which process *pid* was started, as it is on disk now; None as with :func:`installed`."""
+    try:
+        path = os.readlink("/proc/%d/exe" % pid)
+    except OSError:
+        return installed()
+    path = "/proc/%d/root%s" % (pid, path[: -len(_DELETED)] if path.endswith(_DELETED) else path)  # a container's is not ours
+    return _version_of(path) if os.path.exists(path) else installed()
+
+
 def installed() -> str | None:
-    """The version of the tgtd that would be started next, None when there is none on this machine's usual paths."""
+    """The version of the tgtd on this machine's usual paths, None when there is none."""
     path = shutil.which("tgtd", path="%s:%s" % (os.environ.get("PATH", ""), _ALSO))
     return None if path is None else _version_of(path)
 
