@@ -52,6 +52,11 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: look.storage.access | selectattr('anybody') | length == 0
     fail_msg: "{{ look.storage.access | selectattr('anybody') | map(attribute='reason') | join('; ') }}"
+
+- name: A fence must mean what it says at every target
+  ansible.builtin.assert:
+    that: look.storage.access | selectattr('unfenceable') | length == 0
+    fail_msg: "{{ look.storage.access | map(attribute='unfenceable') | unique | join('; ') }}"
 """
 
 RETURN = r"""
@@ -126,6 +131,11 @@ storage:
           description: The numbers of its logical units.
           type: list
           elements: int
+        unfenceable:
+          description:
+            - Why a fence at this target proves nothing, whoever is admitted - a tgt before 1.0.83, or a target of tgt that is served over
+              iSER. Empty when it does.
+          type: str
     fences:
       description: The fence list, each fence with its present truth.
       type: list

@@ -42,7 +42,7 @@ options:
     default: true
   saved_config:
     description:
-      - Of no meaning to this module; it is an option of all modules of its action group.
+      - The saved configuration of the target, read for what it exports after its next start. The default is the driver's usual one.
   timeout:
     description:
       - Seconds that each tool may take.

@@ -114,7 +114,8 @@ options:
     suboptions:
       name:
         description:
-          - The initiator's name. It is taken in lower case.
+          - The initiator's name, spelled as the host spells it. tgt compares names letter by letter.
+          - Where a host that is logged in, or else the target, spells it another way, that spelling is admitted too, with a warning.
         type: str
         required: true
       chap:

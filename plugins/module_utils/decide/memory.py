@@ -172,7 +172,7 @@ class StorageRecord:
     name: str
     looked_at: Optional[Instant] = None
     targets: tuple[str, ...] = ()  # IQNs it exports
-    anybody: str = ""  # why it admits anybody; empty: it does not
+    anybody: str = ""  # why a fence proves nothing there: a target admits anybody, or is unfenceable; empty: it does
     admits: tuple[str, ...] = ()  # initiators that it admits
 
 

@@ -210,6 +210,7 @@ class TargetAccess:
     anybody: bool = False
     reason: str = ""  # which rule admits anybody
     luns: tuple[int, ...] = ()
+    unfenceable: str = ""  # why a fence there proves nothing, whoever is admitted; empty: it does
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ _POLL = 0.05
 
 @dataclass(frozen=True)
 class Entry:
-    """One fenced initiator. ``targets`` are those that its right was taken from, so that exactly they admit it again."""
+    """One fenced initiator. ``targets`` are those that its right was taken from, so that exactly they admit it again, and ``spellings``
+    are how they spelled its name: tgtd compares letter by letter, and the inventory may spell it another way than the host."""
 
     host: str
     initiator: str
@@ -47,6 +48,7 @@ class Entry:
     at: Instant  # when its right was last taken from it
     reason: str = ""
     targets: tuple[str, ...] = ()
+    spellings: tuple[str, ...] = ()
 
     def names(self, initiator: str) -> bool:
         return self.initiator.casefold() == initiator.casefold()
@@ -134,6 +136,7 @@ class FenceList:
                     "at": entry.at.to_dict(),
                     "reason": entry.reason,
                     "targets": list(entry.targets),
+                    "spellings": list(entry.spellings),
                 }
                 for entry in fences.entries
             ],
@@ -209,6 +212,9 @@ def _fences(content: dict[str, Any]) -> Fences:
         for key, kind in (("host", str), ("initiator", str), ("reason", str), ("token", int), ("targets", list)):
             if not isinstance(item[key], kind):
                 raise ValueError("%s is %r" % (key, item[key]))
+        spellings = item.get("spellings", [])  # older lists have none
+        if not isinstance(spellings, list):
+            raise ValueError("spellings is %r" % (spellings,))
         entries.append(
             Entry(
                 host=item["host"],
@@ -217,6 +223,7 @@ def _fences(content: dict[str, Any]) -> Fences:
                 at=Instant.from_dict(item["at"]),
                 reason=item["reason"],
                 targets=tuple(str(target) for target in item["targets"]),
+                spellings=tuple(str(name) for name in spellings),
             )
         )
     return Fences(highest, tuple(entries))

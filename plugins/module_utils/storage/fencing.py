@@ -101,6 +101,7 @@ class Fencer:
             raise LibrehaError("no initiator name is given to fence", host=host, remedy="give the host's initiators")
         outcome = Outcome(token=token, initiators=list(wanted))
         steps = Steps(outcome, self.now)
+        self.target.require_fenceable()
         if check_mode:
             self.fence_list.read().require(token, host, "fence")
             return self._foresee(wanted, outcome)
@@ -119,6 +120,7 @@ class Fencer:
         if check_mode:
             return self._foresee([entry.initiator for entry in fences.entries], outcome)
         if fences.entries:
+            self.target.require_fenceable()
             with self.permit, self.fence_list.locked(self.permit):
                 fences = self.fence_list.read()
                 self._apply(fences, list(fences.entries), outcome, steps)
@@ -153,11 +155,16 @@ class Fencer:
             self._try(outcome, partial(self._end, initiator, _ids(before.sessions(initiator)), outcome, steps))
 
     def _updated(self, entry: Entry, before: Reading) -> Entry:
-        """The entry with where the right is taken from. A host that was let in, or still has a session, may have
-        written until now: a fresh start must then be after this moment."""
-        admitting = tuple(target for target in before.targets_naming(entry.initiator) if target not in entry.targets)
-        if admitting or before.named(entry.initiator) or before.sessions(entry.initiator):
-            return replace(entry, at=self.now(), targets=(*entry.targets, *admitting))
+        """The entry with where the right is taken from, and how it is spelled there. A host that was let in, or still has a session, may
+        have written until now: a fresh start must then be after this moment."""
+        admitting, spellings = before.targets_naming(entry.initiator), before.spellings(entry.initiator)
+        if admitting or before.sessions(entry.initiator):
+            return replace(
+                entry,
+                at=self.now(),
+                targets=tuple(dict.fromkeys((*entry.targets, *admitting))),
+                spellings=tuple(dict.fromkeys((*entry.spellings, *spellings))),
+            )
         return entry
 
     def _write(self, fences: Fences, outcome: Outcome, steps: Steps) -> None:

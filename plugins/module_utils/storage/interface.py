@@ -9,7 +9,7 @@ token are one piece of code for all drivers: ``storage/fencing.py``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from ..decide.observations import Session, TargetAccess
 
@@ -18,6 +18,11 @@ class StorageTarget(ABC):
     """The target service. All methods raise LibrehaError with a remedy when the service cannot be asked."""
 
     driver: str
+
+    @abstractmethod
+    def require_fenceable(self) -> None:
+        """Raises LibrehaError when this kind or release of the target must not be fenced with: its configuration would then mean another
+        thing than the fence takes it to mean. Asked before a fence changes anything; what a running service cannot be asked passes."""
 
     @abstractmethod
     def up_for(self) -> float | None:
@@ -62,8 +67,10 @@ class StorageTarget(ABC):
         """End these connections; how many were still there. An initiator that is alive logs in again by itself."""
 
     @abstractmethod
-    def admit(self, initiator: str, targets: Iterable[str], chap_secret: str | None) -> bool:
+    def admit(self, initiator: str, targets: Iterable[str], chap_secret: str | None, spellings: Collection[str] = ()) -> bool:
         """Give the right back on *targets*, at run time and in the saved configuration; whether anything changed.
+
+        *spellings* are how the targets had spelled the initiator's name, for a service that compares names letter by letter.
 
         A *chap_secret* becomes the one of the initiator's own CHAP account. It is required, and must be a new one,
         where the initiator has such an account."""

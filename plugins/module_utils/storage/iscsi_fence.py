@@ -163,7 +163,9 @@ def _foreseen(before: dict[str, Any], outcome: Outcome, fencer: Fencer, initiato
         after: dict[str, Any] = {"fenced": sorted(set(before["fenced"]) - {entry.initiator for entry in back})}
         for kind in ("admitted", "saved"):
             after[kind] = {
-                target: sorted({*names, *(entry.initiator for entry in back if target in entry.targets)})
+                target: sorted(
+                    {*names, *(one for entry in back if target in entry.targets for one in entry.spellings or [entry.initiator])}
+                )
                 for target, names in before[kind].items()
             }
         return after

@@ -29,8 +29,8 @@ def observe_storage(
     """Look at the target and the fence list of storage server *name*.
 
     ``access`` is who is admitted now, or will be at the next start: a target whose saved configuration admits
-    anybody, or cannot be read, counts as one that admits anybody. Raises LibrehaError when the fence list cannot be understood: without it
-    nobody knows which hosts must not write, and no run may go on as if there were none.
+    anybody, or cannot be read, counts as one that admits anybody; one that will be unfenceable is unfenceable. Raises LibrehaError when the
+    fence list cannot be understood: without it nobody knows which hosts must not write, and no run may go on as if there were none.
     """
     reasons: list[str] = []
     taken_at = now()
@@ -80,5 +80,7 @@ def _with_saved(running: list[TargetAccess], target: StorageTarget) -> tuple[Tar
         reason = unknown or (saved.reason if saved is not None and saved.anybody else "")
         if not access.anybody and reason:
             access = dataclasses.replace(access, anybody=True, reason=reason)
+        if saved is not None and saved.unfenceable and not access.unfenceable:
+            access = dataclasses.replace(access, unfenceable="after the next start: %s" % saved.unfenceable)
         found.append(access)
     return tuple(found)

@@ -30,7 +30,7 @@ from .target.model import Backstore, Model
 from .target.options import derived_serial, iscsi_name, read_model
 from .target.steps import Act
 from .target.steps import Step as TargetStep
-from .tgt import targets_conf
+from .tgt import release, targets_conf
 from .tgt.control import NO_TARGET, Control, Mode, NotServing, Op
 from .tgt.difference import Plan, Running, Step, Wanted, make_plan
 from .tgt.driver import DEFAULT_SAVED_CONFIG
@@ -130,7 +130,12 @@ def _as_model_options(params: Mapping[str, Any]) -> dict[str, Any]:
         "portals": params["portals"],
         "luns": [{"number": lun["number"], "backstore": lun["name"]} for lun in luns],
         "acls": [
-            {"initiator": one["name"], "luns": None, "chap": one["chap"] and {**one["chap"], **mutual}, "attributes": {}}
+            {
+                "initiator": one["name"],
+                "luns": None,
+                "chap": one["chap"] and {**one["chap"], "user": one["chap"]["user"] or one["name"].strip(), **mutual},
+                "attributes": {},
+            }
             for one in initiators
         ],
         "nopin_timeout": 3,
@@ -172,6 +177,7 @@ class _Run:
         self._check_mode = check_mode
         self._control = Control(params["control_port"], params["timeout"])
         self._listed = {entry.initiator.casefold(): entry.host for entry in fence_list.read().entries}
+        self._described = {iscsi_name(one["name"], "initiators"): one["name"].strip() for one in params["initiators"]}
         self._disrupt = frozenset(iscsi_name(one, "disrupt") for one in params["disrupt"])
         self._before = self._look()
         # A line that is marked and not on the list: a list that was lost. The mark is the evidence that is left, so it holds.
@@ -211,13 +217,19 @@ class _Run:
     def _running(self) -> Running:
         ask, must = self._control.ask, self._control.must
         try:
+            show = ask(Mode.TARGET, Op.SHOW)
+            release.require(release.running(show.pid))
+            release.require(release.next_start(show.pid) or "")
             return Running(
-                read_targets(must("list its targets", ask(Mode.TARGET, Op.SHOW)).text),
+                read_targets(must("list its targets", show).text),
                 read_portals(must("list its portals", ask(Mode.PORTAL, Op.SHOW)).text),
                 read_accounts(must("list its accounts", ask(Mode.ACCOUNT, Op.SHOW)).text),
             )
         except NotServing:
             if self._check_mode:  # what a play would start before
+                next_one = release.installed()
+                if next_one is not None:
+                    release.require(next_one)
                 return Running()
             raise
 
@@ -238,12 +250,32 @@ class _Run:
             for user, name in owners.items()
         }
         tid = there.tid if there else derived_tid(model.name, (target.tid for target in running.targets))
-        export = Export(model.name, tid, units, secrets, tuple(tpg.acls), masked)
+        names = tuple(spelling for name in tpg.acls for spelling in dict.fromkeys((self._described[name], *self._spellings(name))))
+        export = Export(model.name, tid, units, secrets, names, masked)
         return Wanted(export, tpg.portals, (self._params["nop_interval"], self._params["nop_count"]), owners)
 
+    def _spellings(self, name: str) -> list[str]:
+        """How an initiator spells its name as far as is known: as it says it in its sessions, or where it has none, as it is admitted.
+
+        tgtd compares letter by letter, so each of them is admitted beside the one that is described: a wrong description must not lock
+        out a host that works. To iSCSI they are one name (RFC 7143, 4.2.7.1), so nobody else gets in by it.
+        """
+        there = self._before.running.target(self._model.name)
+        live = [nexus.initiator for nexus in there.nexuses] if there else []
+        admitted = [*(there.names if there else ()), *self._before.written.spellings]
+        found = [[one for one in names if one.casefold() == name] for names in (live, admitted)]
+        return sorted(set(found[0] or found[1]))
+
     def _misplaced(self) -> list[str]:
-        """The file must be what tgt loads at its start, and the target in no other."""
+        """The file must be what tgt loads at its start, and the target in no other, under no other spelling either."""
         file, config = self._params["file"], self._params["saved_config"]
+        served = {*(target.name for target in self._before.running.targets), *targets_conf.read(config).targets}
+        twins = sorted(name for name in served if name != self._model.name and name.casefold() == self._model.name)
+        if twins:
+            return [
+                "there is a target %s, whose name differs from it in case only: hosts would find both. Give this one another name, or take "
+                "that one out of tgt" % ", ".join(twins)
+            ]
         if not targets_conf.includes(config, file):
             return ["%s does not include %s, so tgt would not load it. Add the line: include %s" % (config, file, file)]
         other = targets_conf.read(config).targets.get(self._model.name)
@@ -319,6 +351,13 @@ class _Run:
             for name in masked
             if name not in self._listed
         ]
+        for name, described in self._described.items():
+            others = [spelling for spelling in self._spellings(name) if spelling != described]
+            if others:
+                found.append(
+                    "initiator %s is described, and the host or the target spells it %s. tgt compares letter by letter, so all are "
+                    "admitted. Describe it as the host spells it (on ESXi: esxcli iscsi adapter get)" % (described, ", ".join(others))
+                )
         there = self._before.running.target(self._model.name)
         for number, unit in sorted(there.units.items() if there else ()):
             size = _size(unit.path)

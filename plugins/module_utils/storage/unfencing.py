@@ -95,6 +95,7 @@ def unfence(
     outcome = Outcome(token=token)
     steps = Steps(outcome, fencer.now)
     wanted = {initiator.casefold() for initiator in initiators}
+    fencer.target.require_fenceable()
     with fencer.permit, fencer.fence_list.locked(fencer.permit):
         fences = fencer.fence_list.read()
         fences.require(token, host, "unfence")
@@ -122,8 +123,9 @@ def unfence(
             return outcome
         for entry in entries:
             fencer.permit.check("admit %s" % entry.initiator)
-            changed = fencer.target.admit(entry.initiator, entry.targets, chap_secret)
-            steps.add("admitted", changed, initiator=entry.initiator, targets=list(entry.targets))
+            changed = fencer.target.admit(entry.initiator, entry.targets, chap_secret, entry.spellings)
+            spellings = {"spellings": list(entry.spellings)} if set(entry.spellings) - {entry.initiator} else {}
+            steps.add("admitted", changed, initiator=entry.initiator, targets=list(entry.targets), **spellings)
         fencer.permit.check("take %s off the fence list" % host)
         fencer.fence_list.write(fences.with_token(token).without(entry.initiator for entry in entries))
         steps.add("fence list durable", True)

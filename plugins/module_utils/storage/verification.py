@@ -8,7 +8,8 @@ Confirmed means all of these; what is missing is said in words:
 2. no target admits it at run time, by name or because it admits anybody;
 3. it has no session in two reads, ``interval`` apart;
 4. none of its commands is in flight in the back end, in both reads;
-5. no login that was under way at the first read is still under way at the second. A login that began *after* a read
+5. no target is of a kind or release at which all this would mean something else (``unfenceable``);
+6. no login that was under way at the first read is still under way at the second. A login that began *after* a read
    which found the right gone is refused by the target; one that began before it may have passed the check already
    (tgt/sockets.py). So one that is there in both reads might still become a session.
 
@@ -65,11 +66,25 @@ class Reading:
                     found.append(where % target.target)
         return found
 
+    def proving_nothing(self) -> list[str]:
+        """Targets where a fence does not mean what it says, whoever is admitted."""
+        found = [
+            "a fence at target %s proves nothing: %s" % (one.target, one.unfenceable)
+            for one in (*self.access, *self.saved)
+            if one.unfenceable
+        ]
+        return list(dict.fromkeys(found))
+
     def targets_naming(self, initiator: str) -> tuple[str, ...]:
         """Targets that admit it by its name, at run time or by the saved configuration."""
         wanted = initiator.casefold()
         named = [target.target for target in (*self.access, *self.saved) if wanted in (name.casefold() for name in target.initiators)]
         return tuple(dict.fromkeys(named))
+
+    def spellings(self, initiator: str) -> tuple[str, ...]:
+        """How these spell its name."""
+        found = [name for target in (*self.access, *self.saved) for name in target.initiators if name.casefold() == initiator.casefold()]
+        return tuple(dict.fromkeys(found))
 
     def named(self, initiator: str) -> bool:
         """Whether a target admits it by its name: what a fence can take away. Everybody's right it cannot."""
@@ -83,6 +98,7 @@ class Reading:
         missing = list(self.trouble)
         if self.fences.of(initiator) is None:
             missing.append("it is not in the fence list")
+        missing.extend(self.proving_nothing())
         missing.extend(self.admitting(initiator))
         sessions = self.sessions(initiator)
         missing.extend(sorted({"session %s on %s is still listed" % (session.sid, session.target) for session in sessions}))

@@ -60,7 +60,7 @@ def test_the_observation_has_all_that_decide_wants(storage):
     look = seen["storage"]
     assert (look["name"], look["driver"], look["serving"], look["highest_token"]) == ("storage1", "tgt", True, 7)
     assert [session["initiator"] for session in look["sessions"]] == [ESX2]
-    assert look["access"] == [{"target": TARGET, "initiators": [ESX2], "anybody": False, "reason": "", "luns": [1]}]
+    assert look["access"] == [{"target": TARGET, "initiators": [ESX2], "anybody": False, "reason": "", "luns": [1], "unfenceable": ""}]
     (fence,) = look["fences"]
     assert (fence["host"], fence["confirmed"], fence["admitted"], fence["token"]) == ("esx1", True, False, 7)
     assert not seen["changed"]

@@ -285,3 +285,57 @@ def _designators(server: Built) -> bytes:
     lib.iscsi_destroy_context(iscsi)
     assert answer.raw[1] == 0x83
     return answer.raw[: 4 + int.from_bytes(answer.raw[2:4], "big")]
+
+
+CAPITALS = "iqn.1998-01.com.vmware:ESX3-5F"
+
+
+def test_a_host_with_capitals_gets_in_under_the_name_that_it_says(server):
+    """tgtd compares names, and CHAP users, letter by letter."""
+    initiators = [*with_chap(ESX1), {"name": CAPITALS, "chap": {"secret": SECRETS[ESX3]}}]
+    built = server.build(initiators=initiators)
+    assert server.gets_in(CAPITALS, secret=SECRETS[ESX3]) and not built["warnings"]
+    server.restart()
+    assert server.gets_in(CAPITALS, secret=SECRETS[ESX3])
+    assert not server.build(initiators=initiators)["changed"]
+
+
+def test_another_spelling_than_the_hosts_own_does_not_take_the_right_from_it(server):
+    """The description is in lower case, the target has the host's own spelling."""
+    server.build(initiators=[{"name": CAPITALS}])
+    session = server.write(CAPITALS).running()
+    built = server.build(initiators=[{"name": CAPITALS.lower()}])
+    assert session.process.poll() is None
+    (warning,) = built["warnings"]
+    assert CAPITALS in warning and "compares letter by letter" in warning
+    assert not server.build(initiators=[{"name": CAPITALS.lower()}])["changed"]
+    session.kill()
+    server.restart()
+    assert server.gets_in(CAPITALS) and server.gets_in(CAPITALS.lower())
+
+
+def test_once_the_host_is_described_as_it_says_the_other_spelling_goes_with_the_next_start(server):
+    server.build(initiators=[{"name": CAPITALS.lower()}])
+    server.build(initiators=[{"name": CAPITALS}])
+    server.write(CAPITALS).running()
+    built = server.build(initiators=[{"name": CAPITALS}])
+    assert built["warnings"] == [] and CAPITALS.lower() not in server.file.read_text()
+
+
+def test_every_spelling_is_fenced_and_comes_back(server):
+    server.build(initiators=[{"name": CAPITALS}])
+    server.build(initiators=[{"name": CAPITALS.lower()}])
+    assert server.fence(initiator=CAPITALS.lower(), host="esx3").confirmed
+    assert server.build(initiators=[{"name": CAPITALS.lower()}])["fenced"] == [CAPITALS.lower()]
+    assert not server.gets_in(CAPITALS) and not server.gets_in(CAPITALS.lower())
+    server.restart()
+    assert not server.gets_in(CAPITALS) and not server.gets_in(CAPITALS.lower())
+    fencer = Fencer(server.target(), server.fence_list(), Permit(clock.now().seconds + 60.0), interval=0.1)
+    unfence(fencer, "esx3", [], 9, FreshStart(force="esx3", reason="a test"))
+    assert server.gets_in(CAPITALS) and server.gets_in(CAPITALS.lower())
+
+
+def test_a_target_whose_name_differs_in_case_only_is_no_second_one(server):
+    server.admin("--op", "new", "--mode", "target", "--tid", "5", "-T", TARGET.replace("shared", "Shared"))
+    with pytest.raises(LibrehaError, match="differs from it in case only"):
+        server.build()

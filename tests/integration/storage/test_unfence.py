@@ -48,6 +48,23 @@ def test_it_comes_back_only_where_it_was(new_storage):
     assert admitted == {TARGET: (ESX2, ESX1), second: (ESX2,)}
 
 
+@pytest.mark.parametrize("saved_anew", [False, True], ids=["", "and the saved configuration was written anew meanwhile"])
+def test_a_host_comes_back_under_the_spelling_that_the_target_had(new_storage, saved_anew):
+    """tgtd compares names letter by letter; the inventory spells this one another way."""
+    spelled = "iqn.1998-01.com.vmware:ESX1-5f"
+    new_storage.save([spelled, ESX2])
+    storage = new_storage.start()
+    assert storage.fence(initiator=spelled.lower()).confirmed and storage.login_refused(spelled)
+    if saved_anew:
+        storage.save([ESX2])
+    outcome = let_in(storage)
+    assert outcome.steps[0]["spellings"] == [spelled]
+    assert not storage.login_refused(spelled)
+    storage.stop()
+    storage.start()
+    assert not storage.login_refused(spelled)
+
+
 def test_a_saved_configuration_that_was_written_anew_gets_the_line_back(storage):
     storage.fence()
     storage.save([ESX2])

@@ -89,6 +89,8 @@ class World:
     target_started: float = -100000.0
     readable: bool = True
     anybody: str = ""
+    driver: str = "tgt"
+    unfenceable: str = ""  # what the target is
     fenced: dict[str, bool] = field(default_factory=dict)  # host -> confirmed
     fenced_at: dict[str, float] = field(default_factory=dict)
     admitted_again: set[str] = field(default_factory=set)
@@ -278,11 +280,15 @@ class World:
         return seen.StorageObservation(
             name,
             self.at(),
-            driver="tgt",
+            driver=self.driver,
             serving=self.serving,
             up_for=self.now - self.target_started,
             sessions=sessions if self.readable and self.serving else None,
-            access=(seen.TargetAccess(TARGET, tuple(initiator(host) for host in admitted), bool(self.anybody), self.anybody, (1,)),),
+            access=(
+                seen.TargetAccess(
+                    TARGET, tuple(initiator(host) for host in admitted), bool(self.anybody), self.anybody, (1,), self.unfenceable
+                ),
+            ),
             fences=tuple(
                 seen.Fence(
                     host,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import Severity
 from decide_world import ApiAnswer, World, initiator, three_hosts
 
 
@@ -36,6 +37,17 @@ def test_a_target_that_admits_anybody_makes_every_host_unfenceable() -> None:
     assert never_failed_over(world)
 
 
+def test_a_target_at_which_a_fence_proves_nothing_makes_every_host_unfenceable() -> None:
+    """It names its initiators, and still is no arbiter: a tgt before 1.0.83, iSER."""
+    world = three_hosts()
+    world.decisions.clear()
+    world.unfenceable = "this is tgt 1.0.80"
+    first_look(world)
+    assert world.alarm("anybody:san").text.startswith("a fence at san proves nothing, and nothing is failed over: ")
+    assert "this is tgt 1.0.80" in world.alarm("unfenceable:esx2").text
+    assert never_failed_over(world)
+
+
 def test_what_the_target_last_said_counts_while_it_is_down() -> None:
     world = three_hosts()
     world.anybody = "demo mode"
@@ -60,6 +72,29 @@ def test_a_host_must_itself_tell_the_policys_initiator_and_no_other(told: tuple[
     first_look(world)
     assert reason in world.alarm("unfenceable:esx1").text
     assert never_failed_over(world)
+
+
+def test_a_host_that_tgt_spells_another_way_is_an_alarm_and_fenceable_all_the_same() -> None:
+    """tgtd compares letter by letter, the kernel's target and iSCSI itself do not."""
+    world = three_hosts()
+    spelled = initiator("ESX1")
+    world.hosts["esx1"].told = (spelled,)
+    first_look(world)
+    alarm = world.alarm("initiator_spelling:esx1:san")
+    assert alarm.severity is Severity.WARNING and spelled in alarm.text and initiator("esx1") in alarm.text
+    assert world.alarm("unfenceable:esx1") is None and world.alarm("initiator_spelling:esx2") is None
+    world.driver = "lio"
+    world.step()
+    assert world.alarm("initiator_spelling:esx1:san") is None
+
+
+def test_a_policy_that_spells_a_host_another_way_than_the_host_is_worth_a_word() -> None:
+    world = three_hosts()
+    world.policy["hosts"] = {name: {"initiator": initiator(name)} for name in ("ESX1", "esx2", "esx3")}
+    world.policy["hosts"]["esx1"] = world.policy["hosts"].pop("ESX1")
+    first_look(world)
+    assert world.alarm("initiator_spelling:esx1").severity is Severity.INFO
+    assert world.alarm("unfenceable") is None
 
 
 def test_two_hosts_that_tell_one_initiator_are_both_unfenceable() -> None:

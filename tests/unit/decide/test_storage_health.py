@@ -239,6 +239,21 @@ def test_an_alarm_does_not_end_because_nobody_could_look() -> None:
     assert not [alarm for alarm in world.last.alarms if alarm.key.startswith("storage_health")]
 
 
+def test_a_tool_that_skipped_something_leaves_no_doubt_about_what_it_told() -> None:
+    """lvs ends with 5: what it printed is used, and what it skipped stays as it was."""
+    lacks = StorageSensor("volume group vg", Health.RED, reason="1 of its physical volumes cannot be found", source="LVM")
+    other = replace(lacks, name="volume group other")
+    world = look(three_hosts(), sensors=[lacks, other])
+    skipped = StorageSensor("LVM", Health.UNKNOWN, reason="lvs ended with 5", source="LVM")
+    look(world, sensors=[skipped, replace(lacks, health=Health.GREEN, reason="")])
+    assert severity(world, "storage_health:san:volume group vg") == ""
+    assert severity(world, "storage_health:san:volume group other") == "critical"
+    disk = StorageSensor("disk /dev/sda", Health.RED, source="disks")
+    look(world, disks=[disk])
+    look(world, disks=[StorageSensor("disks", Health.UNKNOWN, source="disks"), replace(disk, health=Health.GREEN)])
+    assert severity(world, "storage_health:san:disk /dev/sda") == ""
+
+
 def test_it_is_due_after_its_interval_and_the_disks_after_theirs() -> None:
     world = three_hosts(storage_health={"interval": 60, "disk_interval": 600})
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
-from ansible_collections.libreha.vmware.plugins.module_utils.observe.storage_health import arrays, disks, file_systems, lvm, tools
+from ansible_collections.libreha.vmware.plugins.module_utils.observe.storage_health import arrays, disks, exported, file_systems, lvm, tools
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.storage_health.module import run
 
 VOLUME = dict.fromkeys(lvm.FIELDS.split(","), "")
@@ -126,6 +127,20 @@ def test_what_lvs_does_wrong_is_a_reason_in_time(tmp_path: Path, script: Script,
     assert {fill["source"] for fill in found["fills"]} == {"file systems"}
 
 
+def test_what_lvs_has_printed_counts_though_it_could_not_process_all(tmp_path: Path, script: Script) -> None:
+    """It ends with 5 for a group of a cluster, and the disk that another group lacks must not be hidden by that."""
+    lacking = {**POOL, "vg_missing_pv_count": "1"}
+    words = "echo '  Skipping clustered volume group other' >&2; echo '  WARNING: VG vg is missing PV x' >&2\n"
+    script("lvs", words + say(json.dumps({"report": [{"lv": [lacking]}]}), status=5))
+    script("lvmconfig", say("", status=5))
+    found = look(tmp_path, smart=False)
+    assert named(found["sensors"], "volume group vg")["health"] == "red"
+    assert named(found["fills"], "thin pool vg/pool data")["used"] == 850.0
+    beside = named(found["sensors"], "LVM")
+    assert beside["health"] == "unknown"
+    assert beside["reason"].startswith("lvs ended with 5: Skipping clustered volume group other; WARNING: VG vg is missing PV x;")
+
+
 def test_a_tool_that_hangs_is_ended_with_what_it_started(tmp_path: Path, script: Script) -> None:
     script("lvs", "echo $$ >%s/pids; sleep 60 & echo $! >>%s/pids; wait" % (tmp_path, tmp_path))
     look(tmp_path, smart=False)
@@ -194,6 +209,24 @@ def test_a_disk_that_smartctl_does_not_find_is_unknown(tmp_path: Path, script: S
     assert (sensor["name"], sensor["health"], sensor["reason"]) == ("disk /dev/sda", "unknown", "smartctl does not find it")
 
 
+def test_a_disk_that_the_scan_cannot_open_is_unknown_with_its_reason(tmp_path: Path, script: Script) -> None:
+    """Also one behind a controller, which the kernel does not list."""
+    behind = {"name": "/dev/bus/0", "type": "megaraid,3", "open_error": "INQUIRY failed"}
+    script(
+        "smartctl",
+        say(json.dumps({"devices": [behind, {"name": "/dev/sda", "type": "scsi", "open_error": "DELL or MegaRaid controller"}]})),
+    )
+    first, second = look(tmp_path)["disks"]
+    assert (first["name"], first["reason"]) == ("disk /dev/bus/0 megaraid,3", "smartctl cannot open it: INQUIRY failed")
+    assert (second["name"], second["reason"]) == ("disk /dev/sda", "smartctl cannot open it: DELL or MegaRaid controller")
+
+
+def test_a_scan_that_smartctl_could_not_make_says_why(tmp_path: Path, script: Script) -> None:
+    script("smartctl", say(json.dumps({"smartctl": {"messages": [{"string": "scan failed"}]}}), status=2))
+    (sensor,) = look(tmp_path)["disks"]
+    assert (sensor["name"], sensor["reason"]) == ("disks", "smartctl --scan-open ended with 2: scan failed")
+
+
 def test_a_disk_that_sleeps_is_not_woken(tmp_path: Path, script: Script) -> None:
     script("smartctl", "case \"$*\" in *scan*) echo '%s';; *--nocheck\\ standby,3\\ *) echo '{}'; exit 3;; *) exit 1;; esac" % SDA)
     (sensor,) = look(tmp_path)["disks"]
@@ -233,3 +266,41 @@ def test_values_become_json_on_the_oldest_python_that_a_managed_node_may_have() 
     """3.9 cannot evaluate ``float | None``, which json_form does with a value's annotations."""
     for kind in (lvm.ThinPool, lvm.Snapshot, lvm.RaidVolume, lvm.VolumeGroup, arrays.Array, file_systems.FileSystem, disks.Disk):
         assert not [field.name for field in dataclasses.fields(kind) if "|" in str(field.type)]
+
+
+TGT_CONF = """<target iqn.2026-01.t:one>
+    <backing-store /dev/vg/one>
+        lun 1
+    </backing-store>
+    backing-store %s/link
+    direct-store /dev/sg1
+    # backing-store /dev/vg/no
+</target>
+"""
+
+
+def test_what_is_exported_is_that_of_now_and_that_of_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "disk.img").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "disk.img")
+    (tmp_path / "targets.conf").write_text(TGT_CONF % tmp_path)
+    monkeypatch.setenv("TGT_IPC_SOCKET", str(tmp_path / "socket"))
+    found = exported.read_exported("tgt", 1, str(tmp_path / "targets.conf"), 1.0)
+    everything = {"/dev/vg/one", "/dev/sg1", str(tmp_path / "link"), str(tmp_path / "disk.img")}
+    assert found.everything == everything and found.files == []  # nothing runs
+    (tmp_path / "saveconfig.json").write_text(json.dumps({"storage_objects": [{"plugin": "block", "dev": "/dev/vg/two"}], "targets": []}))
+    assert "/dev/vg/two" in (exported.read_exported("lio", 0, str(tmp_path / "saveconfig.json"), 1.0).everything or ())
+
+
+@pytest.mark.parametrize(("driver", "text"), [("tgt", "</target>"), ("lio", "{")])
+def test_a_saved_configuration_that_cannot_be_read_leaves_it_unknown(tmp_path: Path, driver: str, text: str) -> None:
+    (tmp_path / "saved").write_text(text)
+    assert exported.read_exported(driver, 31999, str(tmp_path / "saved"), 1.0).everything is None
+
+
+def test_a_target_that_hangs_leaves_it_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TGT_IPC_SOCKET", str(tmp_path / "socket"))
+    (tmp_path / "targets.conf").touch()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "socket.1"))
+        silent.listen()
+        assert exported.read_exported("tgt", 1, str(tmp_path / "targets.conf"), 0.2).everything is None

@@ -45,6 +45,11 @@ def test_a_target_is_read_with_its_sessions_luns_accounts_and_rules():
     assert target.open_rules == ("ALL", "10.0.0.0/8")
 
 
+def test_a_target_over_iser_is_unfenceable():
+    assert read_targets(SHOWN)[0].unfenceable == ""
+    assert "over iSER" in read_targets(SHOWN.replace("Driver: iscsi", "Driver: iser"))[0].unfenceable
+
+
 def test_text_that_is_none_of_tgtds_is_an_error():
     with pytest.raises(LibrehaError, match="cannot be read"):
         read_targets("Welcome\n")

@@ -94,6 +94,19 @@ def test_after_revoking_tgt_admin_admits_the_host_no_more_and_unfencing_restores
     assert revoked or not holders
 
 
+def test_what_is_let_in_again_is_spelled_as_the_target_had_it(tmp_path):
+    """tgtd compares letter by letter. A line that is there, or comes back, is not written twice."""
+    path = tmp_path / "targets.conf"
+    one, other = A.replace(":a", ":ESX-a"), A.replace(":a", ":Esx-A")
+    path.write_text("<target iqn.t:one>\n  initiator-name %s\n  %s</target>\n" % (one, CLOSED))
+    assert saved.revoke(str(path), one.lower())
+    saved.admit(str(path), one.lower(), ["iqn.t:one"], [one, other])
+    (access,) = saved.access(str(path))
+    assert access.initiators == (one, other)
+    assert saved.admit(str(path), one.lower(), ["iqn.t:one"], [one, other]) is False
+    assert saved.admit(str(path), one.lower(), ["iqn.t:one"]) is False
+
+
 def test_revoking_comments_out_one_line_and_unfencing_gives_it_back_byte_for_byte(tmp_path):
     path = tmp_path / "targets.conf"
     path.write_text(PLAIN)

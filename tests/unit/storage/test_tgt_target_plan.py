@@ -84,6 +84,16 @@ def test_a_fenced_initiator_is_not_admitted_and_its_line_is_as_the_fence_writes_
     assert Path(path).read_text() == render(EXPORT)
 
 
+def test_another_spelling_than_the_one_that_is_admitted_is_admitted_too(tmp_path: Path) -> None:
+    """tgtd compares letter by letter: as an iSCSI name it is admitted, as what the host says it is not."""
+    spelled = ESX1.replace("esx1", "ESX1")
+    both = Export(NAME, 7, EXPORT.units, SECRETS, (spelled, ESX1, ESX2))
+    made = plan(tmp_path, both)
+    assert [str(step) for step in made.steps] == ["admit %s" % spelled] and not made.refusals
+    fenced = Export(NAME, 7, EXPORT.units, SECRETS, both.initiators, frozenset([ESX1]))
+    assert fenced.admitted == (ESX2,) and render(fenced).count("#libreha-fenced# ") == 2
+
+
 def test_the_file_admits_by_name_alone(tmp_path: Path) -> None:
     written(EXPORT, tmp_path)
     (access,) = saved.access(str(tmp_path / "libreha.conf"))

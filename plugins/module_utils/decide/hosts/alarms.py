@@ -9,6 +9,7 @@ from ..memory import Desired
 from ..observations import ApiAnswer, Evidence
 from ..state import Cluster, HostState, leads_to_fence
 from .duplicates import about_duplicates
+from .evidence import same_initiator
 from .verdict import Verdict
 
 OPERATOR_ERRORS = {
@@ -44,6 +45,7 @@ def raise_alarms(cluster: Cluster) -> list[Alarm]:
     found += _about_storage(cluster)
     for host in cluster.hosts.values():
         found += _about_host(host, cluster)
+        found += _about_spelling(host, cluster)
         found += about_duplicates(host, {vm.id: vm.name for vm in cluster.vms} if host.record.doubtful else {})
     for vm in [vm for vm in cluster.vms if vm.tries.blocked and vm.desired is Desired.STARTED]:
         found.append(Alarm("start_blocked:%s" % vm.id, Severity.CRITICAL, vm.name, "%s did not start on %s" % (vm.name, vm.tries.blocked)))
@@ -102,8 +104,33 @@ def _about_storage(cluster: Cluster) -> list[Alarm]:
             )
     for record in cluster.storage:
         if record.anybody:
-            text = "%s admits anybody (%s): no fence means anything there, nothing is failed over" % (record.name, record.anybody)
+            text = "a fence at %s proves nothing, and nothing is failed over: %s" % (record.name, record.anybody)
             found.append(Alarm("anybody:%s" % record.name, Severity.CRITICAL, record.name, text))
+    return found
+
+
+def _about_spelling(host: HostState, cluster: Cluster) -> list[Alarm]:
+    """iSCSI names are compared without regard to case, but tgt compares letter by letter: a host that it admits under another spelling than
+    the host's own does not get in at its next login."""
+    initiator = cluster.policy.host(host.name).initiator
+    own = [name for name in host.record.initiators if same_initiator(name, initiator)]
+    found = []
+    for server in cluster.observation.storage if own else ():
+        names = {name for access in server.access for name in access.initiators if same_initiator(name, initiator)}
+        if server.driver == "tgt" and names and not names.issuperset(own):
+            text = (
+                "%s logs in as %s, and tgt on %s admits %s: it compares letter by letter, so the host does not get in at its next login. "
+                "Spell it there as the host does"
+            )
+            words = text % (host.name, ", ".join(own), server.name, ", ".join(sorted(names)))
+            found.append(Alarm("initiator_spelling:%s:%s" % (host.name, server.name), Severity.WARNING, host.name, words))
+    if own and initiator not in own and not found:
+        words = "the policy spells the initiator of %s %s, the host itself %s; write it as the host does" % (
+            host.name,
+            initiator,
+            ", ".join(own),
+        )
+        found.append(Alarm("initiator_spelling:%s" % host.name, Severity.INFO, host.name, words))
     return found
 
 

@@ -57,7 +57,7 @@ def unfenceable(
         return "it shares its initiator %s with %s; give each host its own" % (initiator, ", ".join(shared))
     for server in sorted(storage, key=lambda item: item.name):
         if server.anybody:
-            return "%s admits anybody (%s); let it admit named initiators only" % (server.name, server.anybody)
+            return "a fence at %s proves nothing: %s" % (server.name, server.anybody)
     told = records[host].initiators if host in records else ()
     if not told:
         return "it has not told its initiator yet, so the policy's %s is unproved" % initiator

@@ -112,7 +112,9 @@ def remember_storage(memory: Memory, observation: Observation) -> tuple[StorageR
         before = records.get(server.name, StorageRecord(server.name))
         records[server.name] = replace(before, looked_at=server.taken_at if server.sessions is not None else before.looked_at)
         if server.serving:
-            open_to = ["%s: %s" % (access.target, access.reason or "admits anybody") for access in server.access if access.anybody]
+            admits_all = "%s: admits anybody (%s); let it admit named initiators only"
+            open_to = [admits_all % (one.target, one.reason) for one in server.access if one.anybody]
+            open_to += ["%s: %s" % (one.target, one.unfenceable) for one in server.access if one.unfenceable]
             records[server.name] = replace(
                 records[server.name],
                 targets=tuple(sorted({access.target for access in server.access})),

@@ -119,17 +119,22 @@ def _read(record: HealthRecord, look: StorageHealth, options: StorageHealthOptio
 
 
 class _Blind:
-    """What the look could not see. What was known to be wrong there stays an alarm: nobody saw that it ended."""
+    """What the look could not see. What was known to be wrong there stays an alarm: nobody saw that it ended.
+
+    A source may be unknown and have told some of it all the same (a tool that skipped something): what it told is not in doubt.
+    """
 
     def __init__(self, sensors: Iterable[StorageSensor]) -> None:
+        sensors = list(sensors)
         unknown = [sensor for sensor in sensors if sensor.health is Health.UNKNOWN]
+        self.seen = {sensor.name for sensor in sensors if sensor.health is not Health.UNKNOWN}
         self.names = {sensor.name for sensor in unknown}
         self.sources = {sensor.source for sensor in unknown if sensor.name == sensor.source}
 
     def to(self, sensor: StorageSensor) -> bool:
         """Whether *sensor* of an earlier look still stands."""
         wrong = sensor.health in (Health.RED, Health.YELLOW)
-        return wrong and (sensor.source in self.sources or sensor.name in self.names)
+        return wrong and sensor.name not in self.seen and (sensor.source in self.sources or sensor.name in self.names)
 
 
 def judge_fill(fill: Fill, points: Sequence[Point], before: Health, options: StorageHealthOptions) -> StorageSensor:

@@ -4,12 +4,21 @@
 
 ``smartctl --scan-open`` also finds the disks behind RAID controllers that it knows. A disk of the kernel that it does not find, a
 virtual one for instance, is not in order for that: it is unknown. Disks that sleep are not woken (``-n standby``).
+
+**Attributes of ATA are the vendor's.** What one counts says its name in smartctl's database of drives, and not its number: 197 is the
+pending sectors of most disks, and of others a count of flash errors. So a number is judged only under a name that agrees. The first number
+of the printed raw value counts: of the six raw bytes smartctl prints what the database says ("8 (0 3)").
+
+**Wear** in percent of the rated writes is the first of these that there is: NVMe's and SCSI's own figure; the ATA device statistics
+("Percentage Used Endurance Indicator", ACS-3), with ``--log ssd``; ``endurance_used``, smartctl's own summary since 7.5; vendor attributes,
+by name, and only where the drive is in the database, since smartctl gives the usual names to the attributes of all others.
 """
 
 from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,13 +29,30 @@ from ..parallel import in_parallel
 from .tools import CannotTell, ask, failure, number, read_json
 
 SCAN = ("smartctl", "--json", "--scan-open")
-# Bits of smartctl's exit status (smartctl(8)): the others are about the disk and are in the report. By itself it ends for a disk that
+# Bits of smartctl's exit status (smartctl(8), "EXIT STATUS"). By itself it ends for a disk that
 # sleeps as for one that cannot be opened, and says which only in words that JSON leaves out; so it is given a status for it.
-BAD_CALL, NOT_OPENED = 1, 2
+BAD_CALL, NOT_OPENED, PARTLY, FAILING, BELOW_THRESHOLD = 1, 2, 4, 8, 16
 SLEEPS = BAD_CALL | NOT_OPENED  # smartctl never sets both
-LOOK = ("smartctl", "--json", "--nocheck", "standby,%d" % SLEEPS, "--info", "--health", "--attributes")
+LOOK = ("smartctl", "--json", "--nocheck", "standby,%d" % SLEEPS, "--info", "--health", "--attributes", "--log", "ssd")
 REPLACE = "replace it soon; see smartctl -x %s"
-COUNTED = {5: "reallocated", 197: "pending", 198: "uncorrectable"}  # ATA attributes, sectors
+COUNTED = {  # ATA attributes that count sectors, by number, with the names that mean that (drivedb.h of smartmontools)
+    5: ("reallocated", re.compile(r"Realloc", re.IGNORECASE)),
+    197: ("pending", re.compile(r"Pending_Sector", re.IGNORECASE)),
+    198: ("uncorrectable", re.compile(r"Offline_U|Uncorrectab", re.IGNORECASE)),
+}
+# Names of attributes that tell wear (drivedb.h). Of what is used the raw value counts; of what is left the normalized one, which goes down
+# from 100. Those of spare blocks, of capacitors, and of wear since some moment are other things.
+LIFE_USED = frozenset(("Drive_Life_Used%", "DriveLife_Used%", "Perc_Rated_Life_Used", "Percent_Life_Used", "Percent_Lifetime_Used"))
+LIFE_LEFT = frozenset(
+    (
+        *("Drive_Life_Remaining%", "DriveLife_Remaining%", "Life_Remaining_Percent", "Lifetime_Left", "Lifetime_Remaining%"),
+        *("PCT_Life_Remaining", "Perc_Rated_Life_Remain", "Percent_Life_Remaining", "Percent_Lifetime_Remain", "Remaining_Life"),
+        *("Remaining_Lifetime_Perc", "SSD_Life_Left", "SSD_Life_Left_Perc", "SSD_LifeLeft", "SSD_Remaining_Life_Perc"),
+        "Sys_Percent_Life_Remain",
+    )
+)
+WEAR_LEFT = frozenset(("Media_Wearout_Indicator", "Wear_Leveling_Count"))
+ENDURANCE = "Percentage Used Endurance Indicator"
 CRITICAL = {  # NVMe base specification, "critical warning" of the SMART log
     1: "its spare blocks run out",
     2: "it is too hot or too cold",
@@ -54,6 +80,9 @@ class Disk:
     uncorrectable: Optional[int] = None
     temperature: Optional[int] = None
     temperature_limit: Optional[int] = None
+    failing: tuple[str, ...] = ()  # attributes that are at or below their threshold, and foretell a failure
+    aged: tuple[str, ...] = ()  # those that are at or below it, and tell of age or use
+    partly: str = ""  # what smartctl said when it could not read all
     standby: bool = False
     unknown: str = ""  # why nothing is known of it
     remedy: str = ""
@@ -67,13 +96,16 @@ def read_disks(seconds: float) -> list[Disk]:
     answer = ask(SCAN, seconds)
     report = read_json("smartctl", answer.out)
     try:
-        devices = [(str(device["name"]), str(device["type"])) for device in report.get("devices") or () if "open_error" not in device]
-    except (KeyError, TypeError):
+        listed = [(str(device["name"]), str(device["type"]), str(device.get("open_error", ""))) for device in report.get("devices") or ()]
+    except (AttributeError, KeyError, TypeError):
         raise CannotTell("the list of smartctl --scan-open cannot be understood", "update the package smartmontools") from None
-    looks = {device: partial(_look, *device, seconds) for device in devices}
+    said = "; ".join(str(line.get("string", "")) for line in _listed(_part(report, "smartctl"), "messages"))
+    if answer.status & (BAD_CALL | NOT_OPENED) and not listed:
+        raise CannotTell("smartctl --scan-open ended with %d: %s" % (answer.status, said or answer.words), "run it there by hand")
+    looks = {(name, kind): partial(_look, name, kind, seconds) for name, kind, closed in listed if not closed}
     outcomes = in_parallel(looks, seconds + 1.0)
-    found = [_outcome(name, kind, outcomes[name, kind]) for name, kind in devices]
-    return found + [_unseen(name) for name in there if not any(_is(name, device) for device, _kind in devices)]
+    found = [_closed(name, kind, why) if why else _outcome(name, kind, outcomes[name, kind]) for name, kind, why in listed]
+    return found + [_unseen(name) for name in there if not any(_is(name, device) for device, _kind, _why in listed)]
 
 
 def kernel_disks() -> list[str]:
@@ -98,6 +130,11 @@ def _unseen(name: str) -> Disk:
     return Disk(name, unknown=reason, remedy=remedy)
 
 
+def _closed(name: str, kind: str, why: str) -> Disk:
+    """One that the scan found and could not open."""
+    return Disk(label(name, kind), unknown="smartctl cannot open it: %s" % why, remedy="see smartctl -i --device %s %s" % (kind, name))
+
+
 def _look(name: str, kind: str, seconds: float) -> Disk:
     answer = ask((*LOOK, "--device", kind, name), seconds)
     return read_disk(label(name, kind), answer.status, read_json("smartctl", answer.out))
@@ -114,36 +151,90 @@ def _outcome(name: str, kind: str, outcome: Any) -> Disk:
 
 
 def read_disk(name: str, status: int, report: Mapping[str, Any]) -> Disk:
-    """One report of smartctl; what it does not say, or says in a form that nobody foresaw, is not known."""
-    said = "; ".join(str(line.get("string", "")) for line in _listed(_part(report, "smartctl"), "messages"))
+    """One report of smartctl, with the *status* that it ended with; what it does not say, or says in a form that nobody foresaw, is not
+    known. What it says counts though it could not say all."""
     if status == SLEEPS:
         return Disk(name, standby=True, unknown="it sleeps, and is not woken to be asked")
-    if status & (BAD_CALL | NOT_OPENED):
-        return Disk(name, unknown=said or "smartctl ended with %d" % status, remedy="run smartctl -x %s there" % name)
     nvme = _part(report, "nvme_smart_health_information_log")
-    attributes = {entry.get("id"): entry for entry in _listed(_part(report, "ata_smart_attributes"), "table")}
-    sectors = {word: _whole(_part(attributes.get(number_of), "raw").get("value")) for number_of, word in COUNTED.items()}
+    table = _listed(_part(report, "ata_smart_attributes"), "table")
+    said = "; ".join(filter(None, (str(line.get("string", "")) for line in _listed(_part(report, "smartctl"), "messages"))))
+    passed = _passed(report, status)
+    if passed is None and not nvme:
+        if status & (BAD_CALL | NOT_OPENED):
+            return Disk(name, unknown=said or "smartctl ended with %d" % status, remedy="run smartctl -x %s there" % name)
+        remedy = "see smartctl --scan-open and the tool of its controller's vendor"
+        return Disk(name, unknown="it gives no SMART (%s)" % (said or "a virtual disk, or behind a controller"), remedy=remedy)
     temperature = _part(report, "temperature")
-    passed = _part(report, "smart_status").get("passed")
+    now = [(str(entry.get("name")), _part(entry, "flags").get("prefailure")) for entry in table if entry.get("when_failed") == "now"]
+    failing = tuple(attribute for attribute, prefailure in now if prefailure is not False)
+    unnamed = ("an attribute that it does not name",) if status & BELOW_THRESHOLD and not failing else ()
     return Disk(
         name=name,
         model=str(report.get("model_name") or report.get("scsi_model_name") or ""),
         serial=str(report.get("serial_number") or ""),
-        passed=passed if isinstance(passed, bool) else None,
+        passed=passed,
         critical_warning=_whole(nvme.get("critical_warning")),
-        wear=_first(number(nvme.get("percentage_used")), number(report.get("scsi_percentage_used_endurance_indicator"))),
+        wear=_wear(report, nvme, table),
         spare=number(nvme.get("available_spare")),
         media_errors=_whole(nvme.get("media_errors")),
-        reallocated=_first(sectors["reallocated"], _whole(report.get("scsi_grown_defect_list"))),
-        pending=sectors["pending"],
-        uncorrectable=sectors["uncorrectable"],
+        reallocated=_first(_sectors(table, 5), _whole(report.get("scsi_grown_defect_list"))),
+        pending=_sectors(table, 197),
+        uncorrectable=_sectors(table, 198),
         temperature=_whole(temperature.get("current")),
         temperature_limit=_first(
             *(_whole(temperature.get(key)) for key in ("op_limit_max", "limit_max", "drive_trip")), _whole(_limit(report))
         ),
-        unknown="" if isinstance(passed, bool) or nvme else "it gives no SMART (%s)" % (said or "a virtual disk, or behind a controller"),
-        remedy="" if isinstance(passed, bool) or nvme else "see smartctl --scan-open and the tool of its controller's vendor",
+        failing=failing + unnamed,
+        aged=tuple(attribute for attribute, prefailure in now if prefailure is False),
+        partly="smartctl ended with %d: %s" % (status, said) if status & (BAD_CALL | NOT_OPENED | PARTLY) and said else "",
     )
+
+
+def _passed(report: Mapping[str, Any], status: int) -> bool | None:
+    """The disk's own judgement, in the report or in the status."""
+    passed = _part(report, "smart_status").get("passed")
+    return False if status & FAILING else passed if isinstance(passed, bool) else None
+
+
+def _sectors(table: Sequence[Mapping[str, Any]], wanted: int) -> int | None:
+    """The count of an attribute, where its name says that it is one of sectors."""
+    for entry in table:
+        if entry.get("id") == wanted and COUNTED[wanted][1].search(str(entry.get("name"))):
+            return _raw(entry)
+    return None
+
+
+def _raw(entry: Mapping[str, Any]) -> int | None:
+    raw = _part(entry, "raw")
+    printed = re.match(r"\s*(\d+)\b", str(raw.get("string", "")))
+    return int(printed.group(1)) if printed else _whole(raw.get("value"))
+
+
+def _wear(report: Mapping[str, Any], nvme: Mapping[str, Any], table: Sequence[Mapping[str, Any]]) -> float | None:
+    statistics = [entry for page in _listed(_part(report, "ata_device_statistics"), "pages") for entry in _listed(page, "table")]
+    return _first(
+        number(nvme.get("percentage_used")),
+        number(report.get("scsi_percentage_used_endurance_indicator")),
+        *(number(entry.get("value")) for entry in statistics if entry.get("name") == ENDURANCE),
+        number(_part(report, "endurance_used").get("current_percent")),
+        _wear_by_name(table) if report.get("in_smartctl_database") is True else None,
+    )
+
+
+def _wear_by_name(table: Sequence[Mapping[str, Any]]) -> float | None:
+    """The most worn of what the best names tell."""
+    for names, used in ((LIFE_USED, _raw), (LIFE_LEFT, _used_of_left), (WEAR_LEFT, _used_of_left)):
+        found = [used(entry) for entry in table if entry.get("name") in names]
+        known = [percent for percent in found if percent is not None and percent <= 255]
+        if known:
+            return float(max(known))
+    return None
+
+
+def _used_of_left(entry: Mapping[str, Any]) -> int | None:
+    """From the normalized value; 0 is what some drives tell that do not use it."""
+    left = _whole(entry.get("value"))
+    return max(0, 100 - left) if left else None
 
 
 def _limit(report: Mapping[str, Any]) -> Any:
@@ -176,12 +267,14 @@ def sensor(disk: Disk) -> StorageSensor:
         return StorageSensor(name, Health.UNKNOWN, "", disk.unknown, disk.remedy)
     parts = [disk.model, "" if disk.temperature is None else "%d degrees" % disk.temperature]
     parts += ["" if disk.wear is None else "%g %% worn" % disk.wear]
-    counts = [(word, getattr(disk, word)) for word in COUNTED.values()] + [("media errors", disk.media_errors)]
+    counts = [(word, getattr(disk, word)) for word, _names in COUNTED.values()] + [("media errors", disk.media_errors)]
     parts += ["%d %s" % (count, word) for word, count in counts if count]
-    reading = ", ".join(filter(None, parts))
+    reading = ", ".join(filter(None, (*parts, disk.partly)))
     red = ["its own judgement is that it fails"] if disk.passed is False else []
+    red += ["%s is at or below its threshold: it is failing" % attribute for attribute in disk.failing]
     red += _warnings(disk.critical_warning)
     yellow = ["%d %s" % (count, word if word == "media errors" else word + " sectors") for word, count in counts if count]
+    yellow += ["%s is at or below its threshold" % attribute for attribute in disk.aged]
     if disk.temperature is not None and disk.temperature_limit and disk.temperature >= disk.temperature_limit:
         yellow.append("%d degrees, its limit is %d" % (disk.temperature, disk.temperature_limit))
     health = Health.RED if red else Health.YELLOW if yellow else Health.GREEN

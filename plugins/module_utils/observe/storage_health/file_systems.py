@@ -4,19 +4,12 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...decide.storage_health.seen import Fill, FillKind
-from ...errors import LibrehaError
-from ...storage.lio.configfs import ROOT
-from ...storage.tgt.control import Control, Mode, Op
-from .tools import CannotTell, read_text
-
-_TGT_FILE = re.compile(r"^ {12}Backing store path: (/.*)$", re.MULTILINE)
+from .tools import CannotTell
 
 
 @dataclass(frozen=True)
@@ -29,19 +22,6 @@ class FileSystem:
     inodes: int
     inodes_free: int
     holds: tuple[str, ...]  # the paths it was asked for
-
-
-def exported_files(driver: str, control_port: int, seconds: float) -> list[str]:
-    """The regular files that the running target exports; none when it does not run."""
-    if driver == "lio":
-        paths = [read_text(path) for path in glob.glob("%s/core/fileio_*/*/udev_path" % ROOT)]
-    else:
-        try:
-            answer = Control(control_port, seconds).ask(Mode.TARGET, Op.SHOW)
-        except LibrehaError:  # the look at the sessions says so
-            return []
-        paths = _TGT_FILE.findall(answer.text)
-    return sorted({path for path in paths if os.path.isfile(path)})
 
 
 def mount_of(path: str) -> str:
@@ -70,6 +50,6 @@ def fills(system: FileSystem) -> list[Fill]:
     found = [Fill(name, FillKind.FILE_SYSTEM, float(system.size - system.free), float(system.size), note=note, remedy=remedy)]
     if system.inodes:
         used = float(system.inodes - system.inodes_free)
-        few = "remove files on it: df -i %s, du --inodes" % system.mount
+        few = "remove files that nothing needs, and none that it is said to hold: df -i %s, du --inodes" % system.mount
         found.append(Fill(name + " inodes", FillKind.INODES, used, float(system.inodes), note=note, remedy=few))
     return found

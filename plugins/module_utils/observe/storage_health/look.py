@@ -9,7 +9,7 @@ monitor nor look like good news.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from ...decide.json_form import to_dict
 from ...decide.storage_health.seen import Fill, Health, StorageHealth, StorageSensor
 from ..parallel import Outcome, in_parallel
 from . import arrays, disks, file_systems, lvm
+from .exported import Exported, read_exported
 from .tools import failure
 
 SLACK = 1.0  # s for the threads' own work
@@ -32,6 +33,7 @@ class Wanted:
     paths: tuple[str, ...]
     driver: str
     control_port: int
+    saved_config: str
     smart: bool
     seconds: float
 
@@ -41,16 +43,18 @@ def look(wanted: Wanted) -> dict[str, Any]:
     taken_at = clock.now()
     seconds = wanted.seconds
     looks: dict[str, Callable[[], Any]] = {
-        "LVM": partial(lvm.read_lvm, seconds),
+        lvm.SOURCE: partial(lvm.read_lvm, seconds),
         "software RAID": arrays.read_arrays,
         "file systems": partial(_read_file_systems, wanted),
+        "exported": lambda: _exported(wanted).everything,
     }
     if wanted.smart:
         looks["disks"] = partial(disks.read_disks, seconds)
     outcomes = in_parallel(looks, 2 * (seconds + SLACK) + SLACK)
     found = _Found()
-    volumes = found.take("LVM", outcomes["LVM"], lvm.Lvm())
-    found.add("LVM", lvm.sensors(volumes), lvm.fills(volumes))
+    volumes = found.take(lvm.SOURCE, outcomes[lvm.SOURCE], lvm.Lvm())
+    in_use: Any = None if failure(outcomes["exported"]) else outcomes["exported"]
+    found.add(lvm.SOURCE, lvm.sensors(volumes, in_use), lvm.fills(volumes, in_use))
     members = found.take("software RAID", outcomes["software RAID"], [])
     found.add("software RAID", [arrays.sensor(array) for array in members])
     systems = []
@@ -96,15 +100,14 @@ class _Found:
         return nothing
 
 
+def _exported(wanted: Wanted) -> Exported:
+    return read_exported(wanted.driver, wanted.control_port, wanted.saved_config, wanted.seconds)
+
+
 def _read_file_systems(wanted: Wanted) -> dict[str, Outcome[file_systems.FileSystem]]:
     """Each mount point once, with what it holds."""
     holds: dict[str, list[str]] = {}
-    for path in _places(wanted):
+    for path in dict.fromkeys(map(os.path.normpath, (*wanted.paths, *_exported(wanted).files))):
         holds.setdefault(file_systems.mount_of(path), []).append(path)
     looks = {mount: partial(file_systems.read_file_system, mount, paths) for mount, paths in holds.items()}
     return in_parallel(looks, wanted.seconds)
-
-
-def _places(wanted: Wanted) -> Sequence[str]:
-    exported = file_systems.exported_files(wanted.driver, wanted.control_port, wanted.seconds)
-    return list(dict.fromkeys(os.path.normpath(path) for path in (*wanted.paths, *exported)))

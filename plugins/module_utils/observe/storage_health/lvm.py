@@ -5,13 +5,21 @@
 Everything comes from one call of lvs (lvs(8), ``--reportformat json``, since LVM 2.02.158) and one of lvmconfig. Found on LVM 2.03 and
 relied upon here: fields that do not apply to a volume are empty or "unknown"; a snapshot that overflowed has ``lv_snapshot_invalid``
 "snapshot invalid"; a pool's ``lv_health_status`` is failed, out_of_data or metadata_read_only, and empty while it is well.
+
+What a volume *is* says the first letter of ``lv_attr`` (lvs(8)). That it has an ``origin`` says nothing: the live volume above a cache or a
+writecache has one, and so have RAID images with integrity. A command that destroys is in a remedy only for a snapshot of which it was
+seen that nobody has it open and no target exports it, now or after its next start.
+
+lvs ends with 5 when it could not process all, such as a volume group of a cluster or with a damaged header. What it printed is used then,
+and what it said is a sensor beside it.
 """
 
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from ...decide.storage_health.seen import Fill, FillKind, Health, StorageSensor, in_units
@@ -19,14 +27,16 @@ from ..parallel import in_parallel
 from .tools import CannotTell, ask, failure, installed, number, read_json, read_text
 
 FIELDS = (
-    "lv_full_name,vg_name,lv_name,segtype,lv_size,lv_metadata_size,data_percent,metadata_percent,sync_percent,raid_mismatch_count,"
+    "lv_full_name,vg_name,lv_name,lv_attr,lv_path,lv_dm_path,lv_device_open,segtype,lv_size,lv_metadata_size,data_percent,metadata_percent,sync_percent,raid_mismatch_count,"
     "lv_health_status,lv_check_needed,lv_snapshot_invalid,lv_when_full,pool_lv,origin,seg_monitor,lv_profile,vg_size,vg_free,"
     "vg_missing_pv_count"
 )
 LVS = ("lvs", "--all", "--reportformat", "json", "--units", "b", "--nosuffix", "--options", FIELDS)
+SOURCE = "LVM"  # as look.py names it
 SETTINGS = ("thin_pool_autoextend_threshold", "thin_pool_autoextend_percent")
 LVMCONFIG = ("lvmconfig", "--typeconfig", "full", *("activation/" + name for name in SETTINGS))
 LATE_BY = 5.0  # percentage points above the threshold at which automatic extension evidently does not work
+BY_HAND = "run the task as root (become: true), and lvs by hand"
 POOL_STATES = {
     "failed": "it failed",
     "out_of_data": "it has no room left: writes to its volumes wait, and then fail",
@@ -52,13 +62,16 @@ class ThinPool:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A classic copy-on-write snapshot."""
+    """A classic copy-on-write snapshot. ``paths``: those of its device, also where a link leads to."""
 
     name: str
     origin: str
     size: int
     percent: Optional[float]
     invalid: bool
+    merging: bool = False  # into its origin
+    open: bool = False
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,7 @@ class Lvm:
     raids: tuple[RaidVolume, ...] = ()
     groups: tuple[VolumeGroup, ...] = ()
     broken: tuple[tuple[str, str], ...] = ()  # other volumes, with their state
+    skipped: str = ""  # what lvs said when it could not process all
 
 
 def read_lvm(seconds: float) -> Lvm:
@@ -97,18 +111,23 @@ def read_lvm(seconds: float) -> Lvm:
     failed = failure(volumes)
     if failed is not None:
         raise failed
-    return sort_out(volumes, {} if failure(settings) else settings)
+    rows, skipped = volumes
+    return replace(sort_out(rows, {} if failure(settings) else settings), skipped=skipped)
 
 
-def _volumes(seconds: float) -> Any:
+def _volumes(seconds: float) -> tuple[Any, str]:
+    """lvs' rows, and what it said when they are not all."""
     answer = ask(LVS, seconds)
-    if answer.status != 0:
-        last = answer.error.splitlines()[-1].strip() if answer.error else "no message"
-        raise CannotTell("lvs ended with %d: %s" % (answer.status, last), "run the task as root (become: true), and lvs by hand")
+    said = "" if answer.status == 0 else "lvs ended with %d: %s" % (answer.status, answer.words)
     try:
-        return read_json("lvs", answer.out)["report"][0]["lv"]
+        rows = read_json("lvs", answer.out)["report"][0]["lv"]
+    except CannotTell:
+        if said:
+            raise CannotTell(said, BY_HAND) from None
+        raise
     except (KeyError, IndexError, TypeError):
-        raise CannotTell("the report of lvs has no list of volumes", "update the package lvm2") from None
+        raise CannotTell(said or "the report of lvs has no list of volumes", BY_HAND if said else "update the package lvm2") from None
+    return rows, said
 
 
 def _settings(seconds: float) -> Any:
@@ -124,8 +143,8 @@ def sort_out(rows: Iterable[Mapping[str, Any]], settings: Mapping[str, str]) -> 
         groups = {row["vg_name"]: _group(row) for row in volumes.values()}
         kinds = {name: str(row["segtype"]) for name, row in volumes.items()}
         pools = [_pool(row, volumes.values(), settings) for name, row in volumes.items() if kinds[name] == "thin-pool"]
-        snapshots = [_snapshot(row) for name, row in volumes.items() if row["origin"] and kinds[name] not in ("thin", "cache")]
-        raids = [_raid(row) for name, row in volumes.items() if kinds[name].startswith("raid") and not row["lv_name"].startswith("[")]
+        snapshots = [_snapshot(row) for row in volumes.values() if row["lv_attr"][:1] in ("s", "S")]
+        raids = [_raid(row) for name, row in volumes.items() if kinds[name].startswith("raid")]
         named = {item.name for item in pools} | {item.name for item in snapshots} | {item.name for item in raids}
         broken = [(name, row["lv_health_status"]) for name, row in volumes.items() if row["lv_health_status"] and name not in named]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -171,6 +190,9 @@ def _snapshot(row: Mapping[str, Any]) -> Snapshot:
         int(row["lv_size"]),
         number(row["data_percent"]),
         row["lv_snapshot_invalid"] == "snapshot invalid",
+        merging=row["lv_attr"].startswith("S"),
+        open=row["lv_device_open"] == "open",
+        paths=tuple(dict.fromkeys(one for path in (row["lv_path"], row["lv_dm_path"]) if path for one in (path, os.path.realpath(path)))),
     )
 
 
@@ -182,8 +204,8 @@ def _raid(row: Mapping[str, Any]) -> RaidVolume:
 # -- as sensors and fills --------------------------------------------------------------------------------------------
 
 
-def fills(found: Lvm) -> list[Fill]:
-    """What fills up: each pool's data and metadata, each snapshot that is still one."""
+def fills(found: Lvm, exported: frozenset[str] | None) -> list[Fill]:
+    """What fills up: each pool's data and metadata, each snapshot that is still one. *exported*: see :func:`_removal`."""
     groups = {group.name: group for group in found.groups}
     filling = []
     for pool in found.pools:
@@ -196,7 +218,7 @@ def fills(found: Lvm) -> list[Fill]:
     for snapshot in found.snapshots:
         if snapshot.percent is not None and not snapshot.invalid:
             used = snapshot.size * snapshot.percent / 100
-            remedy = "lvextend -l +50%%ORIGIN %s, or remove it: lvremove %s" % (snapshot.name, snapshot.name)
+            remedy = "lvextend -l +50%%ORIGIN %s; %s" % (snapshot.name, _removal(snapshot, exported))
             filling.append(Fill("snapshot %s" % snapshot.name, FillKind.SNAPSHOT, used, snapshot.size, remedy=remedy))
     return filling
 
@@ -223,9 +245,24 @@ def _data(pool: ThinPool, group: VolumeGroup) -> Fill:
     return Fill("thin pool %s data" % pool.name, FillKind.THIN_DATA, used, pool.size, float(group.free if grows else 0), note, remedy)
 
 
-def sensors(found: Lvm) -> list[StorageSensor]:
-    """The states; how full is too full is not asked here."""
-    result = []
+def _removal(snapshot: Snapshot, exported: frozenset[str] | None) -> str:
+    """What to do with a snapshot that is in the way. *exported*: the paths of all that the target exports, None when that is not known."""
+    if snapshot.merging:
+        return "it is being merged into %s, wait" % snapshot.origin
+    if exported is None:
+        return "it could not be read what the target exports, so see that it is no LUN before you remove it"
+    if exported.intersection(snapshot.paths):
+        return "it is exported, so do not remove it: migrate its VMs and take its LUN out of the target first"
+    if snapshot.open:
+        return "something has it open, so do not remove it: see lsblk"
+    return "no target exports it and nothing has it open: if nobody needs it, lvremove %s" % snapshot.name
+
+
+def sensors(found: Lvm, exported: frozenset[str] | None) -> list[StorageSensor]:
+    """The states; how full is too full is not asked here. *exported*: see :func:`_removal`."""
+    result = (
+        [StorageSensor(SOURCE, Health.UNKNOWN, "", "%s; what it skipped is not known" % found.skipped, BY_HAND)] if found.skipped else []
+    )
     for group in found.groups:
         reading = "%s of %s free" % (in_units(group.free), in_units(group.size))
         name = "volume group %s" % group.name
@@ -240,7 +277,8 @@ def sensors(found: Lvm) -> list[StorageSensor]:
     for snapshot in found.snapshots:
         if snapshot.invalid:
             reason = "it overflowed and is lost; %s itself goes on" % snapshot.origin
-            result.append(StorageSensor("snapshot %s" % snapshot.name, Health.YELLOW, "invalid", reason, "lvremove %s" % snapshot.name))
+            remedy = _removal(snapshot, exported)
+            result.append(StorageSensor("snapshot %s" % snapshot.name, Health.YELLOW, "invalid", reason, remedy))
     result += [_raid_state(raid) for raid in found.raids]
     for name, state in found.broken:
         remedy = "see lvs -a -o +lv_health_status,devices, and dmesg"

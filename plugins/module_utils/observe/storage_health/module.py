@@ -27,6 +27,7 @@ def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         paths=(*params["paths"], os.path.dirname(params["fence_list"])),
         driver=params["driver"],
         control_port=params["control_port"],
+        saved_config=params["saved_config"] or "",
         smart=params["smart"],
         seconds=params["timeout"],
     )

@@ -46,6 +46,11 @@ class Answer:
     out: str
     error: str
 
+    @property
+    def words(self) -> str:
+        """What it said beside its report, on one line that an alarm can show."""
+        return "; ".join(dict.fromkeys(line.strip() for line in self.error.splitlines() if line.strip()))[:300] or "no message"
+
 
 def installed(tool: str) -> str | None:
     """The tool's path."""

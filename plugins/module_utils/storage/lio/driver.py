@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from typing import Any, Callable
 
@@ -65,6 +65,9 @@ class LioTarget(StorageTarget):
         self._chap_user = chap_user
         self._timeout = timeout
         self._now = now
+
+    def require_fenceable(self) -> None:
+        """Every release admits by the name of an ACL."""
 
     def up_for(self) -> float | None:
         """Seconds since the first of the portals that are open now was opened; None without an enabled TPG and a portal.
@@ -162,8 +165,11 @@ class LioTarget(StorageTarget):
     def end_logins(self, logins: frozenset[str]) -> int:
         return 0
 
-    def admit(self, initiator: str, targets: Iterable[str], chap_secret: str | None) -> bool:
-        """Saved configuration first, then run time, then the kept ACLs are forgotten; each step may be repeated."""
+    def admit(self, initiator: str, targets: Iterable[str], chap_secret: str | None, spellings: Collection[str] = ()) -> bool:
+        """Saved configuration first, then run time, then the kept ACLs are forgotten; each step may be repeated.
+
+        *spellings* make no difference: rtslib makes ACLs in lower case, and the kernel takes what an initiator says in lower case.
+        """
         wanted = set(targets)
         running = [tpg for tpg in self._library_tpgs() if tpg.parent_target.wwn in wanted]
         kept = {place: acl for place, acl in self._kept.of(initiator).items() if place[0] in wanted}

@@ -188,8 +188,8 @@ def _rights(export: Export, there: TargetReading, written: Written, fenced: froz
             "the target admits by address (%s), which is no identity. Take that away: tgtadm --lld iscsi --op unbind --mode target "
             "--tid %d --initiator-address ADDRESS" % (", ".join(there.open_rules), there.tid)
         )
-    running = {name.casefold() for name in there.names}
-    for name in sorted((running | written.names) - set(export.initiators) - fenced):
+    admitted = {name.casefold() for name in there.names} | written.names
+    for name in sorted(admitted - {name.casefold() for name in export.initiators} - fenced):
         plan.refusals.append(
             "%s is admitted and not described. Describe it; or, to take its right, stop its VMs, fence its host (iscsi_fence) and run "
             "this again" % name
@@ -198,6 +198,6 @@ def _rights(export: Export, there: TargetReading, written: Written, fenced: froz
         nobody = Request(Mode.TARGET, Op.BIND, "initiator-address=%s" % NOBODY_ADDRESS, allowed=(Code.ACL_EXIST,))
         plan.steps.append(Step("admit nobody by address", (nobody,)))
     for name in export.admitted:
-        if name not in running:
+        if name not in there.names:
             right = Request(Mode.TARGET, Op.BIND, "initiator-name=%s" % name, allowed=(Code.ACL_EXIST,))
             plan.steps.append(Step("admit %s" % name, (right,)))

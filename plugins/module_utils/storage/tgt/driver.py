@@ -28,7 +28,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Callable
 
 from ... import clock
@@ -37,7 +38,7 @@ from ...decide.observations import Session, TargetAccess
 from ...errors import LibrehaError
 from ..addresses import same_address
 from ..interface import StorageTarget
-from . import saved, sockets
+from . import release, saved, sockets
 from .control import Code, Control, Mode, NotServing, Op
 from .reading import TargetReading, read_session_counters, read_targets
 from .sockets import DaemonConnection
@@ -70,6 +71,10 @@ class TgtTarget(StorageTarget):
         self._saved_config = saved_config
         self._chap_user = chap_user
         self._now = now
+
+    def require_fenceable(self) -> None:
+        for version in self._releases():
+            release.require(version)
 
     def up_for(self) -> float | None:
         try:
@@ -105,6 +110,9 @@ class TgtTarget(StorageTarget):
         return found
 
     def access(self) -> list[TargetAccess]:
+        show = self._control.ask(Mode.TARGET, Op.SHOW)
+        targets = read_targets(self._control.must("list its targets", show).text)
+        old = release.lacking(release.running(show.pid)) if targets else ""
         return [
             TargetAccess(
                 target=target.name,
@@ -112,12 +120,14 @@ class TgtTarget(StorageTarget):
                 anybody=bool(target.open_rules),
                 reason="admitted by address: %s" % ", ".join(target.open_rules) if target.open_rules else "",
                 luns=tuple(target.luns),
+                unfenceable=old or target.unfenceable,
             )
-            for target in self._targets()
+            for target in targets
         ]
 
     def saved_access(self) -> list[TargetAccess]:
-        return saved.access(self._saved_config)
+        old = "".join(map(release.lacking, self._releases()[-1:]))
+        return [replace(access, unfenceable=old or access.unfenceable) for access in saved.access(self._saved_config)]
 
     def revoke(self, initiator: str) -> bool:
         changed = False
@@ -168,14 +178,19 @@ class TgtTarget(StorageTarget):
         pid = self._control.ask(Mode.TARGET, Op.SHOW).pid
         return sockets.cut(pid, [connection for connection in sockets.accepted(pid) if _login(connection) in logins])
 
-    def admit(self, initiator: str, targets: Iterable[str], chap_secret: str | None) -> bool:
+    def admit(self, initiator: str, targets: Iterable[str], chap_secret: str | None, spellings: Collection[str] = ()) -> bool:
+        """The host is known by *initiator*, and gets in by the spelling that it logs in with: the one that the target had."""
         wanted = set(targets)
         running = self._targets()
         changed = self._renew_secret(self._own_account(initiator, running), initiator, running, chap_secret)
-        changed |= saved.admit(self._saved_config, initiator, wanted)
+        changed |= saved.admit(self._saved_config, initiator, wanted, spellings)
+        next_start = {access.target: access.initiators for access in self.saved_access()}
         for target in running:
-            if target.name in wanted and not any(name.casefold() == initiator.casefold() for name in target.names):
-                changed |= self._bind(Op.BIND, target, initiator)
+            if target.name in wanted:
+                again = [name for name in next_start.get(target.name, ()) if name.casefold() == initiator.casefold()]
+                for name in dict.fromkeys((*spellings, *again)) or (initiator,):
+                    if name not in target.names:
+                        changed |= self._bind(Op.BIND, target, name)
         return changed
 
     def _own_account(self, initiator: str, running: list[TargetReading]) -> str:
@@ -208,6 +223,16 @@ class TgtTarget(StorageTarget):
             answer = self._control.ask(Mode.ACCOUNT, Op.BIND, tid=target.tid, lld=target.driver, parameters="user=%s" % user)
             self._control.must("bind the CHAP account %s to %s" % (user, target.name), answer, Code.USER_EXIST)
         return True
+
+    def _releases(self) -> list[str]:
+        """The versions of the daemon that runs and of the one that the next start runs, as far as there are any."""
+        try:
+            pid = self._control.ask(Mode.TARGET, Op.SHOW).pid
+        except LibrehaError:  # it is down, or hangs
+            found = [release.installed()]
+        else:
+            found = [release.running(pid), release.next_start(pid)]
+        return [version for version in found if version is not None]
 
     def _targets(self) -> list[TargetReading]:
         answer = self._control.ask(Mode.TARGET, Op.SHOW)

@@ -50,7 +50,8 @@ class Unit:
 
 @dataclass(frozen=True)
 class Export:
-    """A target. ``secrets``: CHAP user -> secret. ``masked``: those of ``initiators`` that are fenced and not admitted."""
+    """A target. ``secrets``: CHAP user -> secret. ``initiators``: each spelling of each, since tgtd compares letter by letter.
+    ``masked``: those that are fenced and not admitted, in lower case."""
 
     name: str
     tid: int
@@ -61,12 +62,13 @@ class Export:
 
     @property
     def admitted(self) -> tuple[str, ...]:
-        return tuple(name for name in self.initiators if name not in self.masked)
+        return tuple(name for name in self.initiators if name.casefold() not in self.masked)
 
 
 @dataclass(frozen=True)
 class Written:
-    """The file as it is; ``text`` is "" when there is none. It may hold initiators that are described no more."""
+    """The file as it is; ``text`` is "" when there is none. It may hold initiators that are described no more. ``names`` (admitted) and
+    ``masked`` are in lower case, ``spellings`` has both as they are written."""
 
     text: str = field(default="", repr=False)
     mode: int = 0o600
@@ -74,6 +76,7 @@ class Written:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     names: frozenset[str] = frozenset()
     masked: frozenset[str] = frozenset()
+    spellings: tuple[str, ...] = ()
 
 
 def derived_tid(name: str, taken: Iterable[int] = ()) -> int:
@@ -97,7 +100,7 @@ def render(export: Export) -> str:
         "    initiator-address %s\n" % NOBODY_ADDRESS,
     ]
     for name in export.initiators:
-        lines.append("%s    initiator-name %s\n" % (MASK if name in export.masked else "", name))
+        lines.append("%s    initiator-name %s\n" % (MASK if name.casefold() in export.masked else "", name))
     return "".join([*lines, "</target>\n"])
 
 
@@ -125,6 +128,7 @@ def read_written(path: str, name: str) -> Written:
         secrets=dict(one.words for one in target.options if one.name == "incominguser" and not one.masked and len(one.words) == 2),
         names=frozenset(option.words[0].casefold() for option in rights if not option.masked),
         masked=frozenset(option.words[0].casefold() for option in rights if option.masked),
+        spellings=tuple(dict.fromkeys(option.words[0] for option in rights)),
     )
 
 

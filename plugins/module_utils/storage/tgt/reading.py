@@ -14,6 +14,10 @@ from ...errors import LibrehaError
 # four bytes after the port, which are the (zero) flow label when the peer came by IPv6.
 NOBODY_ADDRESS = "255.255.255.255"
 
+ISER = "it is served over iSER, and a login under way over RDMA can be neither seen nor cut"
+"""Why a fence there would prove nothing (sockets.py). Besides, before 1.0.95 its login needs name *and* address (release.py), and
+its discovery still does, so a host would not find the target by SendTargets."""
+
 _INDENT = 4
 _NAME = re.compile(r"^(iqn|eui|naa)\.", re.IGNORECASE)
 
@@ -57,6 +61,11 @@ class TargetReading:
     def names(self) -> tuple[str, ...]:
         """Initiators admitted by name."""
         return tuple(rule for rule in self.acl if is_initiator_name(rule))
+
+    @property
+    def unfenceable(self) -> str:
+        """Why a fence at it proves nothing, whoever is admitted; "" when it does."""
+        return ISER if self.driver == "iser" else ""
 
     @property
     def open_rules(self) -> tuple[str, ...]:

@@ -10,14 +10,14 @@ durably, and only where something changes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 
 from ...decide.observations import TargetAccess
 from ...errors import LibrehaError
 from .. import durable
 from . import targets_conf
-from .reading import NOBODY_ADDRESS
+from .reading import ISER, NOBODY_ADDRESS
 from .targets_conf import MASK, Option, Saved
 
 _GUARD = "%sinitiator-address %s # without an address line tgt-admin admits everybody\n"
@@ -26,7 +26,8 @@ _ACCOUNT = re.compile(r'^(\s*incominguser(?:\s*=\s*|\s+)"?)(\S+) ([^\s"#]+)("?\s
 
 def access(path: str) -> list[TargetAccess]:
     """Whom each saved target will admit at the next start."""
-    return [target.access() for target in targets_conf.read(path).targets.values()]
+    found = targets_conf.read(path)
+    return [replace(target.access(), unfenceable=ISER if found.driver_of(target) == "iser" else "") for target in found.targets.values()]
 
 
 def revoke(path: str, initiator: str) -> bool:
@@ -48,8 +49,12 @@ def revoke(path: str, initiator: str) -> bool:
     return edits.write()
 
 
-def admit(path: str, initiator: str, targets: Iterable[str]) -> bool:
-    """Give the right back in exactly *targets*, where they are in the saved configuration; durable on return."""
+def admit(path: str, initiator: str, targets: Iterable[str], spellings: Collection[str] = ()) -> bool:
+    """Give the right back in exactly *targets*, where they are in the saved configuration; durable on return.
+
+    A line that was marked comes back as it was. One is written for each of *spellings* that has none, for *initiator* when there is no
+    other.
+    """
     saved = targets_conf.read(path)
     edits = _Edits(saved)
     wanted = set(targets)
@@ -58,11 +63,13 @@ def admit(path: str, initiator: str, targets: Iterable[str]) -> bool:
             edits.unmask(option)
     for name in sorted(wanted & set(saved.targets)):
         target = saved.targets[name]
-        back = any(option.masked and option.direct and _names(option, initiator) for option in target.options)
-        if not back and not any(_same(initiator, known) for known in target.names):
-            edits.insert_before_end(saved, name, "%sinitiator-name %s\n", initiator)
-            if not target.closed:
-                edits.insert_before_end(saved, name, _GUARD, NOBODY_ADDRESS)
+        back = [word for option in target.options if option.masked and option.direct and _names(option, initiator) for word in option.words]
+        there = {word for word in (*back, *target.names) if _same(word, initiator)}
+        lines = [one for one in (spellings or ([] if there else [initiator])) if one not in there]
+        for one in lines:
+            edits.insert_before_end(saved, name, "%sinitiator-name %s\n", one)
+        if lines and not target.closed:
+            edits.insert_before_end(saved, name, _GUARD, NOBODY_ADDRESS)
     return edits.write()
 
 
@@ -86,7 +93,8 @@ def change_secret(path: str, user: str, secret: str) -> bool:
 
 
 def _same(one: str, other: str) -> bool:
-    """iSCSI names are compared without regard to case (RFC 7143, 4.2.7.1); tgtd compares bytes, so be the stricter."""
+    """iSCSI names are compared without regard to case (RFC 7143, 4.2.7.1). tgtd compares bytes, so a fence takes every spelling, and
+    whoever is let in again needs the very one that it says."""
     return one.casefold() == other.casefold()
 
 

@@ -104,6 +104,11 @@ class Saved:
     elsewhere: list[Option] = field(default_factory=list)  # options outside target blocks
     files: dict[str, list[str]] = field(default_factory=dict)  # path -> lines with their ends, latin-1
 
+    def driver_of(self, target: SavedTarget) -> str:
+        """Its own ``driver``, the file's ``default-driver``, or tgt-admin's own default, iscsi."""
+        defaults = [option.value for option in self.elsewhere if option.name == "default-driver" and not option.masked]
+        return (target.values("driver") or defaults or ["iscsi"])[-1].strip()
+
     def options(self) -> Iterator[Option]:
         for target in self.targets.values():
             yield from target.options
