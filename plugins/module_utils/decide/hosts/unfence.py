@@ -21,8 +21,8 @@ from ..observations import ApiAnswer, HostObservation, Power, StorageObservation
 class Return:
     """A host that is to be let in again, and what was read of it just now.
 
-    ``vms`` are those that it lists itself; None: they could not be read. ``recorded`` (vm_id, name, host, power), ``transactions`` (vm_name,
-    source, closed) and ``steps`` (token, subject, data) are rows of the state database.
+    ``vms`` are those that it lists itself; None: they could not be read. ``recorded`` (vm_id, name, host, power), ``transactions``
+    (vm_name, source, closed) and ``steps`` (token, subject, data) are rows of the state database.
     """
 
     host: str
