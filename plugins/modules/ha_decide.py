@@ -243,6 +243,11 @@ open_transactions:
   returned: when something was decided
   type: int
   sample: 0
+disarmed:
+  description: Who disarmed the cluster, and why. Empty when it is armed. Open transactions are not to be completed while it is disarmed.
+  returned: when something was decided
+  type: str
+  sample: "alice: the switch is replaced"
 events_seen:
   description: The highest event key dealt with, for each host; the C(events_after) of the next look.
   returned: when something was decided

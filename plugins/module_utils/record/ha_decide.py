@@ -227,6 +227,7 @@ def _result(
         "plan": plan,
         "live_hosts": answered,
         "open_transactions": open_transactions,
+        "disarmed": decision.memory.disarmed,
         "events_seen": {host.name: host.last_event for host in decision.memory.hosts if host.last_event is not None},
         "report": list(report),
         "summary": _summary(decision),

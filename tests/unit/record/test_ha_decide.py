@@ -136,6 +136,8 @@ def test_what_a_disarmed_cluster_does_not_do_says_that_it_is_disarmed(cluster: A
     lab.look(looks=10)
     (entry,) = lab.journal("action")
     assert entry.endswith("(the cluster is disarmed (alice: new switch), not carried out)")
+    assert lab.result["disarmed"] == "alice: new switch", "no playbook completes what an earlier run left open"
+    assert lab.look(commands=[{"kind": "arm", "by": "alice"}])["disarmed"] == ""
 
 
 def test_a_failover_in_which_no_vm_finds_a_place_is_no_order(cluster: Any) -> None:
