@@ -20,8 +20,11 @@ description:
 options:
   commands:
     description:
-      - What persons ask for. Each is put into the memory once and journaled with its name and reason; this look and those that follow act
+      - What persons ask for. Each is put into the memory and journaled with its name and reason; this look and those that follow act
         on it, with the same guards as on everything else.
+      - A command is applied once for each O(holder), however many looks of the run hand it in. The same words in a later run are a new
+        command.
+      - V(migrate), V(rebalance), V(rejoin) and V(stop) are refused unless O(carries_out) holds what they need.
     type: list
     elements: dict
     default: []
@@ -34,8 +37,8 @@ options:
             be asked, and never overrules one that answers otherwise.
           - V(approve) says yes to what O(policy) with C(mode=ask) proposes about a host or VM. About one that is down it holds until that
             is well again; about one that works it is a yes to moves and resets only, and holds while one is planned.
-          - V(release_brake) lets the hosts through that the brake holds now. V(disarm) and V(arm) are about the whole cluster, as is
-            V(rebalance).
+          - V(release_brake) lets the hosts through that the brake held at the look before, and none that is lost later. V(disarm) and
+            V(arm) are about the whole cluster, as is V(rebalance).
         type: str
         required: true
         choices:
@@ -70,11 +73,14 @@ options:
         type: str
         default: ""
   host:
-    description: Act on this host only; verdicts and alarms cover all hosts as always.
+    description:
+      - Act on the loss of this host only. Verdicts and alarms cover all hosts as always, and a fence that stands is completed whatever
+        its host.
     type: str
   carries_out:
     description:
-      - The kinds of action that the caller can carry out. Others are returned in RV(proposed).
+      - The kinds of action that the caller can carry out. Others are returned in RV(proposed), with an alarm that says how a person
+        does it.
     type: list
     elements: str
     choices: [fence, failover, restart, move, stop, reset, rejoin]
@@ -140,6 +146,7 @@ hosts:
     row: {description: "The row of the table, 0 where the fence list told.", type: int, sample: 9}
     confirmed: {description: Whether it lasted long enough to act on., type: bool}
     text: {description: Verdict and evidence in words., type: str, sample: "esx1 dead since 12:00:15 (api timed out, 4 samples)"}
+    reason: {description: Why; the same for as long as it is judged so., type: str, sample: storage failed and nothing answers}
     since: {description: Since when; an instant on the boot-time clock., type: dict}
     samples: {description: Consecutive fresh samples with this verdict., type: int, sample: 4}
     api: {description: Evidence of the management API., type: str, sample: failed}
@@ -164,7 +171,7 @@ held:
   elements: dict
   contains:
     what: {description: What is held., type: str, sample: fence}
-    subject: {description: The host or VM., type: str, sample: esx1}
+    subject: {description: The name of the host or the id of the VM., type: str, sample: esx1}
     reason: {description: Why., type: str}
 actions:
   description: What to do now, in order - fence, failover and restart, each with its reasons.
@@ -173,11 +180,22 @@ actions:
   elements: dict
 proposed:
   description:
-    - What would be done but waits for a person (RV(mode)), for the cluster to be armed, or for a caller that can do it (O(carries_out)).
-    - Of the same form as RV(actions).
+    - What would be done but waits for a person (RV(mode)), for the cluster to be armed, or is out of the caller's reach
+      (O(carries_out), O(host)).
+    - Of the same form as RV(actions), with C(why_not) in addition.
   returned: when something was decided
   type: list
   elements: dict
+down:
+  description: VMs that should run and are known to be down, in every mode.
+  returned: when something was decided
+  type: list
+  elements: dict
+  contains:
+    id: {description: The VM., type: str, sample: "5f3b:web1/web1.vmx"}
+    name: {description: Its name., type: str, sample: web1}
+    host: {description: Where it is recorded., type: str, sample: esx1}
+    reason: {description: What is done about it or why nothing is., type: str}
 admission:
   description: Whether the cluster can still lose what its policy wants it to be able to lose.
   returned: when something was decided
@@ -225,6 +243,11 @@ open_transactions:
   returned: when something was decided
   type: int
   sample: 0
+disarmed:
+  description: Who disarmed the cluster, and why. Empty when it is armed. Open transactions are not to be completed while it is disarmed.
+  returned: when something was decided
+  type: str
+  sample: "alice: the switch is replaced"
 events_seen:
   description: The highest event key dealt with, for each host; the C(events_after) of the next look.
   returned: when something was decided
@@ -254,7 +277,9 @@ summary:
   type: list
   elements: str
 undone:
-  description: What is still to be done, in words; of what was only proposed nothing is in here.
+  description:
+    - What should be and is not, in words. These are fences to complete, and every VM of RV(down), whatever the mode and whoever could
+      start it.
   returned: when something was decided
   type: list
   elements: str

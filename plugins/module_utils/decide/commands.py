@@ -5,17 +5,22 @@
 Invariant: a command changes only what is *wanted*. It starts, stops, moves and fences nothing by itself, so no command
 passes a guard that the brain's own wishes do not pass. A command that cannot be understood is refused and changes nothing;
 one that turns out to be impossible when the cluster is looked at is dropped there, with an alarm that says why.
+
+A command is applied once. A run hands its commands to each of its looks, so the memory keeps those that it has heard: what happens
+after a person spoke is not covered by what the person said. The same words given in a later run are a new command.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Callable
 
+from .decision import KINDS
 from .hosts.verdict import Verdict
 from .instant import Instant
-from .memory import Approval, Desired, Memory, RejoinRecord, Tries, VmRecord
+from .memory import Approval, Desired, HeardCommand, Memory, RejoinRecord, Tries, VmRecord
 from .observations import Power
 from .policy import Policy
 
@@ -47,17 +52,39 @@ class Command:
     by: str = ""
     reason: str = ""
 
+    @property
+    def words(self) -> str:
+        """All that was said; no part can be mistaken for another."""
+        return repr((self.kind.value, self.subject, self.host, self.by, self.reason))
+
 
 class CommandRefused(ValueError):
     """The command cannot be understood; the message says what to write instead."""
 
 
-def apply_command(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
-    """The memory with the command in it, and what changed in words; empty when nothing did.
+NEEDS = {CommandKind.MIGRATE: "move", CommandKind.REBALANCE: "move", CommandKind.STOP: "stop", CommandKind.REJOIN: "rejoin"}
+"""The kind of action without which a command would be remembered for ever and never done."""
+
+
+def apply_command(policy: Policy, memory: Memory, command: Command, now: Instant, able: Collection[str] = KINDS) -> tuple[Memory, str]:
+    """The memory with the command in it, and what changed in words; empty when nothing did. *able*: as in :func:`decide.decide`.
 
     Raises CommandRefused, with nothing changed.
     """
+    needed = NEEDS.get(command.kind)
+    if needed is not None and needed not in able:
+        raise CommandRefused("nobody carries out a %s here; do it by hand" % needed)
     return _COMMANDS[command.kind](policy, memory, command, now)
+
+
+def hear(policy: Policy, memory: Memory, command: Command, now: Instant, run_id: str, able: Collection[str] = KINDS) -> tuple[Memory, str]:
+    """:func:`apply_command` for a command that the run *run_id* may hand in at several looks: the first one applies it."""
+    heard = HeardCommand(run_id, command.words)
+    if heard in memory.heard:
+        return memory, ""
+    after, text = apply_command(policy, memory, command, now, able)
+    mine = tuple(item for item in after.heard if item.run == run_id)
+    return replace(after, heard=(*mine, heard)), text
 
 
 _Command = Callable[[Policy, Memory, Command, Instant], "tuple[Memory, str]"]
@@ -135,12 +162,13 @@ def _confirmed_off(policy: Policy, memory: Memory, command: Command, now: Instan
 
 
 def _release_brake(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
-    """The hosts that the brake holds now are let through."""
+    """The hosts that the brake held at the last look are let through, and no others: those the person can have known of."""
     if not memory.brake.held:
-        return memory, ""
-    released = tuple(sorted({*memory.brake.released, *(item.host for item in memory.brake.counted)}))
+        return memory, "%s releases the brake, which holds no host: nothing changes (%s)" % (command.by, command.reason)
+    counted = {item.host for item in memory.brake.counted} - set(memory.brake.released)
+    released = tuple(sorted({*memory.brake.released, *counted}))
     after = replace(memory, brake=replace(memory.brake, released=released, released_by=_who(command)))
-    return _changed(memory, after, "%s releases the brake: %s", command.by, command.reason)
+    return _changed(memory, after, "%s releases the brake for %s: %s", command.by, ", ".join(sorted(counted)), command.reason)
 
 
 def _approve(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:

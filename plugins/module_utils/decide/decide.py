@@ -13,34 +13,45 @@ or that comes back with an old memory, cannot start a VM whose host can still wr
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Optional
 
-from .decision import KINDS, Action, Alarm, Decision, FenceAction, HostVerdict
+from .decision import KINDS, Action, Alarm, Decision, FenceAction, Held, HostVerdict, StopAction
 from .foresee.admission import admission, admission_alarm
-from .gate import sort_out, still_approved
+from .gate import Caller, Orders, authorise, still_approved
 from .hosts.alarms import raise_alarms
-from .hosts.brake import HostForBrake, apply_brake
+from .hosts.brake import Brake, HostForBrake, apply_brake
 from .hosts.duplicates import note_doubtful
-from .hosts.rejoin import plan_rejoins
-from .hosts.respond import choose_fences
+from .hosts.rejoin import Rejoins, note_cycle, plan_rejoins
+from .hosts.respond import Responses, choose_fences
 from .hosts.told import rebooting
 from .instant import Instant
 from .memory import HostRecord, Memory, RejoinRecord, VmRecord
-from .moves.moves import plan_moves
+from .moves.moves import note_homes, plan_moves
+from .moves.moving import Moves
+from .moves.rebalance import note_rebalance
 from .observations import Observation, Power
-from .picture import take_picture
+from .picture import Picture, take_picture
 from .policy import Mode, Policy
 from .state import Cluster, HostState, leads_to_fence
 from .storage_health.judge import judge_storage_health
+from .vms.down import still_down
 from .vms.start_order import note_waiting
-from .vms.starts import plan_starts
+from .vms.starts import Starts, plan_starts
 from .vms.under_way import note_orders
-from .vms.vm_monitoring import note_resets, plan_resets
+from .vms.vm_monitoring import Monitored, note_resets, plan_resets
 from .vms.vm_stop import plan_stops
 
 
-def decide(policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str, able: Collection[str] = KINDS) -> Decision:
+def decide(
+    policy: Policy,
+    memory: Memory,
+    observation: Observation,
+    now: Instant,
+    run_id: str,
+    able: Collection[str] = KINDS,
+    only_host: str = "",
+) -> Decision:
     """Judge one look.
 
     Args:
@@ -50,84 +61,145 @@ def decide(policy: Policy, memory: Memory, observation: Observation, now: Instan
         now: The present, on the boot-time clock of the machine that decides.
         run_id: Names this run of the monitor; another one than in *memory* begins all confirmations again.
         able: Kinds of action that the caller can carry out; others are only proposed.
+        only_host: The caller asks only for what is done about the loss of this host; empty: for everything.
     """
     picture = take_picture(policy, memory, observation, now, run_id)
-    cluster = picture.cluster
-    hosts = cluster.hosts
+    cluster, hosts = picture.cluster, picture.cluster.hosts
     brake = apply_brake(memory.brake, {name: _for_brake(host, cluster) for name, host in hosts.items()}, policy, now)
-    fences = choose_fences(cluster, brake)
-    standing = admission(cluster)
-    starts = plan_starts(cluster)
-    moves = plan_moves(cluster, starts, memory.rebalance)
-    stops = plan_stops(cluster)
-    resets = plan_resets(picture.hung, policy, now)
-    rejoins = plan_rejoins(cluster, now)
-    everything: list[Action] = [
-        *fences.fences,
-        *rejoins.actions,
-        *starts.failovers,
-        *starts.restarts,
-        *starts.moves,
-        *stops,
-        *moves.actions,
-        *resets.actions,
-    ]
-    vms = note_waiting(_with(cluster.vms, {**starts.records, **moves.records}), starts.waiting, starts.down, now)
-    approved = replace(memory, approved=still_approved(memory, hosts, {vm.id: vm for vm in vms} if memory.approved else {}, everything))
-    actions, proposed, gate_alarms = sort_out(everything, approved, policy.mode, hosts, able)
-    scopes = {action.host: action.storage for action in actions if isinstance(action, FenceAction)}
-    records = {name: note_doubtful(_remember(host.record, rejoins.records, scopes), actions) for name, host in hosts.items()}
+    plan = _plan(picture, brake, memory, able)
+    vms = note_waiting(_with(cluster.vms, plan.records), plan.starts.waiting, plan.starts.down, now)
+    approved = still_approved(memory, hosts, {vm.id: vm for vm in vms} if memory.approved else {}, plan.actions)
+    memory = replace(memory, approved=approved)
+    gate = authorise(plan.actions, memory, policy.mode, hosts, Caller(able, only_host))
     # One look dates no progress: what moved since an earlier run's look may have stopped before this one.
     first_look = memory.run_id != run_id
-    still_open = any(_open(host, policy) for host in hosts.values()) or (
-        policy.mode is not Mode.OBSERVE and (_acts(actions) or bool(starts.waiting) or ("rejoin" in able and any(rejoins.records.values())))
-    )
-    settled = not first_look and not still_open
-    alarms = [*picture.alarms, *fences.alarms, *starts.alarms, *moves.alarms, *resets.alarms, *rejoins.alarms, *gate_alarms]
+    settled = not first_look and not _still_open(cluster, plan, gate.orders, able, only_host)
+    standing = admission(cluster)
     not_admitted = admission_alarm(standing)
     calm = all(host.verdict.works or not _open(host, policy) for host in hosts.values())
     health = judge_storage_health(
         policy.storage_health, memory.storage_health, observation.storage_health, cluster.servers, now, not first_look, calm
     )
+    alarms = [
+        *raise_alarms(cluster),
+        *picture.alarms,
+        *plan.alarms,
+        *gate.alarms,
+        *([not_admitted] if not_admitted else []),
+        *health.alarms,
+    ]
+    before = replace(
+        memory,
+        run_id=run_id,
+        looked_at=now,
+        watching_since=picture.watching_since,
+        datastores=tuple(cluster.datastores[uuid] for uuid in sorted(cluster.datastores)),
+        storage=cluster.storage,
+        storage_health=health.records,
+        brake=brake.record,
+        heard=tuple(item for item in memory.heard if item.run == run_id),
+    )
     return Decision(
         taken_at=now,
         mode=policy.mode,
         hosts=tuple(_verdict(host) for host in hosts.values()),
-        alarms=_unique([*raise_alarms(cluster), *alarms, *([not_admitted] if not_admitted else []), *health.alarms]),
-        held=(*fences.held, *starts.held, *moves.held),
-        actions=actions,
-        proposed=proposed,
+        alarms=_unique(alarms),
+        held=plan.held,
+        actions=gate.orders.actions,
+        proposed=gate.proposed,
+        down=still_down(cluster, vms, gate.orders, gate.proposed, plan.held),
         admission=standing,
         storage=health.servers,
-        memory=replace(
-            approved,
-            run_id=run_id,
-            looked_at=now,
-            watching_since=picture.watching_since,
-            hosts=tuple(records[name] for name in sorted(records)),
-            vms=note_resets(note_orders(vms, actions, now), actions, policy, now),
-            datastores=tuple(cluster.datastores[uuid] for uuid in sorted(cluster.datastores)),
-            storage=cluster.storage,
-            storage_health=health.records,
-            brake=brake.record,
-            rebalance=moves.rebalance,
-        ),
+        memory=_with_orders(before, cluster, vms, plan, gate.orders),
         settled=settled,
         next_sample_in=_next_sample(policy, settled),
     )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """All that this look would have done, before it is asked what may be."""
+
+    fences: Responses
+    rejoins: Rejoins
+    starts: Starts
+    stops: list[StopAction]
+    moves: Moves
+    resets: Monitored
+
+    @property
+    def actions(self) -> list[Action]:
+        starts = self.starts
+        return [
+            *self.fences.fences,
+            *self.rejoins.actions,
+            *starts.failovers,
+            *starts.restarts,
+            *starts.moves,
+            *self.stops,
+            *self.moves.actions,
+            *self.resets.actions,
+        ]
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        return (*self.fences.held, *self.starts.held, *self.moves.held)
+
+    @property
+    def alarms(self) -> list[Alarm]:
+        return [*self.fences.alarms, *self.starts.alarms, *self.moves.alarms, *self.resets.alarms, *self.rejoins.alarms]
+
+    @property
+    def records(self) -> dict[str, VmRecord]:
+        return {**self.starts.records, **self.moves.records}
+
+
+def _plan(picture: Picture, brake: Brake, memory: Memory, able: Collection[str]) -> _Plan:
+    cluster = picture.cluster
+    starts = plan_starts(cluster, can_move="move" in able)
+    return _Plan(
+        fences=choose_fences(cluster, brake),
+        rejoins=plan_rejoins(cluster, cluster.now),
+        starts=starts,
+        stops=plan_stops(cluster),
+        moves=plan_moves(cluster, starts, memory.rebalance),
+        resets=plan_resets(picture.hung, cluster.policy, cluster.now),
+    )
+
+
+def _with_orders(memory: Memory, cluster: Cluster, vms: tuple[VmRecord, ...], plan: _Plan, orders: Orders) -> Memory:
+    """*memory* with the records of this look and what is ordered about them. It takes orders, and nothing that was only planned."""
+    policy, now = cluster.policy, cluster.now
+    records = {name: _remember(host.record, plan.rejoins.records, orders, now) for name, host in cluster.hosts.items()}
+    return replace(
+        memory,
+        hosts=tuple(records[name] for name in sorted(records)),
+        vms=note_resets(note_orders(note_homes(vms, orders), orders, now), orders, policy, now),
+        rebalance=note_rebalance(plan.moves.rebalance, orders, policy),
+    )
+
+
+def _still_open(cluster: Cluster, plan: _Plan, orders: Orders, able: Collection[str], only_host: str) -> bool:
+    """Whether another look, soon, can change something by itself."""
+    if any(_open(host, cluster.policy) for host in cluster.hosts.values()):
+        return True
+    waiting = any(only_host in ("", cluster.vm_host(identity)) for identity in plan.starts.waiting)
+    returning = "rejoin" in able and any(plan.rejoins.records.values())
+    return cluster.policy.mode is not Mode.OBSERVE and (_acts(orders, only_host) or waiting or returning)
 
 
 def _with(vms: tuple[VmRecord, ...], changed: Mapping[str, VmRecord]) -> tuple[VmRecord, ...]:
     return tuple(changed.get(vm.id, vm) for vm in vms) if changed else vms
 
 
-def _remember(record: HostRecord, rejoins: Mapping[str, Optional[RejoinRecord]], scopes: Mapping[str, tuple[str, ...]]) -> HostRecord:
+def _remember(record: HostRecord, rejoins: Mapping[str, Optional[RejoinRecord]], orders: Orders, now: Instant) -> HostRecord:
     """What is asked of the host and ordered about it."""
     if record.name in rejoins:
         record = replace(record, rejoin=rejoins[record.name])
-    if record.name in scopes:
-        record = replace(record, fence_scope=tuple(sorted({*record.fence_scope, *scopes[record.name]})))
-    return record
+    fenced_at = {server for action in orders.of(FenceAction) if action.host == record.name for server in action.storage}
+    if fenced_at:
+        record = replace(record, fence_scope=tuple(sorted({*record.fence_scope, *fenced_at})))
+    return note_doubtful(note_cycle(record, orders, now), orders)
 
 
 def _for_brake(host: HostState, cluster: Cluster) -> HostForBrake:
@@ -151,8 +223,10 @@ def _open(host: HostState, policy: Policy) -> bool:
     return (not host.verdict.works or leads_to_fence(host.verdict, policy)) and not host.confirmation.confirmed
 
 
-def _acts(actions: tuple[Action, ...]) -> bool:
-    return any(action.kind in ("fence", "rejoin") or bool(getattr(action, "vms", ())) for action in actions)
+def _acts(orders: Orders, only_host: str) -> bool:
+    """Whether something that was asked for is under way."""
+    mine = [action for action in orders.actions if only_host in ("", action.host)]
+    return any(action.kind in ("fence", "rejoin") or bool(getattr(action, "vms", ())) for action in mine)
 
 
 def _next_sample(policy: Policy, settled: bool) -> float:
@@ -169,6 +243,7 @@ def _verdict(host: HostState) -> HostVerdict:
         row=host.judgement.row,
         confirmed=host.confirmation.confirmed,
         text=host.text,
+        reason=host.reason,
         since=host.record.since,
         samples=host.record.samples,
         api=host.evidence.api,

@@ -40,10 +40,20 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Held:
-    """Something that would be done but for ``reason``. ``what`` is fence, failover, restart or verdict."""
+    """What would be done but for ``reason``: fence, failover, restart, start, move or verdict. ``subject``: the host or the VM's id."""
 
     what: str
     subject: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class DownVm:
+    """A VM that should run and is known to be down, and why it is down still."""
+
+    id: str
+    name: str
+    host: str  # where it is recorded
     reason: str
 
 
@@ -56,6 +66,7 @@ class HostVerdict:
     row: int  # of safety.md's table; 0 where the fence list told
     confirmed: bool
     text: str  # "esx1 dead since 12:00:15 (api timed out, ping failed, storage failed 16 s, 4 samples)"
+    reason: str = ""  # why, in words that stay the same from look to look
     since: Optional[Instant] = None
     samples: int = 0
     api: Evidence = Evidence.UNKNOWN
@@ -231,6 +242,12 @@ KINDS = ("fence", "failover", "restart", "move", "stop", "reset", "rejoin")  # o
 
 
 @dataclass(frozen=True)
+class Proposed:  # not carried out now
+    action: Action
+    why_not: str
+
+
+@dataclass(frozen=True)
 class Shortfall:
     """A VM that would stay down if ``lost`` were."""
 
@@ -260,7 +277,7 @@ class Decision:
     is still being judged, and (with ``mode: act``) no action is open.
 
     ``actions`` are to be carried out now, in their order; ``proposed`` would be, if the mode were ``act`` (``observe``), or a
-    person said yes (``ask``), or the cluster were armed.
+    person said yes (``ask``), or the cluster were armed, or the caller could. ``down`` are VMs that should run, whatever the mode.
     """
 
     taken_at: Instant
@@ -272,11 +289,11 @@ class Decision:
     memory: Memory
     settled: bool
     next_sample_in: float
-    proposed: tuple[Action, ...] = ()
+    proposed: tuple[Proposed, ...] = ()
+    down: tuple[DownVm, ...] = ()
     storage: tuple[ServerHealth, ...] = ()
     admission: Optional[Admission] = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form; the memory included."""
-        form: dict[str, Any] = to_dict(self)
-        return form
+        return dict(to_dict(self))

@@ -1,17 +1,22 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What may be carried out now: the mode, a person's yes, and whether the cluster is armed.
+"""What may be carried out now: who can do it, the mode, a person's yes, and whether the cluster is armed.
 
 Invariant: repeating a fence that stands already is carried out in every case but ``mode: observe`` - it takes nothing from anybody
 that was not taken before, and leaving it open would let a fenced host write (safety.md, "The fence"). Nothing else passes
 while the cluster is disarmed, and with ``mode: ask`` only what a person asked for or said yes to.
+
+Nothing is remembered as ordered that was not authorised: whatever puts an order into the memory takes :class:`Orders`, and
+only :func:`authorise` makes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from .by_hand import by_hand, by_hand_alarm
 from .decision import (
     Action,
     Alarm,
@@ -19,6 +24,7 @@ from .decision import (
     FailoverAction,
     FenceAction,
     MoveAction,
+    Proposed,
     RejoinAction,
     ResetAction,
     RestartAction,
@@ -32,32 +38,74 @@ from .state import HostState
 
 ASKED_FOR = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.RETURN)
 FOR_WHAT_WORKS = (MoveAction, ResetAction)  # what is done about hosts that work and VMs that run
+NOT_ABOUT_A_LOSS = (StopAction, ResetAction)  # whoever asks for the failover of a host asks for none of these
+
+_Kind = TypeVar("_Kind", bound=Action)
+_SEAL = object()
 
 
-def sort_out(
-    actions: Iterable[Action], memory: Memory, mode: Mode, hosts: Mapping[str, HostState], able: Collection[str]
-) -> tuple[tuple[Action, ...], tuple[Action, ...], list[Alarm]]:
-    """Actions to carry out, actions only proposed, and what the operator should know about that.
+class Orders:
+    """Actions that are carried out now, in their order."""
 
-    *able* are the kinds of action that whoever asks can carry out.
-    """
+    def __init__(self, actions: Iterable[Action], seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("only authorise() gives orders: what was not authorised must not be remembered as ordered")
+        self.actions = tuple(actions)
+
+    def of(self, kind: type[_Kind]) -> tuple[_Kind, ...]:
+        return tuple(action for action in self.actions if isinstance(action, kind))
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks for the decision: ``able`` are the kinds of action that it carries out, ``host`` the one host that it asks about
+    (empty: all)."""
+
+    able: Collection[str]
+    host: str = ""
+
+
+@dataclass(frozen=True)
+class Authorised:
+    orders: Orders
+    proposed: tuple[Proposed, ...]
+    alarms: tuple[Alarm, ...]  # what the operator should know about that
+
+
+def authorise(actions: Iterable[Action], memory: Memory, mode: Mode, hosts: Mapping[str, HostState], caller: Caller) -> Authorised:
+    """Sort planned actions into those to carry out and those that are only proposed, each of the latter with the reason."""
     allowed: list[Action] = []
-    proposed: list[Action] = []
+    proposed: list[Proposed] = []
+    waiting: list[Action] = []  # for the cluster to be armed, or for a yes
+    unable: list[Action] = []
     for action in actions:
-        approved = {item.subject for item in memory.approved if not item.works or isinstance(action, FOR_WHAT_WORKS)}
-        if mode is Mode.OBSERVE or action.kind not in able:
-            proposed.append(action)
+        why = _out_of_reach(action, mode, hosts, caller)
+        if why:
+            proposed.append(Proposed(action, why))
+            unable += [action] if action.kind not in caller.able else []
         elif isinstance(action, FenceAction) and hosts[action.host].is_fenced:
             allowed.append(action)
         elif memory.disarmed:
-            proposed.append(action)
-        elif mode is Mode.ACT or action.host in approved or isinstance(action, (StopAction, RejoinAction)):
+            proposed.append(Proposed(action, "the cluster is disarmed (%s)" % memory.disarmed))
+            waiting.append(action)
+        elif mode is Mode.ACT or isinstance(action, (StopAction, RejoinAction)):
             allowed.append(action)
         else:
-            yes, no = _split(action, approved)
+            yes, no = _by_a_yes(action, memory)
             allowed += yes
-            proposed += no
-    return tuple(allowed), tuple(proposed), _alarms(proposed, memory, mode)
+            proposed += [Proposed(part, "mode: ask, waits for a person's yes") for part in no]
+            waiting += no
+    return Authorised(Orders(allowed, _SEAL), tuple(proposed), (*_alarms(waiting, memory), *map(by_hand_alarm, unable)))
+
+
+def _out_of_reach(action: Action, mode: Mode, hosts: Mapping[str, HostState], caller: Caller) -> str:
+    """Why no yes and no arming would have *action* carried out by this caller; empty when they would."""
+    repeated = isinstance(action, FenceAction) and hosts[action.host].is_fenced
+    if caller.host and not repeated and (action.host != caller.host or isinstance(action, NOT_ABOUT_A_LOSS)):
+        return "this run is only about the loss of %s" % caller.host
+    if action.kind not in caller.able:
+        return by_hand(action)
+    return "mode: observe" if mode is Mode.OBSERVE else ""
 
 
 def still_approved(
@@ -82,8 +130,11 @@ def still_approved(
     return tuple(item for item in memory.approved if holds(item))
 
 
-def _split(action: Action, approved: Collection[str]) -> tuple[list[Action], list[Action]]:
+def _by_a_yes(action: Action, memory: Memory) -> tuple[list[Action], list[Action]]:
     """The part of a plan that somebody asked for or said yes to, and the rest."""
+    approved = {item.subject for item in memory.approved if not item.works or isinstance(action, FOR_WHAT_WORKS)}
+    if action.host in approved:
+        return [action], []
     if isinstance(action, MoveAction):
         moves = [vm for vm in action.vms if vm.cause in ASKED_FOR or vm.id in approved]
         others = [vm for vm in action.vms if vm not in moves]
@@ -108,14 +159,19 @@ def _split(action: Action, approved: Collection[str]) -> tuple[list[Action], lis
     return [], [action]
 
 
-def _alarms(proposed: Iterable[Action], memory: Memory, mode: Mode) -> list[Alarm]:
-    found = []
-    waiting = sorted({"%s %s" % (action.kind, action.host) for action in proposed})
+def _alarms(waiting: Iterable[Action], memory: Memory) -> list[Alarm]:
+    """*waiting* wait for the cluster to be armed, or else for a yes."""
+    names = sorted({"%s %s" % (action.kind, action.host) for action in waiting if not is_empty(action)})
     if memory.disarmed:
         text = "the cluster is disarmed (%s)" % memory.disarmed
-        text += "; not done: %s" % ", ".join(waiting) if waiting else ""
-        found.append(Alarm("disarmed", Severity.CRITICAL if waiting else Severity.WARNING, "cluster", text))
-    elif waiting and mode is Mode.ASK:
-        text = "waits for a person's yes: %s" % ", ".join(waiting)
-        found.append(Alarm("ask", Severity.CRITICAL, "cluster", text))
-    return found
+        text += "; not done: %s" % ", ".join(names) if names else ""
+        return [Alarm("disarmed", Severity.CRITICAL if names else Severity.WARNING, "cluster", text)]
+    if names:
+        text = "waits for a person's yes: %s; give it with the playbook monitor, -e approve=NAME of the host or VM" % ", ".join(names)
+        return [Alarm("ask", Severity.CRITICAL, "cluster", text)]
+    return []
+
+
+def is_empty(action: Action) -> bool:
+    """A plan in which no VM finds a place: there is nothing in it to carry out, or to say yes to."""
+    return isinstance(action, (FailoverAction, RestartAction)) and not action.vms

@@ -207,6 +207,14 @@ class Approval:
 
 
 @dataclass(frozen=True)
+class HeardCommand:
+    """A person's command that has been applied. ``run`` gave it; the same words given in another run are another command."""
+
+    run: str
+    words: str
+
+
+@dataclass(frozen=True)
 class Memory:
     run_id: str = ""
     looked_at: Optional[Instant] = None
@@ -220,6 +228,7 @@ class Memory:
     disarmed: str = ""  # who disarmed the cluster, and why; empty: it is armed
     approved: tuple[Approval, ...] = ()  # with mode: ask
     rebalance: str = ""  # who asked for it; empty: nobody
+    heard: tuple[HeardCommand, ...] = ()  # in the present run
     version: int = 1
 
     @cached_property

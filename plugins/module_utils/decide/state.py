@@ -51,10 +51,24 @@ class HostState:
         return self.verdict in (Verdict.FENCED, Verdict.FENCING)
 
     @property
+    def reason(self) -> str:
+        """Why it is judged so, without anything that counts up from look to look."""
+        if not self.is_fenced:
+            return self.judgement.reason
+        return self.fence.missing or self.fence_proof
+
+    @property
+    def fence_proof(self) -> str:
+        """What a complete fence rests on: the storage servers that confirm it, and whose word stands in for others."""
+        word = "on the word of %s (%s)" % (self.record.confirmed_off, self.fence.by_word) if self.fence.by_word else ""
+        asked = [name for name in self.fence.confirmed_at if name not in self.fence.taken_on_word]
+        return " and ".join(part for part in ("confirmed on %s" % ", ".join(asked) if asked else "", word) if part)
+
+    @property
     def text(self) -> str:
         """ "esx1 dead since 12:00:15 (api timed out, ping failed, storage failed 16 s, 4 samples)" """
         if self.is_fenced:
-            return "%s %s%s" % (self.name, self.verdict.value, " (%s)" % self.fence.missing if self.fence.missing else "")
+            return "%s %s (%s)" % (self.name, self.verdict.value, self.reason)
         since = self.record.since
         when = " since %s" % clock_time(since.wall) if since is not None and since.wall and not self.verdict.works else ""
         samples = "" if self.verdict.works else ", %d sample%s" % (self.record.samples, "" if self.record.samples == 1 else "s")
@@ -82,6 +96,10 @@ class Cluster:
     def servers_of(self, vm: VmRecord) -> frozenset[str]:
         """The storage servers that hold its files; empty when that is not known of all of them."""
         return servers_of(vm, self.datastores, self.storage)
+
+    def vm_host(self, identity: str) -> str:
+        """The host where the VM with this id is recorded."""
+        return next((vm.host for vm in self.vms if vm.id == identity), "")
 
     def lost_on(self, host: str, servers: Collection[str]) -> list[VmRecord]:
         """The protected VMs recorded on *host* that lie on *servers* and nowhere else."""

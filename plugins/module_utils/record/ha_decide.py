@@ -8,20 +8,21 @@ become journal entries. Whoever reads the journal finds each of them with its re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from .. import clock
-from ..decide.commands import Command, CommandKind, CommandRefused, apply_command
+from ..decide.commands import Command, CommandKind, CommandRefused, hear
 from ..decide.decide import decide
-from ..decide.decision import Action, Alarm, Decision, HostVerdict, Severity
+from ..decide.decision import Action, Alarm, Decision, FailoverAction, HostVerdict, PlannedVm, RestartAction, Severity
+from ..decide.gate import is_empty
 from ..decide.hosts.verdict import Verdict
 from ..decide.instant import Instant
 from ..decide.json_form import to_dict
 from ..decide.memory import Memory
 from ..decide.observations import Act, ActResult, ApiAnswer, Observation
-from ..decide.policy import Mode, Policy
+from ..decide.policy import Policy
 from ..decide.vms.failover import Step, start_asked
 from ..errors import LibrehaError
 from ..policy.reader import read_policy
@@ -32,6 +33,7 @@ from .storage_report import health_lines
 
 Result = dict[str, Any]
 RESULTS = 1000  # closed failover transactions that are looked at for starts that failed
+HOLD = "hold/"  # begins the key of what is held
 POWER_RESULTS = 200  # journal entries that are looked at for stops and resets that failed
 
 
@@ -55,31 +57,28 @@ def _read(raw: Mapping[str, Any]) -> Observation:
 
 
 def _look(database: StateDatabase, policy: Policy, observation: Observation, params: Mapping[str, Any], check_mode: bool) -> Result:
-    memory, said = _hear_persons(policy, _remembered(database), params["commands"])
+    run_id = params["holder"] or "check mode"
+    memory, said = _hear_persons(policy, _remembered(database), params["commands"], run_id, params["carries_out"])
     results = start_results(database.transactions(closed=True, limit=RESULTS))
     results += power_results(database.read_journal(kinds=["power"], limit=POWER_RESULTS))
     decision = decide(
-        policy, memory, replace(observation, results=results), clock.now(), params["holder"] or "check mode", params["carries_out"]
+        policy, memory, replace(observation, results=results), clock.now(), run_id, params["carries_out"], params["host"] or ""
     )
-    if params["host"]:
-        decision = replace(decision, actions=tuple(action for action in decision.actions if action.host == params["host"]))
     before = {row["name"]: row for row in database.hosts()}
-    news = (
-        said
-        + list(_verdict_entries(decision, before))
-        + [_action_entry(action, policy) for action in (*decision.actions, *decision.proposed)]
-    )
-    fresh_alarms: Sequence[str] = [alarm.text for alarm in decision.alarms]
+    ordered = [_order_entry(action, policy) for action in decision.actions if not is_empty(action)]
+    news = [*said, *_verdict_entries(decision, before), *ordered]
+    standing = [*map(to_dict, decision.alarms), *_proposals(decision), *_holds(decision)]
+    told = [item for item in standing if not item["key"].startswith(HOLD)]
     if not check_mode:
         with database.change(params["token"]) as change:
             change.memory(decision.memory.to_dict())
             change.hosts(_host_rows(decision))
             change.vms(state_table.vm_rows(decision.memory))
             change.journal(news)
-            changes = change.alarms([to_dict(alarm) for alarm in (*decision.alarms, *_holds(decision))])
-            new = {*changes.raised, *changes.changed}
-            fresh_alarms = [alarm.text for alarm in decision.alarms if alarm.key in new]
-    result = _result(decision, observation, policy, news, fresh_alarms, len(database.open_transactions()))
+            changes = change.alarms(standing)
+            told = [item for item in told if item["key"] in {*changes.raised, *changes.changed}]
+    report = [entry.text for entry in news] + [_line(item) for item in told]
+    result = _result(decision, observation, policy, report, len(database.open_transactions()))
     return {**result, "journal_seq": max((entry["seq"] for entry in database.read_journal(limit=1)), default=0)}
 
 
@@ -92,13 +91,15 @@ def _remembered(database: StateDatabase) -> Memory:
         ) from None
 
 
-def _hear_persons(policy: Policy, memory: Memory, commands: Iterable[Mapping[str, Any]]) -> tuple[Memory, list[JournalEntry]]:
-    """Named persons' words, put into the memory and journaled once."""
+def _hear_persons(
+    policy: Policy, memory: Memory, commands: Iterable[Mapping[str, Any]], run_id: str, able: Collection[str]
+) -> tuple[Memory, list[JournalEntry]]:
+    """Named persons' words, put into the memory and journaled once, however often the run hands them in."""
     entries = []
     for given in commands or ():
         command = Command(CommandKind(given["kind"]), *(given.get(key) or "" for key in ("subject", "to", "by", "reason")))
         try:
-            memory, text = apply_command(policy, memory, command, clock.now())
+            memory, text = hear(policy, memory, command, clock.now(), run_id, able)
         except CommandRefused as refused:
             raise LibrehaError("%s: %s" % (command.kind.value, refused), remedy="nothing was changed; correct the command") from None
         if text:
@@ -147,25 +148,51 @@ def _acted_on(host: HostVerdict) -> bool:
 
 
 def _verdict_text(host: HostVerdict) -> str:
-    if host.verdict is Verdict.FENCED:
-        return "%s: fence confirmed on every storage server" % host.host
-    if _acted_on(host):
-        return host.text
-    return "suspect: %s" % host.text
+    return host.text if _acted_on(host) else "suspect: %s" % host.text
 
 
-def _action_entry(action: Action, policy: Policy) -> JournalEntry:
-    words = list(action.reasons) + [reason for vm in getattr(action, "vms", ()) for reason in getattr(vm, "reasons", ())]
-    text = "%s %s: %s" % (action.kind, action.host, "; ".join(words))
-    if policy.mode is not Mode.ACT:
-        text += " (mode: %s, not carried out)" % policy.mode.value
-    return JournalEntry("action", text, subject=action.host, data={"action": action.kind, "mode": policy.mode.value})
+def _order_entry(action: Action, policy: Policy) -> JournalEntry:
+    """An action that is carried out after this look; how it ended is journaled by whoever carries it out, or seen by a later look."""
+    data = {"action": action.kind, "ordered": True, "mode": policy.mode.value}
+    return JournalEntry("action", "ordered: %s" % _words(action), subject=action.host, data=data)
 
 
-def _holds(decision: Decision) -> list[Alarm]:
-    """What is not done and why, as standing conditions: journaled when they begin, change and end."""
-    merged = {"hold/%s/%s" % (held.what, held.subject): held for held in decision.held}
-    return [Alarm(key, Severity.INFO, held.subject, held.reason) for key, held in merged.items()]
+def _words(action: Action) -> str:
+    reasons = list(action.reasons) + [reason for vm in getattr(action, "vms", ()) for reason in getattr(vm, "reasons", ())]
+    return "%s %s: %s" % (action.kind, action.host, "; ".join(reasons))
+
+
+def _proposals(decision: Decision) -> list[Result]:
+    """What is only proposed, as standing conditions: journaled when they begin, change and end, and not at each look."""
+    found: dict[str, Result] = {}
+    for proposed in decision.proposed:
+        action = proposed.action
+        if is_empty(action):
+            continue
+        key = "proposed/%s/%s" % (action.kind, action.host)
+        text = "%s (%s, not carried out)" % (_words(action), proposed.why_not)
+        if key in found:  # parts of one plan, each with its own reason
+            found[key]["text"] += "; " + text
+            continue
+        data = {"action": action.kind, "ordered": False, "mode": decision.mode.value}
+        found[key] = {**to_dict(Alarm(key, Severity.INFO, action.host, text)), "kind": "action", "data": data}
+    return list(found.values())
+
+
+def _holds(decision: Decision) -> list[Result]:
+    """What is not done and why, as standing conditions: journaled when they begin, change and end. Of one VM by its id."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for held in decision.held:
+        reasons.setdefault((held.what, held.subject), []).append(held.reason)
+    return [
+        to_dict(Alarm("%s%s/%s" % (HOLD, what, subject), Severity.INFO, subject, "; ".join(dict.fromkeys(texts))))
+        for (what, subject), texts in reasons.items()
+    ]
+
+
+def _line(standing: Mapping[str, Any]) -> str:
+    """A new alarm or proposal, for the report."""
+    return "%s: %s" % ("proposed" if standing["key"].startswith("proposed/") else "alarm", standing["text"])
 
 
 def _host_rows(decision: Decision) -> list[dict[str, Any]]:
@@ -176,6 +203,7 @@ def _host_rows(decision: Decision) -> list[dict[str, Any]]:
         host = verdicts.get(row["name"])
         if host is not None:
             row["verdict"] = host.verdict.value
+            row["reason"] = host.reason
             row["detail"] = {**row["detail"], "confirmed": _acted_on(host)}
     return rows
 
@@ -184,26 +212,27 @@ def _result(
     decision: Decision,
     observation: Observation,
     policy: Policy,
-    news: Sequence[JournalEntry],
-    alarms: Sequence[str],
+    report: Sequence[str],
     open_transactions: int,
 ) -> Result:
     plan = [vm for action in decision.actions if action.kind in ("failover", "restart") for vm in to_dict(action)["vms"]]
     fenced = {host.host for host in decision.hosts if host.verdict in (Verdict.FENCED, Verdict.FENCING)}
     answered = [host.name for host in observation.hosts if host.api_answer is ApiAnswer.ANSWERED and host.name not in fenced]
-    shown = ("hosts", "alarms", "held", "actions", "proposed", "admission", "storage", "settled", "taken_at")
+    shown = ("hosts", "alarms", "held", "actions", "down", "admission", "storage", "settled", "taken_at")
     return {
         "changed": False,
         "mode": policy.mode.value,
         **{name: to_dict(getattr(decision, name)) for name in shown},
+        "proposed": [{**to_dict(item.action), "why_not": item.why_not} for item in decision.proposed],
         "next_sample_in": _wait(decision, observation),
         "plan": plan,
         "live_hosts": answered,
         "open_transactions": open_transactions,
+        "disarmed": decision.memory.disarmed,
         "events_seen": {host.name: host.last_event for host in decision.memory.hosts if host.last_event is not None},
-        "report": [entry.text for entry in news] + ["alarm: %s" % text for text in alarms],
+        "report": list(report),
         "summary": _summary(decision),
-        "undone": _undone(decision, policy),
+        "undone": _undone(decision),
     }
 
 
@@ -222,16 +251,18 @@ def _summary(decision: Decision) -> list[str]:
     return lines
 
 
-def _undone(decision: Decision, policy: Policy) -> list[str]:
-    """What has still to be done: open fences, VMs not yet started, VMs without a place."""
-    found = []
-    for action in decision.actions:
-        if action.kind == "fence":
-            found.append("%s is to be fenced: %s" % (action.host, "; ".join(action.reasons)))
-            continue
-        found += [
-            "%s is not yet started on %s" % (vm.name, vm.destination) for vm in getattr(action, "vms", ()) if hasattr(vm, "destination")
-        ]
+def _undone(decision: Decision) -> list[str]:
+    """What should be and is not: fences still to be completed, and VMs that should run, whoever could start them."""
+    found = ["%s is to be fenced: %s" % (action.host, "; ".join(action.reasons)) for action in decision.actions if action.kind == "fence"]
+    found += ["%s is down: %s" % (vm.name, vm.reason) for vm in decision.down]
+    down = {vm.id for vm in decision.down}
+    for action in decision.actions:  # and VMs that are only to be registered elsewhere
+        found += ["%s is not yet registered on %s" % (vm.name, vm.destination) for vm in _planned(action) if vm.id not in down]
         for vm in getattr(action, "unplaced", ()):
-            found.append("%s finds no host: %s" % (vm.name, "; ".join("%s: %s" % (refusal.host, refusal.reason) for refusal in vm.reasons)))
+            if vm.id not in down:
+                found.append("%s finds no host: %s" % (vm.name, "; ".join("%s: %s" % (item.host, item.reason) for item in vm.reasons)))
     return found
+
+
+def _planned(action: Action) -> tuple[PlannedVm, ...]:
+    return action.vms if isinstance(action, (FailoverAction, RestartAction)) else ()

@@ -128,7 +128,7 @@ def alarms(connection: Connection, now: Instant, token: int, holder: str, presen
         since = schema.instant_of(before[key], "since") if what == "repeated" else now
         text = "%s%s" % (alarm["text"], " (still)" if what == "repeated" else "")
         data = {**alarm["data"], "alarm": what, "since": since.to_dict()}
-        entries.append(JournalEntry("alarm", text, subject=alarm["subject"], key=key, data=data))
+        entries.append(JournalEntry(_kind(alarm["data"]), text, subject=alarm["subject"], key=key, data=data))
         if key in before:
             connection.execute(sa.delete(table).where(table.c.key == key))
         row = {
@@ -143,7 +143,8 @@ def alarms(connection: Connection, now: Instant, token: int, holder: str, presen
             changes["cleared"].append(key)
             connection.execute(sa.delete(table).where(table.c.key == key))
             data = {"alarm": "cleared", "since": schema.instant_of(old, "since").to_dict()}
-            entries.append(JournalEntry("alarm", "cleared: %s" % old["text"], subject=old["subject"], key=key, data=data))
+            kind = _kind(schema.load(old["data"], "alarm %s" % key))
+            entries.append(JournalEntry(kind, "cleared: %s" % old["text"], subject=old["subject"], key=key, data=data))
     journaled = append(connection, now, token, holder, entries)
     return AlarmChanges(journaled=tuple(journaled), **{what: tuple(keys) for what, keys in changes.items()})
 
@@ -171,6 +172,11 @@ def _change(old: Any, alarm: Mapping[str, Any], now: Instant) -> str:
         return "changed"
     age = now.since(schema.instant_of(old, "journaled"))
     return "lasting" if age is not None and 0 <= age < ALARM_AGAIN else "repeated"
+
+
+def _kind(data: Mapping[str, Any]) -> str:
+    """What stands for a while need not be an alarm: a plan that is only proposed is journaled in the same way."""
+    return str(data.get("kind") or "alarm")
 
 
 def _condition(text: str) -> str:

@@ -114,5 +114,6 @@ def test_a_vm_with_a_disk_on_a_local_datastore_is_reported_from_the_first_look(c
     assert "local" in alarms(chain)
     lab("fault", "esx1", "kill")
     run = chain.play("monitor")
-    assert run.code == 0, run.log
+    assert run.code != 0, "a VM that should run is down"
+    assert "%s is down" % name in run.log
     assert not chain.journal("step")

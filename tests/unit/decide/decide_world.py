@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations as seen
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind, apply_command
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind, apply_command, hear
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import (
+    KINDS,
     Alarm,
     Decision,
     FailoverAction,
@@ -100,6 +101,9 @@ class World:
     unasked: set[str] = field(default_factory=set)  # storage servers that cannot be asked
     decisions: list[Decision] = field(default_factory=list)
     results: list[seen.ActResult] = field(default_factory=list)
+    able: tuple[str, ...] = KINDS
+    only_host: str = ""
+    commands: list[Command] = field(default_factory=list)  # that the run hands in at each look, as a playbook does
     change: Callable[[seen.Observation], seen.Observation] = lambda look: look
 
     # what happens
@@ -196,8 +200,10 @@ class World:
         policy = Policy.from_dict(self.full_policy())
         look = seen.Observation.from_dict(json.loads(json.dumps(to_dict(look or self.look()))))
         memory = Memory.from_dict(json.loads(json.dumps(self.memory.to_dict())))
-        decision = decide(policy, memory, look, self.at(), self.run_id)
-        assert decide(policy, memory, look, self.at(), self.run_id) == decision
+        for command in self.commands:
+            memory, _said = hear(policy, memory, command, self.at(), self.run_id, self.able)
+        decision = decide(policy, memory, look, self.at(), self.run_id, self.able, self.only_host)
+        assert decide(policy, memory, look, self.at(), self.run_id, self.able, self.only_host) == decision
         self.memory = decision.memory
         self.decisions.append(decision)
         return decision
@@ -348,7 +354,9 @@ class World:
         return next((alarm for alarm in self.last.alarms if alarm.key.startswith(key)), None)
 
     def held(self, subject: str) -> str:
-        return "; ".join(item.reason for item in self.last.held if item.subject == subject)
+        """Of a host, or of a VM by its name."""
+        identity = self.vms[subject].id if subject in self.vms else subject
+        return "; ".join(item.reason for item in self.last.held if item.subject == identity)
 
     def record(self, vm: str) -> VmRecord:
         return next(record for record in self.memory.vms if record.name == vm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind
 from decide_world import Host, Power, Vm, World, three_hosts
 
 
@@ -132,6 +133,53 @@ def test_a_person_releases_the_brake_for_the_hosts_it_holds() -> None:
     world.step(3)
     assert set(world.fences()) == {"esx1", "esx2", "esx3"}
     assert world.memory.brake.released_by == "alice: rack 3 burnt down"
+
+
+def released(world: World, *names: str) -> World:
+    """A run that hands the person's word in at each of its looks, as a playbook does, while the brake holds *names*."""
+    lose(world, *names)
+    world.run(60)
+    assert world.fences() == {}
+    world.commands = [Command(CommandKind.RELEASE_BRAKE, by="alice", reason="rack 3 burnt down")]
+    world.run_id = "run-2"
+    world.run(30)
+    assert set(world.fences()) == set(names)
+    return world
+
+
+def test_one_release_lets_no_host_through_that_is_lost_later() -> None:
+    world = released(many(5), "esx1", "esx2", "esx3")
+    lose(world, "esx4", "esx5")
+    world.run(60)
+    assert set(world.fences()) == {"esx1", "esx2", "esx3"}
+    assert world.memory.brake.released == ("esx1", "esx2", "esx3")
+    assert "the brake holds" in world.held("esx4")
+
+
+def test_hosts_that_were_released_do_not_make_room_for_others() -> None:
+    """Of the four that were left two are lost, then a third one; more than half of four."""
+    world = released(many(10), *("esx%d" % number for number in range(1, 7)))
+    lose(world, "esx7", "esx8", "esx9")
+    world.run(60)
+    assert not {"esx7", "esx8", "esx9"} & set(world.fences())
+
+
+def test_the_same_person_may_release_again_in_a_later_run() -> None:
+    world = released(many(5), "esx1", "esx2", "esx3")
+    lose(world, "esx4", "esx5")
+    world.run(60)
+    world.run_id = "run-3"
+    world.run(60)
+    assert set(world.fences()) == {"esx1", "esx2", "esx3", "esx4", "esx5"}
+
+
+def test_a_release_of_a_brake_that_holds_nothing_is_no_word_for_later() -> None:
+    world = many(5)
+    world.commands = [Command(CommandKind.RELEASE_BRAKE, by="alice", reason="just in case")]
+    world.step(3)
+    lose(world, "esx1", "esx2", "esx3")
+    world.run(60)
+    assert world.fences() == {}
 
 
 def test_another_run_and_another_boot_do_not_release_the_brake() -> None:

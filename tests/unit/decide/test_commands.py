@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import CommandRefused
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind, CommandRefused, hear
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import KINDS, FenceAction, MoveAction, StopAction
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.gate import sort_out
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.gate import Caller, authorise
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Approval, Desired, Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Sensor
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.picture import take_picture
@@ -139,7 +139,9 @@ def test_a_disarmed_cluster_does_nothing_but_say_so() -> None:
     world.kill("esx1")
     world.run(30)
     assert world.all_actions() == []
-    assert [action.kind for action in world.last.proposed] == ["fence"]
+    assert [(item.action.kind, item.why_not) for item in world.last.proposed] == [
+        ("fence", "the cluster is disarmed (alice: switch is replaced)")
+    ]
     alarm = world.alarm("disarmed")
     assert alarm is not None
     assert "alice: switch is replaced" in alarm.text
@@ -225,7 +227,8 @@ def test_a_yes_to_moves_is_none_to_a_fence_of_the_same_look() -> None:
     fence = FenceAction("esx1", ("iqn.2026-01.org.example:esx1",), ("stor1",), False, False, (), ("lost it there",))
     move = MoveAction("esx1", (), ("degraded",))
     memory = Memory(approved=(Approval("esx1", "alice", works=True),))
-    assert sort_out([fence, move], memory, Mode.ASK, hosts, KINDS)[:2] == ((move,), (fence,))
+    gate = authorise([fence, move], memory, Mode.ASK, hosts, Caller(KINDS))
+    assert (gate.orders.actions, [item.action for item in gate.proposed]) == ((move,), [fence])
 
 
 def test_a_yes_about_what_runs_ends_when_nothing_is_planned_for_it() -> None:
@@ -275,3 +278,46 @@ def test_a_vm_that_nobody_takes_stays_on_a_host_in_maintenance_with_an_alarm() -
     assert set(world.moves()) == {"vm2"}
     assert "no host takes it" in world.held("vm1")
     assert world.vms["vm1"].power is Power.ON
+
+
+def test_a_command_is_applied_once_in_a_run_that_hands_it_in_at_every_look() -> None:
+    """What a person does at a host after the command stands: the command is not given a second time."""
+    world = three_hosts()
+    world.command("stop", "vm1")
+    world.crash("vm1")
+    world.run(6)
+    world.commands = [Command(CommandKind.START, "vm1", by="alice")]
+    world.step(3)
+    world.start("vm1", "esx1")
+    world.run(6)
+    world.crash("vm1")
+    world.event("esx1", "vm_powered_off", "vm1")
+    world.run(9)
+    assert world.record("vm1").desired is Desired.STOPPED
+    world.run_id = "run-2"
+    world.step(3)
+    assert world.record("vm1").desired is Desired.STARTED, "another run, another command"
+
+
+def test_a_persons_word_that_a_host_is_off_ends_with_its_return_also_in_the_run_that_it_was_given_in() -> None:
+    world = three_hosts()
+    world.kill("esx1")
+    world.commands = [Command(CommandKind.CONFIRMED_OFF, "esx1", by="alice", reason="plug pulled")]
+    world.run(30)
+    world.fence("esx1")
+    world.run(6)
+    world.fenced.clear()
+    world.reboot("esx1")
+    world.run(9)
+    assert world.memory.host("esx1").confirmed_off == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "needs"),
+    [("migrate", ("vm1", "esx2"), "move"), ("rebalance", (), "move"), ("stop", ("vm1",), "stop"), ("rejoin", ("esx1",), "rejoin")],
+)
+def test_a_command_that_nobody_carries_out_is_refused(kind: str, words: tuple[str, ...], needs: str) -> None:
+    world = three_hosts()
+    able = tuple(action for action in KINDS if action != needs)
+    with pytest.raises(CommandRefused, match="nobody carries out a %s here; do it by hand" % needs):
+        hear(Policy.from_dict(world.full_policy()), world.memory, Command(CommandKind(kind), *words), world.at(), "run-1", able)

@@ -146,7 +146,7 @@ def test_a_reset_that_is_only_proposed_is_not_counted(mode: str) -> None:
     world = watched()
     world.policy["mode"] = mode
     assert hang(world, 200) == 0
-    assert [action.kind for action in world.last.proposed] == ["reset"]
+    assert [item.action.kind for item in world.last.proposed] == ["reset"]
     assert world.record("vm1").hang.resets == ()
     assert "reset 1 of 2" in str(world.alarm("vm_hangs"))
 

@@ -246,7 +246,7 @@ def _stays_down(vm: VmRecord, here: _Now, after: Decision) -> StaysDown:
     why = here.cluster.hosts[vm.host].unfenceable
     if why:
         return StaysDown(vm.id, vm.name, vm.host, "%s is unfenceable: %s" % (vm.host, why))
-    reasons = [item.reason for item in after.held if item.subject in (vm.name, vm.id)]
+    reasons = [item.reason for item in after.held if item.subject == vm.id]
     reasons = reasons or ["the fence of %s cannot be confirmed: %s could not be asked" % (vm.host, name) for name in _unasked(here)]
     return StaysDown(vm.id, vm.name, vm.host, "; ".join(reasons) or "decide plans no start of it")
 

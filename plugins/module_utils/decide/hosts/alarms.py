@@ -160,9 +160,10 @@ def _about_host(host: HostState, cluster: Cluster) -> list[Alarm]:
         alarm("word", Severity.CRITICAL, "%s was confirmed off by %s, but it shows signs of life" % (host.name, host.record.confirmed_off))
     if host.is_fenced:
         if host.fence.confirmed:
-            alarm("fenced", Severity.WARNING, "%s is fenced; repair it, restart it, and let it in again with rejoin" % host.name)
+            alarm("fenced", Severity.WARNING, "%s is fenced; %s" % (host.name, _bring_back(host)))
     elif host.verdict is Verdict.DEGRADED:
-        alarm("degraded", Severity.WARNING, "%s is degraded: %s" % (host.name, host.judgement.reason))
+        then = "; " + _bring_back(host) if host.fence.listed else ""
+        alarm("degraded", Severity.WARNING, "%s is degraded: %s%s" % (host.name, host.judgement.reason, then))
     elif host.verdict is Verdict.HEALTHY:
         being_judged = host.evidence.pending and not host.evidence.in_grace
         if host.judgement.row == 5 and not being_judged and host.evidence.fresh:
@@ -172,6 +173,12 @@ def _about_host(host: HostState, cluster: Cluster) -> list[Alarm]:
     elif not leads_to_fence(host.verdict, cluster.policy) and (host.confirmation.confirmed or host.judgement.row == 3):
         alarm("verdict", Severity.CRITICAL, "%s; %s" % (host.text, _what_is_done(host)))
     return found
+
+
+def _bring_back(host: HostState) -> str:
+    """The command that lets it in again; docs/bringing-a-host-back.md."""
+    text = "repair it, restart it, and let it in again: ansible-playbook -i INVENTORY libreha.vmware.unfence -e host=%s"
+    return text % host.name
 
 
 def _what_is_done(host: HostState) -> str:

@@ -6,7 +6,8 @@ Invariant: within any ``brake_window`` no more than ``max_dead_fraction`` of the
 verdict would lead to a fence counts from its first sample on, confirmed or not, and whoever was fenced within the
 window goes on counting, so hosts that fail one after another do not slip through one by one. While the brake
 holds, a host leaves the count only by answering again, by being proved off, or by a person's word - not by
-its evidence fading to unknown.
+its evidence fading to unknown. A person's word covers the hosts that were lost when it was given. Hosts that are lost later are
+counted among those that were left then, so that the word for some does not let the rest go.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def apply_brake(record: BrakeRecord, hosts: Mapping[str, HostForBrake], policy: 
             lasts = entered is not None and now.since(entered) is not None and not hosts[name].condemned
             counted[name] = entered if lasts and entered is not None else now
     released = tuple(name for name in record.released if name in counted)
-    population = {name for name, host in hosts.items() if name in counted or not (host.fenced or host.maintenance or host.proved_off)}
+    left = {name for name, host in hosts.items() if name in counted or not (host.fenced or host.maintenance or host.proved_off)}
+    population = left - set(released)
     against = [name for name in counted if name not in released]
     fenced_already = all(hosts[name].fenced for name in against)
     held = len(against) > policy.max_dead_fraction * len(population) and not fenced_already

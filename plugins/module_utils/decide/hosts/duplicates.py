@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from ..decision import Action, Alarm, FailoverAction, Severity
+from ..decision import Alarm, FailoverAction, Severity
+from ..gate import Orders
 from ..memory import HostRecord
 from ..observations import Observation
 from ..state import HostState
@@ -26,14 +27,10 @@ def still_doubtful(host: HostState, observation: Observation) -> tuple[str, ...]
     return tuple(vm for vm in record.doubtful if _may_execute(vm, host, observation))
 
 
-def note_doubtful(record: HostRecord, actions: Iterable[Action]) -> HostRecord:
-    """*record* with the VMs that *actions* start elsewhere without knowing."""
+def note_doubtful(record: HostRecord, orders: Orders) -> HostRecord:
+    """*record* with the VMs that *orders* start elsewhere without knowing."""
     ordered = {
-        vm.id
-        for action in actions
-        if isinstance(action, FailoverAction) and action.unstopped and action.host == record.name
-        for vm in action.vms
-        if vm.power_on
+        vm.id for action in orders.of(FailoverAction) if action.unstopped and action.host == record.name for vm in action.vms if vm.power_on
     }
     return replace(record, doubtful=tuple(sorted({*record.doubtful, *ordered}))) if ordered else record
 

@@ -29,7 +29,8 @@ class FenceState:
     confirmed_at: tuple[str, ...] = ()  # that confirm it in this look, or for which a person's word stands
     admitted: bool = False  # fenced and yet let in
     missing: str = ""  # what is missing for confirmed
-    by_word: str = ""  # servers whose confirmation a person's word replaces
+    by_word: str = ""  # what could not be asked, where a person's word that the host is off stands in for it
+    taken_on_word: tuple[str, ...] = ()  # those of ``confirmed_at``
     initiators: tuple[str, ...] = ()  # of the fence list's lines
     on_a_list: bool = False  # listed by a storage server, not only by a person's word
     let_in_again: bool = False  # it was fenced, and no server lists it any more
@@ -93,6 +94,7 @@ def fence_state(host: str, observation: Observation, record: HostRecord, evidenc
         admitted=admitted,
         missing="; ".join(missing),
         by_word="; ".join(by_word),
+        taken_on_word=tuple(name for name in confirmed_at if name not in asked),
         initiators=tuple(sorted(initiators)),
     )
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import Optional
 
 from ..decision import Alarm, RejoinAction, Severity
+from ..gate import Orders
 from ..instant import Instant
-from ..memory import RejoinRecord
+from ..memory import HostRecord, RejoinRecord
 from ..observations import ApiAnswer, Power
 from ..state import Cluster, HostState
 from .fencing import initiators_to_fence
@@ -53,13 +54,18 @@ def plan_rejoins(cluster: Cluster, now: Instant) -> Rejoins:
     return out
 
 
+def note_cycle(record: HostRecord, orders: Orders, now: Instant) -> HostRecord:
+    """*record* with the moment at which its power is switched by *orders* for its return."""
+    if record.rejoin is None or not any(action.host == record.name and action.step != "unfence" for action in orders.of(RejoinAction)):
+        return record
+    return replace(record, rejoin=replace(record.rejoin, cycled_at=now))
+
+
 def _next_step(host: HostState, asked: RejoinRecord, cluster: Cluster, now: Instant, out: Rejoins) -> None:
     missing = _missing(host, cluster)
     step = "" if missing else "unfence"
     if missing and not fresh_start(host, cluster) and host.has_bmc:
         step = _power_step(host, asked, now)
-    if step in ("power_on", "power_cycle"):
-        out.records[host.name] = replace(asked, cycled_at=now)
     if not step:
         text = "%s waits to be let in again: %s" % (host.name, missing)
         out.alarms.append(Alarm("rejoin:%s" % host.name, Severity.INFO, host.name, text))

@@ -123,12 +123,12 @@ def _repeat(host: HostState, cluster: Cluster, out: Responses) -> None:
         reasons.append("%s is fenced and yet admitted: %s" % (host.name, host.fence.missing))
         out.alarms.append(Alarm("fence_undone:%s" % host.name, Severity.CRITICAL, host.name, reasons[-1] + "; it is fenced again"))
     elif not host.fence.confirmed or host.fence.by_word:
-        missing = host.fence.missing or host.fence.by_word
-        reasons.append("the fence of %s is not confirmed: %s" % (host.name, missing))
+        reasons.append("the fence of %s is not confirmed: %s" % (host.name, host.fence.missing or host.fence.by_word))
+        then = "nothing starts until it is"
+        if host.fence.confirmed:
+            then = "its VMs start elsewhere all the same, on the word of %s" % host.record.confirmed_off
         out.alarms.append(
-            Alarm(
-                "fence_open:%s" % host.name, Severity.CRITICAL, host.name, reasons[-1] + "; it is repeated, and nothing starts until it is"
-            )
+            Alarm("fence_open:%s" % host.name, Severity.CRITICAL, host.name, "%s; it is repeated, and %s" % (reasons[-1], then))
         )
     executing = unstopped(host, cluster)
     if executing:

@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..decision import Alarm, Cause, Held, Severity
+from ..decision import Alarm, Cause, Held, MoveAction, Severity
 from ..foresee.admission import kept_for_failover
+from ..gate import Orders
 from ..hosts.verdict import Verdict
 from ..memory import VmRecord
 from ..observations import Power
@@ -25,12 +26,12 @@ from ..state import Cluster, HostState
 from ..vms.starts import Starts
 from ..vms.under_way import unsettled
 from .moving import Moves, accept, by_source, moving, stays, try_places, unit_of
-from .rebalance import balance_load, who_wants_balance
+from .rebalance import balance_load
 
 
 def plan_moves(cluster: Cluster, starts: Starts, rebalance: str) -> Moves:
     """The moves to begin now. Those that nobody asked for wait until nothing has to be started."""
-    out = Moves(rebalance=who_wants_balance(cluster, starts, rebalance))
+    out = Moves(rebalance=rebalance)
     if cluster.observer_isolated:
         return out
     ordered = [vm for vm in cluster.vms if vm.ordered]
@@ -57,6 +58,14 @@ def plan_moves(cluster: Cluster, starts: Starts, rebalance: str) -> Moves:
     return out
 
 
+def note_homes(vms: tuple[VmRecord, ...], orders: Orders) -> tuple[VmRecord, ...]:
+    """*vms* with the hosts to which they return when the maintenance for which *orders* move them away is over."""
+    leaving = {vm.id: vm.source for action in orders.of(MoveAction) for vm in action.vms if vm.cause is Cause.MAINTENANCE}
+    if not leaving:
+        return vms
+    return tuple(replace(vm, home=leaving[vm.id]) if vm.id in leaving and not vm.home else vm for vm in vms)
+
+
 def _operators(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
     """An operator's migration, with all VMs that a required rule keeps together with it; all of them or none."""
     unit = unit_of(vm, cluster)
@@ -76,7 +85,7 @@ def _operators(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
     if reason:
         out.records[vm.id] = replace(vm, ordered=False, wanted_host="")
         text = "%s is not moved to %s: %s" % (vm.name, vm.wanted_host, reason)
-        out.held.append(Held("move", vm.name, text))
+        out.held.append(Held("move", vm.id, text))
         out.alarms.append(Alarm("refused:%s" % vm.id, Severity.WARNING, vm.name, text))
         return
     accept(places, Cause.OPERATOR, "an operator wants it on %s" % vm.wanted_host, cluster, out)
@@ -101,8 +110,6 @@ def _empty(host: HostState, cluster: Cluster, out: Moves) -> None:
         if not item.host:
             reasons = "; ".join("%s: %s" % refusal for refusal in item.refusals if refusal[0] != host.name)
             stays(vm, "%s stays on %s, %s, but no host takes it: %s" % (vm.name, host.name, why, reasons), out, alarm=True)
-        elif cause is Cause.MAINTENANCE and not vm.home:
-            out.records[vm.id] = replace(vm, home=host.name)
     for vm in parted:
         text = "%s stays on %s, %s, but VMs that a rule keeps together with it cannot leave" % (vm.name, host.name, why)
         stays(vm, text, out, alarm=True)

@@ -65,7 +65,7 @@ def accept(places: Iterable[Place], cause: Cause, why: str, cluster: Cluster, ou
                     why,
                     allowed.value,
                 )
-                out.held.append(Held("move", move.name, text))
+                out.held.append(Held("move", move.id, text))
                 out.alarms.append(Alarm("should_move:%s" % move.id, Severity.WARNING, move.name, text))
             return
     out.planned += moves
@@ -91,7 +91,7 @@ def by_source(planned: Iterable[PlannedMove]) -> list[MoveAction]:
 
 
 def stays(vm: VmRecord, text: str, out: Moves, alarm: bool) -> None:
-    out.held.append(Held("move", vm.name, text))
+    out.held.append(Held("move", vm.id, text))
     if alarm:
         out.alarms.append(Alarm("stays:%s" % vm.id, Severity.WARNING, vm.name, text))
 

@@ -15,14 +15,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
-from ..decision import Cause
+from ..decision import Cause, FailoverAction
 from ..foresee.admission import kept_for_failover
+from ..gate import Orders
 from ..memory import VmRecord
 from ..observations import Power
 from ..placement.capacity import just_started
 from ..placement.place import Room
+from ..policy import Policy
 from ..state import Cluster
-from ..vms.starts import Starts
 from .moving import Moves, accept, try_places, unit_of
 
 Load = dict[str, tuple[int, int]]  # host -> MiB and MHz that are left
@@ -124,10 +125,12 @@ def _plus(left: tuple[int, int], size: tuple[int, int], sign: int) -> tuple[int,
     return left[0] + sign * size[0], left[1] + sign * size[1]
 
 
-def who_wants_balance(cluster: Cluster, starts: Starts, asked: str) -> str:
-    if asked or not cluster.policy.rebalance.after_failover or not any(action.vms for action in starts.failovers):
+def note_rebalance(asked: str, orders: Orders, policy: Policy) -> str:
+    """Who wants the load balanced after *orders*: the failovers among them do, where the policy says so."""
+    hosts = [action.host for action in orders.of(FailoverAction) if action.vms]
+    if asked or not policy.rebalance.after_failover or not hosts:
         return asked
-    return "after the failover of %s" % ", ".join(action.host for action in starts.failovers if action.vms)
+    return "after the failover of %s" % ", ".join(hosts)
 
 
 def balance_load(cluster: Cluster, out: Moves) -> None:

@@ -40,6 +40,6 @@ def admit_starts(cluster: Cluster, out: Findings) -> dict[str, VmRecord]:
             continue
         records[vm.id] = replace(vm, asked=False, desired=Desired.STOPPED, restart=False)
         text = "%s is not started: %s" % (vm.name, reason)
-        out.held.append(Held("start", vm.name, text))
+        out.held.append(Held("start", vm.id, text))
         out.alarms.append(Alarm("refused:%s" % vm.id, Severity.WARNING, vm.name, text))
     return records

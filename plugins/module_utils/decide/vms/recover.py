@@ -58,15 +58,15 @@ def _source(host: HostState, cluster: Cluster, out: Findings) -> Source:
             continue
         why = cluster.unprotected.get(vm.id)
         if why is not None:
-            out.held.append(Held("failover", vm.name, "%s was on %s and is not failed over: %s" % (vm.name, host.name, why.reason)))
+            out.held.append(Held("failover", vm.id, "%s was on %s and is not failed over: %s" % (vm.name, host.name, why.reason)))
             continue
         reason = _why_wait(vm, host, cluster)
         if reason:
-            out.held.append(Held("failover", vm.name, "%s was on %s; %s" % (vm.name, host.name, reason)))
+            out.held.append(Held("failover", vm.id, "%s was on %s; %s" % (vm.name, host.name, reason)))
             continue
         state, how = execution(vm.id, host.evidence, host.seen, host.has_bmc, host.record.confirmed_off, cluster.observation)
         if state is Execution.HOLD and vm.desired is Desired.STARTED:
-            out.held.append(Held("failover", vm.name, "%s may still execute on %s: %s" % (vm.name, host.name, how)))
+            out.held.append(Held("failover", vm.id, "%s may still execute on %s: %s" % (vm.name, host.name, how)))
             continue
         if state is Execution.CANNOT_TELL and vm.desired is Desired.STARTED:
             source.doubtful.append(vm.name)
@@ -104,15 +104,13 @@ def _may_have_it(other: HostState, source: HostState, cluster: Cluster) -> bool:
 
 def failover(source: Source, places: list[Place], out: Findings) -> FailoverAction:
     host = source.host
-    where = "every storage server" if host.is_fenced else ", ".join(host.fence.confirmed_at)
-    reasons = ["%s is fenced, confirmed on %s" % (host.name, where)]
-    if host.fence.by_word:
-        reasons = ["%s: confirmed off by %s (%s)" % (host.name, host.record.confirmed_off, host.fence.by_word)]
+    reasons = ["%s is fenced: %s" % (host.name, host.fence_proof)]
     if source.doubtful:
         alarm = duplicate_possible(host.name, source.doubtful)
         reasons.append(alarm.text)
         out.alarms.append(alarm)
-    planned = tuple(planned_vm(item, host.name, source.stopped[item.wish.vm.id]) for item in places if item.host)
+    proof = "fenced %s" % host.fence_proof if host.fence.by_word else "fence confirmed"
+    planned = tuple(planned_vm(item, host.name, source.stopped[item.wish.vm.id], proof) for item in places if item.host)
     nowhere = tuple(unplaced(item, out) for item in places if not item.host)
     return FailoverAction(host.name, planned, nowhere, bool(source.doubtful), tuple(reasons))
 
@@ -122,17 +120,17 @@ def unplaced(item: Place, out: Findings) -> UnplacedVm:
     vm = item.wish.vm
     refusals = tuple(Refusal(name, reason) for name, reason in item.refusals)
     text = "%s finds no host: %s" % (vm.name, "; ".join("%s: %s" % (refusal.host, refusal.reason) for refusal in refusals))
-    out.held.append(Held("failover", vm.name, text))
+    out.held.append(Held("failover", vm.id, text))
     out.alarms.append(Alarm("unplaced:%s" % vm.id, Severity.CRITICAL if item.wish.power_on else Severity.WARNING, vm.name, text))
     return UnplacedVm(vm.id, vm.name, refusals)
 
 
-def planned_vm(item: Place, source: str, stopped: str) -> PlannedVm:
-    """One VM of a failover from *source*; *stopped* says how its execution there was proved to have ended."""
+def planned_vm(item: Place, source: str, stopped: str, fence: str = "fence confirmed") -> PlannedVm:
+    """One VM of a failover from *source*; *stopped* says how its execution there was proved to have ended, *fence* why it cannot write."""
     vm = item.wish.vm
     path = split_path(vm.path)[1]
     others = "; ".join("%s: %s" % refusal for refusal in item.refusals if refusal[0] != source)
-    reason = "vm %s -> %s: %s fence confirmed, %s" % (vm.name, item.host, source, stopped)
+    reason = "vm %s -> %s: %s %s, %s" % (vm.name, item.host, source, fence, stopped)
     if not item.wish.power_on:
         reason += "; only registered, it was not running"
     return PlannedVm(

@@ -36,14 +36,14 @@ class Starts(Findings):
     running: dict[str, str] = field(default_factory=dict)
 
 
-def plan_starts(cluster: Cluster) -> Starts:
-    """What is to be started now, and where."""
+def plan_starts(cluster: Cluster, can_move: bool = True) -> Starts:
+    """What is to be started now, and where. *can_move*: whether a VM can be moved from one working host to another."""
     out = Starts()
     if cluster.observer_isolated:
         return out
     lost = sources(cluster, out)
     out.records = admit_starts(cluster, out)
-    down = down_vms(cluster, out, refused={vm.id for vm in out.records.values() if vm.desired is not Desired.STARTED})
+    down = down_vms(cluster, out, can_move, refused={vm.id for vm in out.records.values() if vm.desired is not Desired.STARTED})
     wishes = [wish for source in lost.values() for wish in source.wishes] + down.here + down.elsewhere
     if not wishes:
         return out
@@ -79,7 +79,7 @@ def _in_order(places: Sequence[Place], cluster: Cluster, out: Starts) -> list[Pl
         reason = order.waits_for(vm, placed) if item.host and item.wish.power_on else ""
         if reason:
             out.waiting[vm.id] = reason
-            out.held.append(Held("start", vm.name, "%s %s" % (vm.name, reason)))
+            out.held.append(Held("start", vm.id, "%s %s" % (vm.name, reason)))
         else:
             go.append(item)
     return go

@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from ..decision import Action, FailoverAction, MoveAction
+from ..decision import FailoverAction, MoveAction
+from ..gate import Orders
 from ..instant import Instant
 from ..memory import UnderWay, VmRecord
 from ..observations import Act, ActResult, Power
@@ -26,14 +27,10 @@ from ..observations import Act, ActResult, Power
 LANDED = 30.0  # s after which an order that a killed monitor gave has been carried out, or never will be
 
 
-def note_orders(vms: tuple[VmRecord, ...], actions: Iterable[Action], now: Instant) -> tuple[VmRecord, ...]:
-    """*vms* with what *actions* order about them."""
-    ordered = {}
-    for action in actions:
-        if isinstance(action, FailoverAction):
-            ordered.update({vm.id: vm.destination for vm in action.vms if vm.power_on})
-        elif isinstance(action, MoveAction):
-            ordered.update({vm.id: vm.destination for vm in action.vms if vm.power_on or vm.running})
+def note_orders(vms: tuple[VmRecord, ...], orders: Orders, now: Instant) -> tuple[VmRecord, ...]:
+    """*vms* with what *orders* order about them."""
+    ordered = {vm.id: vm.destination for action in orders.of(FailoverAction) for vm in action.vms if vm.power_on}
+    ordered.update({vm.id: vm.destination for action in orders.of(MoveAction) for vm in action.vms if vm.power_on or vm.running})
     if not ordered:
         return vms
     return tuple(replace(vm, under_way=_order(vm, ordered[vm.id], now)) if vm.id in ordered else vm for vm in vms)

@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..decision import Action, Alarm, ResetAction, Severity, VmTarget
+from ..decision import Alarm, ResetAction, Severity, VmTarget
+from ..gate import Orders
 from ..instant import Instant
 from ..memory import Hang, VmRecord
 from ..observations import Act, ActResult, Power, VmObservation
@@ -92,9 +93,9 @@ def plan_resets(hung: Mapping[str, list[VmRecord]], policy: Policy, now: Instant
     return out
 
 
-def note_resets(vms: tuple[VmRecord, ...], actions: Iterable[Action], policy: Policy, now: Instant) -> tuple[VmRecord, ...]:
-    """*vms* with the resets that *actions* order; one that is only proposed is not counted."""
-    ordered = {target.id for action in actions if isinstance(action, ResetAction) for target in action.vms}
+def note_resets(vms: tuple[VmRecord, ...], orders: Orders, policy: Policy, now: Instant) -> tuple[VmRecord, ...]:
+    """*vms* with the resets that *orders* order; one that is only proposed is not counted."""
+    ordered = {target.id for action in orders.of(ResetAction) for target in action.vms}
     if not ordered:
         return vms
     return tuple(_reset(vm, policy, now) if vm.id in ordered else vm for vm in vms)

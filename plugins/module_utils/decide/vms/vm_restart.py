@@ -6,6 +6,9 @@ A VM that should run and does not - it crashed, its host restarted, or an operat
 registered; nobody else can run it, so no fence is needed. Only where that host has had its tries, has no room for
 it, may not run it by a required rule, or is to be emptied, the VM is moved, stopped as it is.
 
+Where nobody can move VMs (not *can_move*), a VM that has had its tries is tried on at its own host, with the pauses of ``tries``: the
+reason may end by itself, and waiting for a move that nobody makes would leave the VM down for ever.
+
 Invariant: a VM is planned here only if its host's own list, read in this very look, shows it down.
 """
 
@@ -14,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from ..decision import Cause, Held, PlannedMove, RestartAction
+from ..decision import Alarm, Cause, Held, PlannedMove, RestartAction, Severity
 from ..memory import Desired, VmRecord
 from ..observations import Power
 from ..placement.capacity import wish_for
@@ -34,34 +37,46 @@ class Down:
     elsewhere: list[Wish] = field(default_factory=list)
 
 
-def down_vms(cluster: Cluster, out: Findings, refused: Collection[str] = ()) -> Down:
+def down_vms(cluster: Cluster, out: Findings, can_move: bool, refused: Collection[str] = ()) -> Down:
     """The VMs that should run and do not, on hosts that work; *refused* are ids that admission control did not let start."""
     down = Down()
     for host in cluster.hosts.values():
         if not cluster.leads(host) or host.seen is None or host.record.going_down:
             continue
         for vm in cluster.vms_on.get(host.name, ()):
-            if vm.desired is Desired.STARTED and vm.power is Power.OFF and not vm.ordered and vm.id not in refused:
-                _sort_in(vm, host, cluster, down, out)
+            waits_for_its_move = vm.ordered and can_move
+            if vm.desired is Desired.STARTED and vm.power is Power.OFF and not waits_for_its_move and vm.id not in refused:
+                _sort_in(vm, host, cluster, can_move, down, out)
     return down
 
 
-def _sort_in(vm: VmRecord, host: HostState, cluster: Cluster, down: Down, out: Findings) -> None:
+def _sort_in(vm: VmRecord, host: HostState, cluster: Cluster, can_move: bool, down: Down, out: Findings) -> None:
     why = cluster.unprotected.get(vm.id)
     if why is not None and why.chosen:
-        out.held.append(Held("restart", vm.name, "%s is not restarted on %s: %s" % (vm.name, host.name, why.reason)))
+        out.held.append(Held("restart", vm.id, "%s is not restarted on %s: %s" % (vm.name, host.name, why.reason)))
         return
+    used_up = exhausted(vm, host.name, cluster.policy)
+    if (used_up or vm.tries.rounds) and not can_move:
+        out.alarms.append(_does_not_start(vm, host.name))
     pause = waits(vm, cluster.now)
     if pause > 0:
-        out.held.append(Held("restart", vm.name, "%s is tried again in %.0f s: %s" % (vm.name, pause, vm.tries.reason)))
+        out.held.append(Held("restart", vm.id, "%s is tried again in %.0f s: %s" % (vm.name, pause, vm.tries.reason)))
         return
-    if why is None and (exhausted(vm, host.name, cluster.policy) or host.record.wanted_maintenance):
+    if why is None and can_move and (used_up or host.record.wanted_maintenance):
         # Its own host has had its tries, and gets more of them only where no other host takes the VM.
         down.elsewhere.append(replace(wish_for(vm, cluster.policy), may_stay=not host.record.wanted_maintenance))
     elif host.record.maintenance or host.record.wanted_maintenance:
-        out.held.append(Held("restart", vm.name, "%s waits: %s is in maintenance mode" % (vm.name, host.name)))
+        out.held.append(Held("restart", vm.id, "%s waits: %s is in maintenance mode" % (vm.name, host.name)))
     else:
         down.here.append(replace(wish_for(vm, cluster.policy), may_stay=True, only=frozenset((host.name,)), avoid=frozenset()))
+
+
+def _does_not_start(vm: VmRecord, host: str) -> Alarm:
+    text = (
+        "%s does not stay up on %s: %s. It is tried there again and again; no playbook moves it: "
+        "look at its console, or register it on another host and start it there"
+    )
+    return Alarm("does_not_start:%s" % vm.id, Severity.CRITICAL, vm.name, text % (vm.name, host, vm.tries.reason))
 
 
 def elsewhere_instead(places: list[Place], cluster: Cluster, out: Findings) -> list[Wish]:
@@ -73,9 +88,9 @@ def elsewhere_instead(places: list[Place], cluster: Cluster, out: Findings) -> l
             continue
         reason = next((reason for host, reason in item.refusals if host == vm.host), "it takes no VM")
         if vm.id in cluster.unprotected:
-            out.held.append(Held("restart", vm.name, "%s waits on %s: %s" % (vm.name, vm.host, reason)))
+            out.held.append(Held("restart", vm.id, "%s waits on %s: %s" % (vm.name, vm.host, reason)))
         elif _comes_back(cluster.hosts[vm.host]):
-            out.held.append(Held("restart", vm.name, "%s waits: %s does not have its datastore yet" % (vm.name, vm.host)))
+            out.held.append(Held("restart", vm.id, "%s waits: %s does not have its datastore yet" % (vm.name, vm.host)))
         else:
             wishes.append(wish_for(vm, cluster.policy))
     return wishes

@@ -60,13 +60,10 @@ class Run:
             observation = yield from self._look()
             self.permit.renew()
             decision = self._decide(observation)
-            actions = decision.actions
-            if self.only_host:
-                actions = tuple(action for action in actions if action.host == self.only_host)
             acted = parts.engine.now
             fenced = {host.host for host in decision.hosts if host.verdict in (Verdict.FENCED, Verdict.FENCING)}
             live = [host.name for host in observation.hosts if host.api_answer is ApiAnswer.ANSWERED and host.name not in fenced]
-            yield from self._acts.carry_out(actions, live, self.only_host)
+            yield from self._acts.carry_out(decision.actions, live, self.only_host)
             if self.only_host:
                 over = parts.engine.now - began > PATIENCE
                 if over or database.memory.host(self.only_host).rejoin is None:
@@ -124,7 +121,8 @@ class Run:
             else:
                 if said:
                     parts.report.emit("command", command=command.kind.value, subject=command.subject, reason=said)
-        decision: Decision = parts.decide(parts.policy, memory, observation, now, self.permit.holder)  # type: ignore[assignment]
+        about = {"only_host": self.only_host} if self.only_host else {}
+        decision: Decision = parts.decide(parts.policy, memory, observation, now, self.permit.holder, **about)  # type: ignore[assignment]
         database.save(decision.memory)
         self.decision = decision
         parts.report.decided(decision)

@@ -1,0 +1,37 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a person can do by hand about an action that whoever asked for the decision cannot carry out.
+
+Nothing waits for such an action. The alarm says what should be done and how, and ends when it is done.
+"""
+
+from __future__ import annotations
+
+from .decision import Action, Alarm, MoveAction, PlannedMove, RejoinAction, Severity
+
+NAMED = 5  # VMs in one text
+
+
+def by_hand(action: Action) -> str:
+    """How a person does it."""
+    if isinstance(action, MoveAction):
+        return (
+            "no playbook moves VMs: shut it down if it runs, unregister it on %s, register its .vmx on the other host, start it there "
+            "if it is to run, and answer its question with 'I Moved It'" % action.host
+        )
+    if isinstance(action, RejoinAction):
+        return "restart %s and run the playbook unfence, -e host=%s (docs/bringing-a-host-back.md)" % (action.host, action.host)
+    return "whoever asked for this decision carries out no %s; the playbook monitor does" % action.kind
+
+
+def by_hand_alarm(action: Action) -> Alarm:
+    """Critical when a VM is down until somebody does it."""
+    down = isinstance(action, MoveAction) and any(vm.power_on and not vm.running for vm in action.vms)
+    what = _moves(action.vms) if isinstance(action, MoveAction) else "; ".join(action.reasons)
+    text = "%s %s is left to a person: %s. By hand: %s" % (action.kind, action.host, what, by_hand(action))
+    return Alarm("by_hand:%s:%s" % (action.kind, action.host), Severity.CRITICAL if down else Severity.WARNING, action.host, text)
+
+
+def _moves(vms: tuple[PlannedMove, ...]) -> str:
+    named = ["%s as %s on %s (%s)" % (vm.name, vm.vmx, vm.destination, vm.reasons[0]) for vm in vms[:NAMED]]
+    return "; ".join(named) + ("; and %d VMs more" % (len(vms) - NAMED) if len(vms) > NAMED else "")
