@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The clock that timers run on: seconds since this machine booted, with the boot's id.
 
-Wall time jumps, so no timer uses it (safety.md, "Timers"). ``CLOCK_BOOTTIME`` counts through suspend and never
+Wall time jumps, so no timer uses it (docs/safety.md, "Timers"). ``CLOCK_BOOTTIME`` counts through suspend and never
 jumps; it restarts with the machine, which the boot id tells. Two instants are comparable only within one boot.
 """
 

@@ -4,7 +4,7 @@
 
 A process that is stopped, starved of CPU or suspended with its machine finds its timeouts run out although the answers came
 in time. So a clock ticks beside the probes: if a tick comes more than LATE seconds late, silence that was found
-meanwhile may be our own (safety.md, "Evidence" and "Timers"). An answer remains an answer.
+meanwhile may be our own (docs/safety.md, "Evidence" and "Timers"). An answer remains an answer.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ hosts:
   elements: dict
   contains:
     host: {description: Name of the host., type: str, sample: esx1}
-    verdict: {description: The verdict of safety.md's table., type: str, sample: dead}
+    verdict: {description: The verdict. The table is in docs/safety.md of this collection., type: str, sample: dead}
     row: {description: "The row of the table, 0 where the fence list told.", type: int, sample: 9}
     confirmed: {description: Whether it lasted long enough to act on., type: bool}
     text: {description: Verdict and evidence in words., type: str, sample: "esx1 dead since 12:00:15 (api timed out, 4 samples)"}

@@ -91,7 +91,7 @@ hosts:
   elements: dict
   contains:
     host: {description: Name of the host., type: str, sample: esx1}
-    verdict: {description: The verdict of safety.md's table., type: str, sample: healthy}
+    verdict: {description: The verdict. The table is in docs/safety.md of this collection., type: str, sample: healthy}
     row: {description: "The row of the table, 0 where the fence list told.", type: int, sample: 4}
     confirmed: {description: Whether the verdict has been confirmed., type: bool}
     text: {description: The verdict with its reasons., type: str, sample: "esx1 healthy (api answered, ping ok, storage ok)"}

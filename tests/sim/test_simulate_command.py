@@ -1,4 +1,4 @@
-"""``make -s simulate`` as others call it: one JSON object a line, nothing else on stdout, and the exit codes of scenario.md."""
+"""``make -s simulate`` as others call it: one JSON object a line, nothing else on stdout, and the exit codes of docs/scenario-format.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated cluster itself: what scenario.md says that happens to hosts, locks, sessions and VMs does happen."""
+"""The simulated cluster itself: what docs/scenario-format.md says that happens to hosts, locks, sessions and VMs does happen."""
 
 from __future__ import annotations
 

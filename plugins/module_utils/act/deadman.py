@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """An act ends with its lease, even if the process was frozen in the middle of it.
 
-The rule (safety.md, "The token"): a monitor that was stopped between check and act and wakes up must fail, not act.
+The rule (docs/safety.md, "The token"): a monitor that was stopped between check and act and wakes up must fail, not act.
 Checking the deadline before each act is not enough: the process may be frozen (SIGSTOP, cgroup freezer, a paused
 guest) after the check and before the act. So the kernel is asked to end the process at its deadline:
 ``setitimer(ITIMER_REAL)`` with SIGALRM's default action, which is termination and runs no code of ours.

@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class Evidence(str, Enum):
-    """One input of the verdict table (safety.md, "Evidence")."""
+    """One input of the verdict table (docs/safety.md, "Evidence")."""
 
     OK = "ok"
     FAILED = "failed"

@@ -63,7 +63,7 @@ class HostVerdict:
 
     host: str
     verdict: Verdict
-    row: int  # of safety.md's table; 0 where the fence list told
+    row: int  # of the table in docs/safety.md; 0 where the fence list told
     confirmed: bool
     text: str  # "esx1 dead since 12:00:15 (api timed out, ping failed, storage failed 16 s, 4 samples)"
     reason: str = ""  # why, in words that stay the same from look to look

@@ -3,7 +3,7 @@
 """What may be carried out now: who can do it, the mode, a person's yes, and whether the cluster is armed.
 
 Invariant: repeating a fence that stands already is carried out in every case but ``mode: observe`` - it takes nothing from anybody
-that was not taken before, and leaving it open would let a fenced host write (safety.md, "The fence"). Nothing else passes
+that was not taken before, and leaving it open would let a fenced host write (docs/safety.md, "The fence"). Nothing else passes
 while the cluster is disarmed, and with ``mode: ask`` only what a person asked for or said yes to.
 
 Nothing is remembered as ordered that was not authorised: whatever puts an order into the memory takes :class:`Orders`, and

@@ -217,7 +217,7 @@ class TargetAccess:
 class Fence:
     """A line of the storage server's fence list.
 
-    ``confirmed`` is the present truth by safety.md's meaning (persistent, right gone, no session, nothing in flight),
+    ``confirmed`` is the present truth in the sense of docs/safety.md, "The fence" (persistent, right gone, no session, nothing in flight),
     read anew at each observation; ``admitted`` says that the target admits the initiator although it is fenced.
     """
 

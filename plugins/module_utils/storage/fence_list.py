@@ -4,7 +4,7 @@
 
 It is one JSON file. It is changed only under an exclusive flock(2) on a lock file beside it (the list itself is replaced by
 rename, so a lock on it would be on a file that is gone), and it keeps the highest fencing token it has seen: an act
-with a lower one is refused, because a newer run has taken over (safety.md, "The token").
+with a lower one is refused, because a newer run has taken over (docs/safety.md, "The token").
 
 A list that cannot be understood, or was written by a newer release, is refused and never taken for an empty one:
 an empty list would let everybody back in at the next boot. Only a file that does not exist is an empty list.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Fence a host at the storage server, and keep it fenced: one piece of code for every driver.
 
-The order is what keeps safety.md's guarantee through a crash at any point:
+The order is what keeps the first guarantee of docs/safety.md through a crash at any point:
 
 1. under the fence list's lock: the token is checked, and the fence list and the saved configuration are made durable.
    From here on no restart lets the host in, and every later run applies the fence;
@@ -138,7 +138,8 @@ class Fencer:
             raise LibrehaError(
                 "%s is in the fence list as an initiator of host %s" % (initiator, entry.host),
                 host=host,
-                remedy="each host needs an initiator name of its own (safety.md, precondition); correct the inventory",
+                remedy="give each host an initiator name of its own, in the inventory and on the host: a fence takes the right from a "
+                'name, and would take it from both (docs/safety.md of this collection, "The fence")',
             )
         return entry
 

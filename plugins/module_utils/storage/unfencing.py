@@ -4,7 +4,7 @@
 
 Why a fresh start. Measured on LIO and tgt: an initiator that was frozen or cut off keeps the writes that it could not
 deliver and delivers them as soon as it is admitted, into disks that another host has been writing since. Only a start
-of the host *after* the fence makes those writes impossible. So one of these is needed (safety.md, "Unfence"):
+of the host *after* the fence makes those writes impossible. So one of these is needed (docs/safety.md, "Unfence"):
 
 * the host's uptime is shorter than the time since the fence, by a margin, on the storage server's boot-time clock;
 * if that cannot be compared, because the storage server itself was restarted since: its BMC switched it off and on;

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whether a fence is confirmed: safety.md, "The fence", in one place for every driver. It reads and changes nothing.
+"""Whether a fence is confirmed: docs/safety.md, "The fence", in one place for every driver. It reads and changes nothing.
 
 Confirmed means all of these; what is missing is said in words:
 

@@ -1,4 +1,4 @@
-"""``make -s simulate SCENARIO=PATH``: one JSON object a line on stdout, mistakes on stderr, the exit code of scenario.md."""
+"""``make -s simulate SCENARIO=PATH``: one JSON object a line on stdout, mistakes on stderr, the exit code of docs/scenario-format.md."""
 
 from __future__ import annotations
 

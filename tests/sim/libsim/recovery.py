@@ -2,7 +2,7 @@
 
 The clock of a VM counts only time in which nothing stood in the way: it is desired and down, a healthy host that is
 legal for it and has room is there, a monitor is at work with nothing held as a whole, and the host that had it is in a
-state that can be told and answered (safety.md's rows). It is set back when there is no such host, and when the VM runs.
+state that can be told and answered (the rows of docs/safety.md). It is set back when there is no such host, and when the VM runs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Watches the truth and says what must never have happened. It knows nothing of what the brain believes.
 
-What counts as a violation is scenario.md's list, and safety.md's where that is sharper: an unfence without a fresh start since
+What counts as a violation is in docs/scenario-format.md, and docs/safety.md where that is sharper: an unfence without a fresh start since
 the fence (queued writes would land), and a network duplicate that is left running although its host can be
 reached again.
 """
@@ -84,7 +84,7 @@ class Referee:
                 self._once(lasting, "two_executions", text, vm.name, [host.name])
 
     def _forbidden(self, vm: Vm, host: Host, passed: float) -> str:
-        """Why the older execution on *host* is not safety.md's one exception."""
+        """Why the older execution on *host* is not the one exception of docs/safety.md, guarantee 2."""
         if self._world.can_write(host):
             return "%s has not lost its storage" % host.name
         if host.has_bmc and host.name not in self._unstopped:

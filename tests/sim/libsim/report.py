@@ -1,4 +1,4 @@
-"""The timeline and the final state, as scenario.md has them."""
+"""The timeline and the final state, as docs/scenario-format.md has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a scenario file, and refusing one that breaks the format of shared/scenario.md.
+"""Reading a scenario file, and refusing one that breaks the format of docs/scenario-format.md.
 
 Every mistake is named by its place; a key that is not known is an error that names the key. YAML reads a bare ``on`` as
 true, a host called ``101`` as a number: both are taken as what the author meant.
@@ -98,7 +98,7 @@ DOINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "fence": (("host", "to"), (), ("fails", "works")),
     "monitor": (("to",), (), ("killed", "isolated", "restarted", "frozen", "thawed")),
     "clock": (("by",), (), ()),
-    # Ours, beyond scenario.md:
+    # Beyond the frozen keys (docs/scenario-format.md):
     "sensor": (("host", "to"), (), ("red", "green")),  # hardware health
     "name_service": (("to",), ("host",), SWITCH),  # the observer's; with host only the name of that one
     "operator": (("command",), ("subject", "who", "reason"), ()),  # what a person says to the cluster

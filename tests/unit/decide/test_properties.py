@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: safety.md's guarantees, as far as one decision can break them."""
+"""Whatever happens in whatever order: the guarantees of docs/safety.md, as far as one decision can break them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""safety.md's table, row for row: every combination of evidence has exactly one verdict, the first row that matches.
+"""The table of docs/safety.md, row for row: every combination of evidence has exactly one verdict, the first row that matches.
 
 The expected rows are written out below by hand and share nothing with the code.
 """

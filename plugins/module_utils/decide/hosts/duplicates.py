@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""VMs that were started elsewhere while nobody could tell whether their fenced host had stopped them (safety.md, guarantee 2).
+"""VMs that were started elsewhere while nobody could tell whether their fenced host had stopped them (docs/safety.md, guarantee 2).
 
 Invariant: from the order to start one of them elsewhere the alarm stands until it is proved that the host executes it no more - its
 power is off, a person confirms that, its own API says so - or until the host is let in again, which wants a fresh start.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Letting a fenced host in again because an operator asked for it: power it on, cycle it, or unfence it.
 
-Invariant (safety.md, "Unfence"): the fence of a host is lifted only when a fresh start *since the fence* is proved by the
+Invariant (docs/safety.md, "Unfence"): the fence of a host is lifted only when a fresh start *since the fence* is proved by the
 host's own uptime against the age of the fence on the storage server's clock, its own list shows no VM running, and its fence
 was confirmed until then. What it had queued before the fence died with that start. Without the proof its power is
 cycled through its BMC; without a BMC it waits for a person, and gives up after ``PATIENCE``.

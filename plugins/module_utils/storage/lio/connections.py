@@ -3,7 +3,7 @@
 """What TCP knows about the kernel target's connections: octets received from each initiator's address.
 
 LIO counts commands and data, but not the NOPs that an idle initiator sends or answers, and these are a sign of life too
-(safety.md, "Evidence"). The kernel's socket statistics (sock_diag(7), struct tcp_info since Linux 4.1) count every octet. They are
+(docs/safety.md, "Evidence"). The kernel's socket statistics (sock_diag(7), struct tcp_info since Linux 4.1) count every octet. They are
 asked for over netlink, as ss(8) does, and only read.
 """
 

@@ -3,7 +3,7 @@
 """CHAP secrets that a fence has retired: remembered so that nobody sets one again, and kept so that nobody can read them.
 
 A fenced host that was never restarted still knows its old secret and tries to log in with it for ever. The new secret of an unfence is
-what keeps it out (safety.md, "Unfence"); an inventory that still has the old one would let it in with the next run of iscsi_target.
+what keeps it out (docs/safety.md, "Unfence"); an inventory that still has the old one would let it in with the next run of iscsi_target.
 
 A keyed digest suffices: the file is root's alone and lies beside those that hold the living secrets in clear text, and what it protects
 is no longer worth anything at this target. The salt only keeps equal secrets of two initiators from looking equal.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Optional
 
-BOOT = 45.0  # s from power on until it works (scenario.md)
+BOOT = 45.0  # s from power on until it works (docs/scenario-format.md)
 NOTICES_LOST_STORAGE = 5.0  # s until the host itself says that a datastore is inaccessible
 SHUTDOWN = 10.0  # s that an orderly shutdown takes
 VM_SHUTDOWN = 5.0  # s of these in which it stops its VMs
