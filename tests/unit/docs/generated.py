@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from enum import Enum
 from pathlib import Path
 
+import yaml
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts import confirm
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.evidence import ALIVE
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdict import NOT_OK, TABLE, Row, Verdict
@@ -17,7 +18,8 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.state import leads_to_fence
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.schema import POLICY_SCHEMA
-from ansible_collections.libreha.vmware.plugins.module_utils.storage import unfencing, verification
+from ansible_collections.libreha.vmware.plugins.module_utils.storage import verification
+from ansible_collections.libreha.vmware.plugins.modules import iscsi_fence
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs/safety.md"
@@ -92,6 +94,7 @@ def answers() -> str:
 
 def timers() -> str:
     options = POLICY_SCHEMA["properties"]
+    margin = yaml.safe_load(iscsi_fence.DOCUMENTATION)["options"]["margin"]["default"]
     rows = [("`%s`" % name, "%g s" % options[name]["default"], options[name]["description"]) for name in TIMERS]
     failover = options["failover"]["properties"]
     rows += [("`failover.%s`" % name, "%g s" % failover[name]["default"], failover[name]["description"]) for name in FAILOVER_TIMERS]
@@ -100,7 +103,7 @@ def timers() -> str:
         ("fixed", "%d x `confirm_after`" % confirm.LONGEST, "The longest time that flapping leads to."),
         ("fixed", "%d x `confirm_after`" % confirm.FORGET, "Quiet time after which flapping is forgotten."),
         ("fixed", "%g s" % verification.INTERVAL, "Time between the two looks at the target that confirm a fence."),
-        ("`margin` of `iscsi_fence`", "%g s" % unfencing.MARGIN, "How much later than its fence a host must have started."),
+        ("`margin` of `iscsi_fence`", "%g s" % margin, "How much later than its fence a host must have started."),
     ]
     return _table(("option", "default", "meaning"), rows)
 
