@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What stands against letting a fenced host in again, beyond what the storage server itself demands (``storage/unfencing.py``).
 
-The storage server knows the fence and asks for the fresh start. It does not know the VMs. Invariant (safety.md, "Unfence"): a host
+The storage server knows the fence and asks for the fresh start. It does not know the VMs. Invariant (docs/safety.md, "Unfence"): a host
 is let in only when its own list, read now, shows no VM running; nothing of it is being started elsewhere; it no longer has
 VMs registered that are recorded on other hosts; and a person's word does not replace a fresh start that could be proved while
 VMs that were started elsewhere run there.
