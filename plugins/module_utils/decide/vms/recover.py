@@ -104,7 +104,7 @@ def _may_have_it(other: HostState, source: HostState, cluster: Cluster) -> bool:
 
 def failover(source: Source, places: list[Place], out: Findings) -> FailoverAction:
     host = source.host
-    reasons = ["%s is fenced: %s" % (host.name, host.fence_proof)]
+    reasons = ["%s is fenced, %s" % (host.name, host.fence_proof)]
     if source.doubtful:
         alarm = duplicate_possible(host.name, source.doubtful)
         reasons.append(alarm.text)
