@@ -23,7 +23,7 @@ OBSERVER_ERRORS = {
     ApiAnswer.NAME_NOT_RESOLVED: (
         "name_service",
         Severity.CRITICAL,
-        "this machine cannot resolve the names of %s, so it cannot ask them (%s); repair its name service, or inventory addresses",
+        "this machine cannot resolve the names of %s, they are not asked (%s); repair its name service, or use addresses as ansible_host",
     ),
     ApiAnswer.NO_ROUTE: (
         "own_network",
