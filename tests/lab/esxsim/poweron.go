@@ -77,9 +77,7 @@ func (m *machine) takeLock(file *vmxFile, e *execution) types.BaseMethodFault {
 		return nil
 	}
 	e.extent, e.disk = extent, m.host.session
-	ctx, cancel := context.WithTimeout(context.Background(), 2*seconds(m.host.config.TimeoutS))
-	defer cancel()
-	lock, err := m.host.locks.acquire(ctx, extent, e.id)
+	lock, err := m.host.locks.acquire(2*seconds(m.host.config.TimeoutS), extent, e.id)
 	if err != nil {
 		return m.diskFault(err)
 	}
@@ -151,7 +149,7 @@ func (m *machine) diskFault(err error) types.BaseMethodFault {
 	case errors.As(err, &locked), errors.Is(err, errMiscompare):
 		log.Printf("%s: %s", m.displayName(), err)
 		return m.fileLocked(locked.by.Host)
-	case errors.Is(err, errDisconnected), errors.Is(err, errLost), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, errDisconnected), errors.Is(err, errLost), errors.Is(err, errLate), errors.Is(err, context.DeadlineExceeded):
 		return m.volume.inaccessible()
 	}
 	return &types.GenericVmConfigFault{Reason: err.Error()}
