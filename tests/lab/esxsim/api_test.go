@@ -32,14 +32,14 @@ import (
 
 // apiLab is some hosts in this process, with one target and one datastore, asked through TLS.
 type apiLab struct {
-	t      *testing.T
+	t      testing.TB
 	target *target
 	folder string
 	ds     string
 	hosts  int // configured so far; the next one's index
 }
 
-func newAPILab(t *testing.T, vms int) *apiLab {
+func newAPILab(t testing.TB, vms int) *apiLab {
 	lab := &apiLab{t: t, target: startTarget(t, vms), folder: t.TempDir(), ds: uuid.NewString()}
 	for number := range vms {
 		name := fmt.Sprintf("vm%d", number)

@@ -35,6 +35,13 @@ func leaseWrite(extent uint32, lba uint64, data []byte) bool {
 	return lba == extentStart(extent) && bytes.HasPrefix(data, leaseMagic)
 }
 
+func mustBeLate(t *testing.T, table *lockTable, extent uint32) {
+	t.Helper()
+	if _, err := table.acquire(300*time.Millisecond, extent, [16]byte{99}); !errors.Is(err, errLate) {
+		t.Fatalf("expected that the host keeps off the lock, got %v", err)
+	}
+}
+
 func TestSlowTargetIsNoLock(t *testing.T) {
 	g := startTarget(t, 1)
 	slow := plainDisk{g.connect("esx1"), func(uint64, []byte) { time.Sleep(400 * time.Millisecond) }}
@@ -198,7 +205,7 @@ func TestClaimOfAWriteThatMayLandYetStandsForALeaseTime(t *testing.T) {
 	g.admit("esx1")
 	wait(t, "the next login", session.Connected)
 	one.disk = session
-	mustBeLocked(t, one, 0)
+	mustBeLate(t, one, 0)
 	clockOne.now += 17 * time.Second
 	mustAcquire(t, one, 0, 1)
 	mustBeLocked(t, two, 0)
@@ -214,10 +221,10 @@ func TestHostThatWasStoppedBeforeItsWriteKeepsOff(t *testing.T) {
 		}
 	}}
 	one := newLockTable(frozen, [16]byte{1}, "esx1", 1, 16*time.Second, clock.read)
-	mustBeLocked(t, one, 0)
+	mustBeLate(t, one, 0)
 	one.disk = session
 	clock.now += 15 * time.Second
-	mustBeLocked(t, one, 0) // although the lease on disk is its own
+	mustBeLate(t, one, 0) // although the lease on disk is its own
 	clock.now += 2 * time.Second
 	mustAcquire(t, one, 0, 1)
 }
@@ -246,7 +253,7 @@ func TestTwoHostsWithOneIndexTakeNothing(t *testing.T) {
 	g := startTarget(t, 1)
 	two, _ := lockHost(t, g, "esx2", 1)
 	other := g.connect("esx1")
-	two.disk, two.claims.disk = two.disk, plainDisk{two.disk.(*Session), func(lba uint64, data []byte) {
+	two.claims.disk = plainDisk{two.disk.(*Session), func(lba uint64, data []byte) {
 		if lba == claimSector && data == nil { // the other one has written since
 			sector, _ := encodeClaims([16]byte{9}, "esx1", nil)
 			if err := other.Write(context.Background(), claimSector+1, sector); err != nil {

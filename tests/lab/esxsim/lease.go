@@ -22,7 +22,7 @@ type lockedError struct{ by Lease }
 
 func (e lockedError) Error() string { return fmt.Sprintf("the file is locked by host %s", e.by.Host) }
 
-// errLate: too much of the time for which a claim is honoured had passed before the lock could be written.
+// errLate: this host, or its storage, was too slow to take a lock safely.
 var errLate = errors.New("taking the lock took too long")
 
 // errTaken: a lock that this host held is another's now.
@@ -37,6 +37,9 @@ type sighting struct {
 // takenAtOnce is how many locks a host takes at the same time; more attempts queue, so that a host that powers on hundreds of VMs at
 // once does not wait for an answer longer than the target takes for a few.
 const takenAtOnce = claimsPerHost / 2 // the other half of the claim sector is for claims that are left standing
+
+// renewedAtOnce is the same for renewals: those of hundreds of locks that were taken together are due together.
+const renewedAtOnce = 8
 
 // lockTable takes, renews and releases the extents' lock leases for one host.
 //
@@ -54,8 +57,9 @@ type lockTable struct {
 	lease  time.Duration
 	clock  func() time.Duration
 	claims *claimTable
-	turns  chan struct{}
-	plain  atomic.Bool // the target has no COMPARE AND WRITE
+	turns  chan struct{} // to take a lock
+	renews chan struct{} // turns to renew one
+	plain  atomic.Bool   // the target has no COMPARE AND WRITE
 
 	mu       sync.Mutex
 	seen     map[uint32]sighting
@@ -67,7 +71,8 @@ type lockTable struct {
 // newLockTable makes the locks of the host with this index (from 0, no two hosts of one LUN have the same).
 func newLockTable(d disk, owner [16]byte, host string, index int, lease time.Duration, clock func() time.Duration) *lockTable {
 	return &lockTable{
-		disk: d, owner: owner, host: host, lease: lease, clock: clock, turns: make(chan struct{}, takenAtOnce),
+		disk: d, owner: owner, host: host, lease: lease, clock: clock,
+		turns: make(chan struct{}, takenAtOnce), renews: make(chan struct{}, renewedAtOnce),
 		claims: &claimTable{
 			disk: d, owner: owner, host: host, index: index, lease: lease, clock: clock,
 			mine: map[uint32]claim{}, sighted: map[rivalClaim]time.Duration{},
@@ -85,16 +90,17 @@ type heldLock struct {
 	last Lease
 }
 
-// acquire takes an extent's lock or returns lockedError. Aging is tracked between attempts, as on ESXi: it never waits for another
-// host's lock. It does wait for its turn; timeout is for the disk's answers after that.
+// acquire takes an extent's lock or returns lockedError when another host has it, or another VM of this host. Aging is tracked between
+// attempts, as on ESXi: it never waits for another's lock. It does wait for its turn, and when it was too slow itself until it may
+// try again; timeout is for all that comes after its turn.
 func (t *lockTable) acquire(timeout time.Duration, extent uint32, execution [16]byte) (*heldLock, error) {
 	t.turns <- struct{}{}
 	defer func() { <-t.turns }()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	t.mu.Lock()
-	held, taking, until := t.held[extent], t.taking[extent], t.distrust[extent]
-	if held == nil && !taking && t.clock() >= until {
+	busy := t.held[extent] != nil || t.taking[extent]
+	if !busy {
 		t.taking[extent] = true
 		defer func() {
 			t.mu.Lock()
@@ -103,15 +109,37 @@ func (t *lockTable) acquire(timeout time.Duration, extent uint32, execution [16]
 		}()
 	}
 	t.mu.Unlock()
-	if held != nil || taking || t.clock() < until {
+	if busy {
 		return nil, lockedError{Lease{Owner: t.owner, Host: t.host}}
 	}
 	for try := 0; ; try++ {
+		if err := t.trusted(ctx, extent); err != nil {
+			return nil, err
+		}
 		lock, err := t.tryAcquire(ctx, extent, execution)
-		if errors.Is(err, errMiscompare) && try < 3 || errors.Is(err, errLate) && ctx.Err() == nil {
+		if errors.Is(err, errMiscompare) && try < 3 || errors.Is(err, errLate) {
 			continue // it changed between reading and writing, or may have: look again
 		}
 		return lock, err
+	}
+}
+
+// trusted waits while this host has to keep off a lock. errLate: the time for that is over.
+func (t *lockTable) trusted(ctx context.Context, extent uint32) error {
+	for {
+		t.mu.Lock()
+		until := t.distrust[extent]
+		t.mu.Unlock()
+		if ctx.Err() != nil {
+			return errLate
+		}
+		if t.clock() >= until {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(claimPause):
+		}
 	}
 }
 
@@ -180,7 +208,7 @@ func (t *lockTable) take(ctx context.Context, extent uint32, old, lease []byte) 
 	t.claims.withdraw(ctx, extent)
 	if t.clock()-begun > t.lease {
 		t.keepOff(extent)
-		return lockedError{Lease{Owner: t.owner, Host: t.host}}
+		return errLate
 	}
 	return nil
 }
@@ -212,13 +240,11 @@ func (t *lockTable) unchanged(ctx context.Context, lba uint64, old []byte) error
 	return err
 }
 
-// replace is an atomic test and set; where the target has no COMPARE AND WRITE, a read before and a write.
+// replace is an atomic test and set of a sector that was just read; where the target has no COMPARE AND WRITE, a write. Only the lock's
+// holder does so.
 func (t *lockTable) replace(ctx context.Context, lba uint64, old, new []byte) error {
 	err := t.compareAndWrite(ctx, lba, old, new)
 	if !errors.Is(err, errUnsupported) {
-		return err
-	}
-	if err := t.unchanged(ctx, lba, old); err != nil {
 		return err
 	}
 	return t.disk.Write(ctx, lba, new)
