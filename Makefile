@@ -46,7 +46,7 @@ types: setup ## mypy, strict for decide/
 unit: setup ## Unit tests, and integration tests with real targets and hosts on loopback
 	@$(PYTHON) -m pytest -q tests/unit tests/integration --ignore=tests/integration/chain --ignore=tests/integration/quick_lab \
 		--ignore=tests/integration/qemu_lab --ignore=tests/integration/qemu_chain
-	@cd tests/lab/esxsim && CGO_ENABLED=1 PATH="$$PATH:/usr/local/go/bin" go test ./...
+	@cd tests/lab/esxsim && ../../tools/go test ./...
 
 lab-tests: setup ## The whole chain with real faults, one of each kind; `make prove` has them all
 	@$(PYTHON) -m pytest -q -m "not prove" --durations=0 --durations-min=10 tests/integration/quick_lab tests/integration/chain

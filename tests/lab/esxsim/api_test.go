@@ -32,13 +32,14 @@ import (
 
 // apiLab is some hosts in this process, with one target and one datastore, asked through TLS.
 type apiLab struct {
-	t      *testing.T
+	t      testing.TB
 	target *target
 	folder string
 	ds     string
+	hosts  int // configured so far; the next one's index
 }
 
-func newAPILab(t *testing.T, vms int) *apiLab {
+func newAPILab(t testing.TB, vms int) *apiLab {
 	lab := &apiLab{t: t, target: startTarget(t, vms), folder: t.TempDir(), ds: uuid.NewString()}
 	for number := range vms {
 		name := fmt.Sprintf("vm%d", number)
@@ -91,10 +92,11 @@ func (l *apiLab) config(name string) *Config {
 		Name: name, UUID: uuid.NewString(), Address: "127.0.0.1", Port: probe.Addr().(*net.TCPAddr).Port, Username: "root", Password: "secret",
 		Certificate: filepath.Join(home, "tls.pem"), Key: filepath.Join(home, "tls.key"), StateDir: home, ExecutionLog: filepath.Join(home, "execution.log"),
 		MemoryMiB: 65536, CPUCores: 16, CPUMHz: 2400, Networks: []string{"VM Network"},
-		ISCSI:     ISCSIConfig{Initiator: initiatorName(name), Portal: l.target.portal, Target: testTarget, LUN: 1},
+		ISCSI:     ISCSIConfig{Initiator: initiatorName(name), Portal: l.target.portal, Target: testTarget, LUN: 1, HostIndex: l.hosts},
 		Datastore: DatastoreConfig{Name: "shared", UUID: l.ds, Folder: l.folder}, LeaseSeconds: 1, RecordIntervalMS: 20, HeartbeatIntervalMS: 100,
 		LoginRetryMS: 50, TimeoutS: 2, QuestionOnOtherHost: true, SessionIdleS: 1800,
 	}
+	l.hosts++
 	c.Product.Version, c.Product.Build = "8.0.3", "1"
 	if err := c.check(); err != nil {
 		l.t.Fatal(err)

@@ -104,6 +104,9 @@ func (c *Config) check() error {
 	if c.LocalDatastore != nil && c.LocalDatastore.Folder == "" {
 		return errors.New("local_datastore.folder is missing")
 	}
+	if c.ISCSI.HostIndex < 0 || c.ISCSI.HostIndex >= claimSectors {
+		return fmt.Errorf("iscsi.host_index: not from 0 to %d", claimSectors-1)
+	}
 	if len(c.Name) > nameBytes {
 		return fmt.Errorf("name: longer than %d bytes", nameBytes)
 	}

@@ -64,7 +64,7 @@ func newHost(config *Config) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.locks = newLockTable(h.session, config.id, config.Name, config.lease(), hostClock)
+	h.locks = newLockTable(h.session, config.id, config.Name, config.ISCSI.HostIndex, config.lease(), hostClock)
 
 	content := esx.ServiceContent
 	h.product(&content.About)

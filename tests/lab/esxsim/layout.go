@@ -11,6 +11,8 @@ import (
 const (
 	sectorBytes      = 512
 	heartbeatSector  = 8
+	claimSector      = 128 // one sector a host, by host_index
+	claimSectors     = 64
 	firstExtent      = 2048
 	extentSectors    = 131072
 	firstRecord      = 16 // sector inside an extent
@@ -23,11 +25,16 @@ const (
 	slotSectors     = 7
 	slotBytes       = slotSectors * sectorBytes
 	filesHead       = 24 + sha256.Size
+
+	claimsHead    = 60
+	claimBytes    = 12
+	claimsPerHost = (signedBytes - claimsHead) / claimBytes
 )
 
 var (
 	lunMagic    = []byte("LIBREHALAB1\x00")
 	leaseMagic  = []byte("LHLOCK1\x00")
+	claimMagic  = []byte("LHCLAIM1")
 	recordMagic = []byte("LHRECORD")
 	filesMagic  = []byte("LHFILES1")
 	freeSector  = make([]byte, sectorBytes)

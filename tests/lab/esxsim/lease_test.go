@@ -17,13 +17,17 @@ func (c *handClock) read() time.Duration { return c.now }
 
 func lockHost(t *testing.T, g *target, name string, number byte) (*lockTable, *handClock) {
 	t.Helper()
+	return lockHostOn(g.connect(name), name, number)
+}
+
+func lockHostOn(d disk, name string, number byte) (*lockTable, *handClock) {
 	clock := &handClock{}
-	return newLockTable(g.connect(name), [16]byte{number}, name, 16*time.Second, clock.read), clock
+	return newLockTable(d, [16]byte{number}, name, int(number), 16*time.Second, clock.read), clock
 }
 
 func mustAcquire(t *testing.T, table *lockTable, extent uint32, execution byte) *heldLock {
 	t.Helper()
-	lock, err := table.acquire(context.Background(), extent, [16]byte{execution})
+	lock, err := table.acquire(10*time.Second, extent, [16]byte{execution})
 	if err != nil {
 		t.Fatalf("%s could not take the lock: %s", table.host, err)
 	}
@@ -32,7 +36,7 @@ func mustAcquire(t *testing.T, table *lockTable, extent uint32, execution byte) 
 
 func mustBeLocked(t *testing.T, table *lockTable, extent uint32) {
 	t.Helper()
-	_, err := table.acquire(context.Background(), extent, [16]byte{99})
+	_, err := table.acquire(10*time.Second, extent, [16]byte{99})
 	var locked lockedError
 	if !errors.As(err, &locked) {
 		t.Fatalf("expected a lock held by another, got %v", err)
@@ -107,8 +111,8 @@ func TestLockOfAnEarlierLifeIsTakenAtOnce(t *testing.T) {
 	g := startTarget(t, 1)
 	session := g.connect("esx1")
 	clock := &handClock{}
-	mustAcquire(t, newLockTable(session, [16]byte{1}, "esx1", 16*time.Second, clock.read), 0, 1)
-	mustAcquire(t, newLockTable(session, [16]byte{1}, "esx1", 16*time.Second, clock.read), 0, 2)
+	mustAcquire(t, newLockTable(session, [16]byte{1}, "esx1", 1, 16*time.Second, clock.read), 0, 1)
+	mustAcquire(t, newLockTable(session, [16]byte{1}, "esx1", 1, 16*time.Second, clock.read), 0, 2)
 	if lease := onDisk(t, g, 0); lease.Generation != 2 || lease.Execution != [16]byte{2} {
 		t.Errorf("on disk: %+v", lease)
 	}
@@ -132,7 +136,7 @@ func TestOfTwoHostsThatTakeADeadLockOneGetsIt(t *testing.T) {
 			both.Add(1)
 			go func() {
 				defer both.Done()
-				_, got[i] = table.acquire(context.Background(), extent, [16]byte{byte(10 + i)})
+				_, got[i] = table.acquire(10*time.Second, extent, [16]byte{byte(10 + i)})
 			}()
 		}
 		both.Wait()
@@ -140,61 +144,6 @@ func TestOfTwoHostsThatTakeADeadLockOneGetsIt(t *testing.T) {
 			t.Fatalf("extent %d: esx2 %v, esx3 %v", extent, got[0], got[1])
 		}
 	}
-}
-
-// plainDisk is a target without COMPARE AND WRITE, at which the test decides when a write goes out.
-type plainDisk struct {
-	*Session
-	hold func()
-}
-
-func (d plainDisk) CompareAndWrite(context.Context, uint64, []byte, []byte) error {
-	return errUnsupported
-}
-
-func (d plainDisk) Write(ctx context.Context, lba uint64, data []byte) error {
-	d.hold()
-	return d.Session.Write(ctx, lba, data)
-}
-
-func TestWithoutCompareAndWriteTheLaterOfTwoWritersGetsTheLock(t *testing.T) {
-	g := startTarget(t, 1)
-	clock := &handClock{}
-	var once [2]sync.Once
-	oneWrites, twoHasRead := make(chan struct{}), make(chan struct{})
-	holdOne := func() { once[0].Do(func() { close(oneWrites); <-twoHasRead }) }
-	holdTwo := func() { once[1].Do(func() { close(twoHasRead); <-oneWrites; time.Sleep(prompt / 2) }) }
-	one := newLockTable(plainDisk{g.connect("esx1"), holdOne}, [16]byte{1}, "esx1", 16*time.Second, clock.read)
-	two := newLockTable(plainDisk{g.connect("esx2"), holdTwo}, [16]byte{2}, "esx2", 16*time.Second, clock.read)
-	first := make(chan error, 1)
-	go func() {
-		_, err := one.acquire(context.Background(), 0, [16]byte{1})
-		first <- err
-	}()
-	lock, err := two.acquire(context.Background(), 0, [16]byte{2})
-	if err != nil {
-		t.Fatalf("the later writer: %s", err)
-	}
-	var locked lockedError
-	if err := <-first; !errors.As(err, &locked) {
-		t.Fatalf("the earlier writer: %v", err)
-	}
-	if err := lock.renew(context.Background()); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestWriterThatWasStoppedBeforeItsWriteKeepsOff(t *testing.T) {
-	g := startTarget(t, 1)
-	clock := &handClock{}
-	frozen := plainDisk{g.connect("esx1"), func() { time.Sleep(settle) }}
-	one := newLockTable(frozen, [16]byte{1}, "esx1", 16*time.Second, clock.read)
-	mustBeLocked(t, one, 0)
-	one.disk = frozen.Session
-	clock.now += 15 * time.Second
-	mustBeLocked(t, one, 0) // although the lease on disk is its own
-	clock.now += 2 * time.Second
-	mustAcquire(t, one, 0, 1)
 }
 
 func TestForeignSectorIsNoFreeLock(t *testing.T) {
@@ -206,7 +155,7 @@ func TestForeignSectorIsNoFreeLock(t *testing.T) {
 	}
 	_, _ = file.WriteAt([]byte("somebody's data"), int64(extentStart(0))*sectorBytes)
 	_ = file.Close()
-	if _, err := one.acquire(context.Background(), 0, [16]byte{1}); err == nil {
+	if _, err := one.acquire(10*time.Second, 0, [16]byte{1}); err == nil {
 		t.Fatal("taken")
 	}
 	if !bytes.HasPrefix(g.sector(extentStart(0)), []byte("somebody's data")) {

@@ -88,9 +88,8 @@ func (h *host) dropMachine(m *machine) {
 	ctx := h.as("")
 	h.mu.Lock()
 	delete(h.vms, m.id)
-	err := h.registered.remove(m.id)
 	h.mu.Unlock()
-	if err != nil {
+	if err := h.registered.remove(m.id); err != nil {
 		log.Printf("registrations: %s", err)
 	}
 	h.registry.RemoveReference(ctx, h.vmFolder, &h.vmFolder.ChildEntity, m.Self)

@@ -170,10 +170,11 @@ func (m *machine) seriesOf(counter string, samples []ioSample) []ioSeries {
 
 // machine is the registered VM with this reference, or nil.
 func (h *host) machine(reference types.ManagedObjectReference) *machine {
-	for _, m := range h.machines() {
-		if m.Self == reference {
-			return m
-		}
+	id, err := strconv.Atoi(reference.Value)
+	if err != nil || reference.Type != "VirtualMachine" {
+		return nil
 	}
-	return nil
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.vms[id]
 }

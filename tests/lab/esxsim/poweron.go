@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,7 +38,8 @@ func (m *machine) powerOn(t *taskRun) (types.AnyType, types.BaseMethodFault) {
 	e := &execution{
 		id: newExecutionID(), vm: file.get("displayName"), host: m.host.config.Name, log: m.host.log, every: m.host.config.recordEvery(),
 	}
-	if fault := m.takeLock(file, e); fault != nil {
+	locked, fault := m.takeLock(file, e)
+	if fault != nil {
 		return nil, fault
 	}
 	if fault := m.settleLocation(t, file); fault != nil {
@@ -55,7 +57,7 @@ func (m *machine) powerOn(t *taskRun) (types.AnyType, types.BaseMethodFault) {
 	}
 	m.host.post(t.user, &types.VmStartingEvent{VmEvent: m.vmEvent("%s on %s is starting")})
 	m.mu.Lock()
-	if e.disk != nil && m.lock == nil { // taken in the meantime
+	if locked && m.lock == nil { // taken in the meantime
 		m.mu.Unlock()
 		return nil, &types.FileLocked{FileFault: types.FileFault{File: m.dsPath()}}
 	}
@@ -67,21 +69,22 @@ func (m *machine) powerOn(t *taskRun) (types.AnyType, types.BaseMethodFault) {
 	return nil, nil
 }
 
-// takeLock takes the lease of the VM's extent and keeps it renewed. A VM without an extent has no disk on the LUN, and no lock.
-func (m *machine) takeLock(file *vmxFile, e *execution) types.BaseMethodFault {
+// takeLock takes the lease of the VM's extent and keeps it renewed. A VM without an extent has no disk on the LUN, and no lock (false).
+func (m *machine) takeLock(file *vmxFile, e *execution) (bool, types.BaseMethodFault) {
 	extent, has, err := extentOf(file)
 	if err != nil {
-		return &types.GenericVmConfigFault{Reason: err.Error()}
+		return false, &types.GenericVmConfigFault{Reason: err.Error()}
 	}
 	if !has || m.volume.local {
-		return nil
+		return false, nil
 	}
-	e.extent, e.disk = extent, m.host.session
-	ctx, cancel := context.WithTimeout(context.Background(), 2*seconds(m.host.config.TimeoutS))
-	defer cancel()
-	lock, err := m.host.locks.acquire(ctx, extent, e.id)
+	e.extent = extent
+	if !strings.EqualFold(file.get("libreha.workload"), "false") {
+		e.disk = m.host.session
+	}
+	lock, err := m.host.locks.acquire(2*seconds(m.host.config.TimeoutS), extent, e.id)
 	if err != nil {
-		return m.diskFault(err)
+		return false, m.diskFault(err)
 	}
 	keep, unlock := context.WithCancel(context.Background())
 	m.mu.Lock()
@@ -92,7 +95,7 @@ func (m *machine) takeLock(file *vmxFile, e *execution) types.BaseMethodFault {
 			log.Printf("%s: lock lapsed: %v", e.vm, lapsed)
 		}
 	}, func() { m.lockTaken(lock) })
-	return nil
+	return true, nil
 }
 
 // settleLocation asks the moved-or-copied question if the .vmx was last used elsewhere, and notes this place in it.
@@ -151,7 +154,7 @@ func (m *machine) diskFault(err error) types.BaseMethodFault {
 	case errors.As(err, &locked), errors.Is(err, errMiscompare):
 		log.Printf("%s: %s", m.displayName(), err)
 		return m.fileLocked(locked.by.Host)
-	case errors.Is(err, errDisconnected), errors.Is(err, errLost), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, errDisconnected), errors.Is(err, errLost), errors.Is(err, errLate), errors.Is(err, context.DeadlineExceeded):
 		return m.volume.inaccessible()
 	}
 	return &types.GenericVmConfigFault{Reason: err.Error()}

@@ -49,25 +49,20 @@ func (h *host) register(user string, req *types.RegisterVM_Task) (types.AnyType,
 	if err != nil {
 		return nil, fileFault(req.Path, err)
 	}
-	h.mu.Lock()
-	for _, known := range h.registered.VMs {
-		if known.Path == volume.dsPath(relative) {
-			h.mu.Unlock()
-			return nil, &types.AlreadyExists{Name: strconv.Itoa(known.ID)} // ESXi names the VM's number
-		}
+	entry, known, err := h.registered.add(volume.dsPath(relative))
+	if known != 0 {
+		return nil, &types.AlreadyExists{Name: strconv.Itoa(known)} // ESXi names the VM's number
+	}
+	if err != nil {
+		log.Printf("registrations: %s", err)
+		return nil, &types.HostConfigFault{}
 	}
 	if req.Name != "" && req.Name != file.get("displayName") {
 		file.set("displayName", req.Name)
 		if err := file.save(); err != nil {
-			h.mu.Unlock()
+			_ = h.registered.remove(entry.ID)
 			return nil, fileFault(req.Path, err)
 		}
-	}
-	entry, err := h.registered.add(volume.dsPath(relative))
-	h.mu.Unlock()
-	if err != nil {
-		log.Printf("registrations: %s", err)
-		return nil, &types.HostConfigFault{}
 	}
 	m := h.addMachine(entry)
 	h.post(user, &types.VmRegisteredEvent{VmEvent: m.vmEvent("Registered %s on %s")})

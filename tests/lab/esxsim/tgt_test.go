@@ -19,14 +19,14 @@ const testTarget = "iqn.2026-01.lab.libreha:unit"
 
 // target is a real tgtd with one LUN, in the foreground, with a control port of its own.
 type target struct {
-	t       *testing.T
+	t       testing.TB
 	control string
 	portal  string
 	image   string
 	daemon  *exec.Cmd
 }
 
-func startTarget(t *testing.T, extents int) *target {
+func startTarget(t testing.TB, extents int) *target {
 	t.Helper()
 	if _, err := exec.LookPath("tgtd"); err != nil || os.Geteuid() != 0 {
 		t.Fatal("this test needs a real tgtd: install the Debian package tgt, and run as root")
@@ -168,7 +168,7 @@ func (g *target) session(host string) *Session {
 }
 
 // wait is a hang guard, not a measure.
-func wait(t *testing.T, what string, done func() bool) {
+func wait(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for try := 0; !done(); try++ {
 		if try == 1500 {

@@ -54,8 +54,11 @@ func TestRegistrationsSurvive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	one, _ := r.add("[shared] a/a.vmx")
-	two, _ := r.add("[shared] b/b.vmx")
+	one, _, _ := r.add("[shared] a/a.vmx")
+	two, _, _ := r.add("[shared] b/b.vmx")
+	if _, known, _ := r.add("[shared] b/b.vmx"); known != two.ID {
+		t.Errorf("registered twice, as %d and as %d", two.ID, known)
+	}
 	if err := r.remove(one.ID); err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ type execution struct {
 	vm     string
 	host   string
 	extent uint32
-	disk   guestDisk // nil: the VM has no extent on the LUN and only ticks
+	disk   guestDisk // nil: the guest has no workload, or no extent on the LUN, and only ticks
 	log    *executionLog
 	every  time.Duration
 
@@ -175,9 +175,11 @@ func keepLock(ctx context.Context, lock *heldLock, poke <-chan struct{}, timeout
 		case <-ticker.C:
 		case <-poke:
 		}
+		lock.table.renews <- struct{}{}
 		attempt, cancel := context.WithTimeout(ctx, timeout+lease/4)
 		err := lock.renew(attempt)
 		cancel()
+		<-lock.table.renews
 		switch {
 		case ctx.Err() != nil:
 			return

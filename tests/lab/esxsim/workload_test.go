@@ -109,7 +109,7 @@ func TestLapsedLockStopsNewWrites(t *testing.T) {
 
 func TestKeeperTellsThatTheLockWasTaken(t *testing.T) {
 	g := startTarget(t, 1)
-	one := newLockTable(g.connect("esx1"), [16]byte{1}, "esx1", 80*time.Millisecond, hostClock)
+	one := newLockTable(g.connect("esx1"), [16]byte{1}, "esx1", 1, 80*time.Millisecond, hostClock)
 	lock := mustAcquire(t, one, 0, 1)
 	taken := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())

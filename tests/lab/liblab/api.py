@@ -14,7 +14,7 @@ from typing import Any, Optional
 from pyVim.connect import Disconnect, SmartConnect
 from pyVmomi import vim, vmodl
 
-from .errors import LabError
+from .errors import LabError, few
 from .plan import Host, Vm
 
 TIMEOUT = 4.0
@@ -121,31 +121,39 @@ def poll(hosts: list[Host], ca_file: str, timeout: float = TIMEOUT) -> dict[str,
 
 
 def _wait_tasks(instance: Any, tasks: dict[str, Any], host: Host, what: str, seconds: float) -> dict[str, Any]:
-    """Results by name; all tasks are read in one round trip each time. Raises LabError naming host, VM and fault."""
+    """Results by name; those that are still under way are read in one round trip each time. Raises LabError naming host, VM and fault."""
     collector = vmodl.query.PropertyCollector
-    spec = collector.FilterSpec(
-        objectSet=[collector.ObjectSpec(obj=task) for task in tasks.values()],
-        propSet=[collector.PropertySpec(type=vim.Task, pathSet=["info"])],
-    )
-    names = {task._GetMoId(): name for name, task in tasks.items()}
+    waiting = {task._GetMoId(): name for name, task in tasks.items()}
+    results: dict[str, Any] = {}
     deadline = time.monotonic() + seconds
     while True:
+        begun = time.monotonic()
+        spec = collector.FilterSpec(
+            objectSet=[collector.ObjectSpec(obj=tasks[name]) for name in waiting.values()],
+            propSet=[collector.PropertySpec(type=vim.Task, pathSet=["info.state", "info.result", "info.error"])],
+        )
         page = instance.content.propertyCollector.RetrievePropertiesEx([spec], collector.RetrieveOptions())
-        infos = {names[entry.obj._GetMoId()]: entry.propSet[0].val for entry in page.objects}
-        for name, info in infos.items():
-            if info.state == vim.TaskInfo.State.error:
-                fault = info.error
+        for entry in page.objects:
+            info = {prop.name: prop.val for prop in entry.propSet}
+            name = waiting[entry.obj._GetMoId()]
+            if info["info.state"] == vim.TaskInfo.State.error:
+                fault = info["info.error"]
                 raise LabError("%s could not %s %s: %s %s" % (host.name, what, name, type(fault).__name__, fault.msg or ""))
-        if len(infos) == len(tasks) and all(info.state == vim.TaskInfo.State.success for info in infos.values()):
-            return {name: info.result for name, info in infos.items()}
+            if info["info.state"] == vim.TaskInfo.State.success:
+                results[name] = info.get("info.result")
+                del waiting[entry.obj._GetMoId()]
+        took = time.monotonic() - begun
+        if not waiting:
+            return results
         if time.monotonic() > deadline:
-            waiting = sorted(name for name in names.values() if name not in infos or infos[name].state != vim.TaskInfo.State.success)
-            raise LabError("%s did not %s %s within %g s." % (host.name, what, ", ".join(waiting), seconds))
-        time.sleep(0.1)
+            raise LabError("%s did not %s %s within %g s." % (host.name, what, few(sorted(waiting.values())), seconds))
+        time.sleep(max(0.1, 3 * took))  # to be asked costs a host time, too
 
 
-def register_and_power_on(host: Host, ca_file: str, vms: list[Vm], seconds: float = 30.0) -> None:
-    """Register the VMs' files at a host and switch them on, all at once. Waits until the host's storage is there."""
+def register_and_power_on(host: Host, ca_file: str, vms: list[Vm], seconds: float) -> None:
+    """Register the VMs' files at a host and switch them on, all at once. Waits until the host's storage is there.
+
+    ``seconds``: the longest time for each of these three."""
     if not vms:
         return
     try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from .errors import LabError
 
 SOURCES = Path(__file__).resolve().parent.parent / "esxsim"
 BINARY = SOURCES / "esxsim"
+GO = SOURCES.parents[1] / "tools" / "go"
 
 
 def outdated() -> bool:
@@ -27,13 +26,9 @@ def build() -> bool:
         raise LabError("The sources of esxsim are missing: %s. Is the checkout complete?" % SOURCES)
     if not outdated():
         return False
-    go = shutil.which("go") or "/usr/local/go/bin/go"
-    if not Path(go).exists():
-        raise LabError("Go is needed to build esxsim and is not installed. Install Go 1.24 or newer (https://go.dev/dl), then try again.")
     done = subprocess.run(
-        [go, "build", "-o", "esxsim", "."],
+        [str(GO), "build", "-o", "esxsim", "."],
         cwd=SOURCES,
-        env={**os.environ, "CGO_ENABLED": "1"},
         capture_output=True,
         text=True,
         timeout=900,

@@ -12,7 +12,7 @@ from typing import Any
 from .errors import LabError
 from .faults import HOST_FAULTS, TARGET_FAULTS
 from .guest_faults import VM_FAULTS
-from .plan import TIMINGS, Options
+from .plan import IDLE_INTERVAL_MS, TIMINGS, Options
 from .qemu import Guests, commands
 from .qemu.commands import GUEST_FAULTS
 from .qemu.plan import STANDARD, is_guest_name
@@ -22,6 +22,7 @@ EPILOG = """\
 examples:
   lab up                             3 hosts, 12 VMs, a BMC for each host
   lab up --hosts 4 --vms 40 --bmc esx1,esx2
+  lab up --hosts 16 --vms 8000 --no-workload --host-memory-mib 1100000
   lab status --json
   lab fault esx1 kill                esx1 dies; 'lab heal esx1' boots it again
   lab fault vm03 guest-hang          its guest hangs; a reset of the VM ends it
@@ -68,7 +69,18 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--lease-seconds", type=float, default=argparse.SUPPRESS, help="how long a lock on a VM's files lives without renewal (--timings)"
     )
-    up.add_argument("--record-interval-ms", type=int, default=plain.record_interval_ms, help="how often each VM writes a record")
+    up.add_argument(
+        "--no-workload",
+        action="store_true",
+        help="VMs hold their locks and execute, but write nothing: for many VMs. The referee then judges execution only",
+    )
+    up.add_argument(
+        "--record-interval-ms",
+        type=int,
+        default=argparse.SUPPRESS,
+        help="how often each VM writes a record, or without workload gives a sign that it executes (default: %d, without workload %d)"
+        % (plain.record_interval_ms, IDLE_INTERVAL_MS),
+    )
     up.add_argument(
         "--heartbeat-interval-ms", type=int, default=argparse.SUPPRESS, help="how often each host writes its heartbeat (--timings)"
     )
@@ -162,7 +174,7 @@ def _up_quick(args: argparse.Namespace) -> None:
         bmc=bmc,
         timings=args.timings,
         lease_seconds=getattr(args, "lease_seconds", timings["lease_seconds"]),
-        record_interval_ms=args.record_interval_ms,
+        record_interval_ms=getattr(args, "record_interval_ms", IDLE_INTERVAL_MS if args.no_workload else Options.record_interval_ms),
         heartbeat_interval_ms=getattr(args, "heartbeat_interval_ms", timings["heartbeat_interval_ms"]),
         iscsi_timeout_s=args.iscsi_timeout_s,
         session_idle_s=args.session_idle_s,
@@ -174,6 +186,7 @@ def _up_quick(args: argparse.Namespace) -> None:
         esxi_build=args.esxi_build,
         question=not args.no_question,
         no_tools=tuple(name.strip() for name in args.no_tools.split(",") if name.strip()),
+        workload=not args.no_workload,
     )
     with locked():
         up(options, fresh=args.fresh, keep_failed=args.keep_failed)

@@ -40,6 +40,8 @@ def vmx(vm: Vm, options: Options) -> str:
     }
     if vm.name in options.no_tools:
         settings["libreha.tools"] = "FALSE"
+    if not options.workload:
+        settings["libreha.workload"] = "FALSE"
     return "".join('%s = "%s"\n' % setting for setting in settings.items())
 
 

@@ -10,6 +10,12 @@ class LabError(Exception):
     """What was tried, what came back and what to do next, in words for the person at the terminal."""
 
 
+def few(names: Sequence[str], most: int = 10) -> str:
+    """Names for a message; of many only the first ones and how many more there are."""
+    more = ", ... (%d in all)" % len(names) if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def run(argv: Sequence[str], *, what: str = "", remedy: str = "", timeout: float = 60.0, cwd: str | None = None) -> str:
     """Run a command and return its standard output. Raises LabError with the command's own words if it fails."""
     purpose = what or "run %s" % argv[0]

@@ -122,8 +122,14 @@ def link_is_up(link: str) -> bool | None:
 
 
 def remove_link(link: str) -> None:
-    if Path("/sys/class/net/%s" % link).exists():
-        run(["ip", "link", "delete", link], what="remove the link %s" % link)
+    """A link that goes by itself meanwhile, because the kernel is taking its namespace away, is no error."""
+    place = Path("/sys/class/net/%s" % link)
+    if place.exists():
+        try:
+            run(["ip", "link", "delete", link], what="remove the link %s" % link)
+        except LabError:
+            if place.exists():
+                raise
 
 
 def remove_namespace(name: str) -> None:

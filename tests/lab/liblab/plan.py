@@ -27,7 +27,9 @@ TIMINGS: dict[str, dict[str, Any]] = {
 }
 
 MAX_HOSTS = 50  # addresses .11-.60 for hosts, .201-.250 for BMCs
-MAX_VMS = 500
+MAX_VMS = 1000  # that write; on 2 cores the target serves no more
+MAX_IDLE_VMS = 10000  # without workload
+IDLE_INTERVAL_MS = 1000  # between two signs of execution of a VM without workload
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ class Options:
     question: bool = True
     no_tools: tuple[str, ...] = ()  # names of VMs whose guests have no VMware Tools
     timings: str = "production"
+    workload: bool = True  # whether the guests write records; without, a VM has its lock and executes, and that is all
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 It shares no code with plugins/ or esxsim. For each VM:
 
-* **downtime**: the longest time between two consecutive acknowledged records, and from the last one until now;
+* **downtime**: the longest time between two consecutive acknowledged records, and from the last one until now; for VMs without
+  workload the same between two ticks, which is time in which no host executed the VM;
 * **lost**: a record that was acknowledged to a host but is not on the LUN with the same hash;
 * **overlapping writers**: a record accepted from an execution after a later one had begun to write, and every place where
   a record does not carry the hash of the one before it;
@@ -28,7 +29,7 @@ from .lun import Extent
 from .state import Lab
 
 SECOND = 1_000_000_000
-FRESH_TICK_NS = 2 * SECOND  # a VM that ticked within this time executes now
+FRESH_TICK_NS = 2 * SECOND  # a VM that ticked within this time, or five intervals, executes now
 SILENT_NS = 5 * SECOND  # a VM without an acknowledged record for this long does not work, whatever its power state says
 
 
@@ -44,6 +45,7 @@ class Case:
     record_interval_ns: int
     since_ns: int = 0
     meant_off: frozenset[str] = frozenset()
+    workload: bool = True  # whether the VMs' guests write records
 
 
 def lost(acks: list[Ack], disk: Extent) -> int:
@@ -94,7 +96,7 @@ def late_records(executions: Mapping[str, Execution], disk: Extent) -> set[tuple
 
 def overlap_ns(executions: Mapping[str, Execution], record_interval_ns: int) -> int:
     """Time in which two executions both ticked; a single tick within another's time counts as one interval."""
-    gap = max(SECOND, 10 * record_interval_ns)
+    gap = max(SECOND, 5 * record_interval_ns)
     spans = [one.spans(gap) for one in executions.values()]
     total = 0
     for index, mine in enumerate(spans):
@@ -107,9 +109,11 @@ def overlap_ns(executions: Mapping[str, Execution], record_interval_ns: int) -> 
     return total
 
 
-def longest_gap(acks: list[Ack], since_ns: int, now_ns: int, running_out: bool) -> tuple[int, int | None, int | None]:
-    """(length, from, to) in ns; ``to`` is None when it lasts until now. ``running_out``: whether the time until now counts."""
-    times = sorted(ack.boottime_ns for ack in acks)
+def longest_gap(signs: list[int], since_ns: int, now_ns: int, running_out: bool) -> tuple[int, int | None, int | None]:
+    """(length, from, to) in ns between signs that a VM works; ``to`` is None when it lasts until now.
+
+    ``running_out``: whether the time until now counts."""
+    times = sorted(signs)
     gaps: list[tuple[int, int, int | None]] = [(b - a, a, b) for a, b in zip(times, times[1:]) if b > since_ns]
     if times and running_out:
         gaps.append((max(0, now_ns - times[-1]), times[-1], None))
@@ -118,7 +122,8 @@ def longest_gap(acks: list[Ack], since_ns: int, now_ns: int, running_out: bool) 
 
 def where(vm: str, case: Case) -> tuple[list[str], list[str]]:
     """Hosts at which a VM runs (their own word; for a host that does not answer, its execution log), and hosts where it ticks."""
-    ticking = {one.host for one in case.executions.get(vm, {}).values() if one.ticks and case.now_ns - max(one.ticks) < FRESH_TICK_NS}
+    fresh = max(FRESH_TICK_NS, 5 * case.record_interval_ns)
+    ticking = {one.host for one in case.executions.get(vm, {}).values() if one.ticks and case.now_ns - max(one.ticks) < fresh}
     on = {host for host, powers in case.powers.items() if powers is not None and powers.get(vm) == "on"}
     on |= {host for host in ticking if case.powers.get(host) is None}
     return sorted(on), sorted(ticking)
@@ -134,7 +139,8 @@ def judge_vm(vm: str, case: Case) -> tuple[dict[str, Any], list[str]]:
     late = late_records(executions, disk)
     overlapping = len(late) + len(breaks - {sequence for _execution, sequence in late})
     both_s = round(overlap_ns(executions, case.record_interval_ns) / SECOND, 3)
-    gap, gap_from, gap_to = longest_gap(acks, case.since_ns, case.now_ns, vm not in case.meant_off)
+    signs = [ack.boottime_ns for ack in acks] if case.workload else [tick for one in executions.values() for tick in one.ticks]
+    gap, gap_from, gap_to = longest_gap(signs, case.since_ns, case.now_ns, vm not in case.meant_off)
     on, ticking = where(vm, case)
     missing = lost(acks, disk)
 
@@ -145,6 +151,8 @@ def judge_vm(vm: str, case: Case) -> tuple[dict[str, Any], list[str]]:
         problems.append("%d records were accepted from a host after another had taken over" % len(late))
     if breaks:
         problems.append("the chain of records is broken at %d places, the first at %d" % (len(breaks), min(breaks)))
+    if not case.workload and disk.records:
+        problems.append("%d records were written, and it has no workload" % len(disk.records))
     if both_s:
         problems.append("executed twice at once for %.1f s" % both_s)
     if len(on) > 1:
@@ -156,7 +164,7 @@ def judge_vm(vm: str, case: Case) -> tuple[dict[str, Any], list[str]]:
         problems.append("runs nowhere")
     elif not set(on) & set(ticking):
         problems.append("is powered on at %s but does not execute" % on[0])
-    else:
+    elif case.workload:
         silent = case.now_ns - max((ack.boottime_ns for ack in acks), default=0)
         if silent > SILENT_NS:
             problems.append("runs at %s but has written nothing for %.0f s" % (on[0], silent / SECOND))
@@ -221,6 +229,7 @@ def judge_lab(lab: Lab, since: str | None = None, meant_off: set[str] | None = N
             record_interval_ns=lab.options.record_interval_ms * 1_000_000,
             since_ns=_since(lab, since),
             meant_off=frozenset(meant_off or ()),
+            workload=lab.options.workload,
         )
     )
 

@@ -48,7 +48,7 @@ def collect(lab: Lab) -> dict[str, Any]:
         "started": lab.started,
         "state_folder": str(lab.path),
         "hosts": hosts,
-        "vms": [_vm(vm.name, vm.path, vm.extent, seen) for vm in lab.vms],
+        "vms": _vms(lab, seen),
         "target": {
             "driver": "tgt",
             "iqn": TARGET_IQN,
@@ -63,9 +63,16 @@ def collect(lab: Lab) -> dict[str, Any]:
     }
 
 
-def _vm(name: str, path: str, extent: int, seen: dict[str, list[api.VmSeen] | None]) -> dict[str, Any]:
+def _vms(lab: Lab, seen: dict[str, list[api.VmSeen] | None]) -> list[dict[str, Any]]:
+    places: dict[str, list[tuple[str, api.VmSeen]]] = {}
+    for host, vms in seen.items():
+        for vm in vms or []:
+            places.setdefault(vm.path, []).append((host, vm))
+    return [_vm(vm.name, vm.path, vm.extent, places.get(vm.path, [])) for vm in lab.vms]
+
+
+def _vm(name: str, path: str, extent: int, found: list[tuple[str, api.VmSeen]]) -> dict[str, Any]:
     """``host``: where it is powered on, else where it is registered, among the hosts that answer; None when nowhere."""
-    found = [(host, vm) for host, vms in seen.items() for vm in vms or [] if vm.path == path]
     on = [(host, vm) for host, vm in found if vm.power == "on"]
     nowhere: list[tuple[str | None, api.VmSeen | None]] = [(None, None)]
     host, vm = (on or found or nowhere)[0]

@@ -8,17 +8,17 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import api, bmc, build, certificates, datastore, machines, network, target
-from .errors import LabError
-from .plan import MAX_HOSTS, MAX_LABS, MAX_VMS, LabNetwork, Options, make_bmcs, make_hosts, make_vms
+from .errors import LabError, few
+from .plan import MAX_HOSTS, MAX_IDLE_VMS, MAX_LABS, MAX_VMS, LabNetwork, Options, make_bmcs, make_hosts, make_vms
 from .processes import alive, kill, read_boot_id
 from .state import GUESTS, Lab, folder, is_locked, load, locked
 
 NUMBERS = Path("/run/libreha-lab-numbers")  # locked while a lab takes its number
+SIGNS = {"ack": "record was acknowledged", "tick": "sign of execution came"}
 COMMANDS = {"ip": "iproute2", "nsenter": "util-linux", "tgtd": "tgt", "tgtadm": "tgt", "tgt-admin": "tgt"}
 
 
@@ -37,8 +37,10 @@ def check_machine(options: Options) -> None:
         )
     if not 1 <= options.hosts <= MAX_HOSTS:
         raise LabError("--hosts must be from 1 to %d, not %d." % (MAX_HOSTS, options.hosts))
-    if not 0 <= options.vms <= MAX_VMS:
-        raise LabError("--vms must be from 0 to %d, not %d." % (MAX_VMS, options.vms))
+    most = MAX_VMS if options.workload else MAX_IDLE_VMS
+    if not 0 <= options.vms <= most:
+        hint = " --no-workload allows up to %d." % MAX_IDLE_VMS if most < options.vms <= MAX_IDLE_VMS else ""
+        raise LabError("--vms must be from 0 to %d, not %d.%s" % (most, options.vms, hint))
     names = ["esx%d" % (number + 1) for number in range(options.hosts)]
     unknown = [name for name in options.bmc or () if name not in names]
     if unknown:
@@ -149,7 +151,7 @@ def _bring_up(path: Path, options: Options) -> Lab:
     say("VMs: registering and powering on %d" % len(lab.vms))
     with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
         list(pool.map(lambda host: _start_vms(lab, host.name), hosts))
-    wait_writing(lab)
+    wait_working(lab)
     bmc.wait_ready(lab)
     lab.complete = True
     lab.save()
@@ -167,31 +169,43 @@ def _issue_certificates(lab: Lab) -> None:
 
 
 def _start_vms(lab: Lab, name: str) -> None:
-    api.register_and_power_on(lab.host(name), str(lab.ca_file), [vm for vm in lab.vms if vm.first_host == name])
+    seconds = 30 + len(lab.vms) / 50  # hosts and this command share the machine
+    api.register_and_power_on(lab.host(name), str(lab.ca_file), [vm for vm in lab.vms if vm.first_host == name], seconds)
 
 
-def _acknowledging(logs: Iterable[Path]) -> set[str]:
-    """VMs with at least one acknowledged record."""
-    found = set()
-    for log in logs:
-        if log.exists():
-            for line in log.read_text(encoding="ascii", errors="replace").splitlines():
-                fields = line.split()
-                if len(fields) >= 4 and fields[1] == "ack":
-                    found.add(fields[2])
-    return found
+class Tail:
+    """The lines that a file gained since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._at = 0
+
+    def lines(self) -> list[str]:
+        if not self.path.exists():
+            return []
+        with open(self.path, "rb") as source:
+            source.seek(self._at)
+            whole, newline, _unfinished = source.read().rpartition(b"\n")
+        self._at += len(whole) + len(newline)
+        return whole.decode("ascii", "replace").splitlines()
 
 
-def wait_writing(lab: Lab, seconds: float = 20.0) -> None:
+def wait_working(lab: Lab, seconds: float = 20.0) -> None:
+    """Until every VM works: has an acknowledged record, or, without workload, gave a sign that it executes after its start."""
+    sign = "ack" if lab.options.workload else "tick"
+    waiting = {vm.name for vm in lab.vms}
+    logs = [Tail(lab.execution_log(host.name)) for host in lab.hosts]
     deadline = time.monotonic() + seconds
     while True:
-        silent = {vm.name for vm in lab.vms} - _acknowledging(lab.execution_log(host.name) for host in lab.hosts)
-        if not silent:
+        for log in logs:
+            for line in log.lines():
+                fields = line.split()
+                if len(fields) >= 4 and fields[1] == sign:
+                    waiting.discard(fields[2])
+        if not waiting:
             return
         if time.monotonic() > deadline:
-            raise LabError(
-                "No record of %s was acknowledged within %g s of power-on. See hosts/*/esxsim.log." % (", ".join(sorted(silent)), seconds)
-            )
+            raise LabError("No %s from %s within %g s of power-on. See hosts/*/esxsim.log." % (SIGNS[sign], few(sorted(waiting)), seconds))
         time.sleep(0.1)
 
 

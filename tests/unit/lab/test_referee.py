@@ -71,6 +71,12 @@ class Bench:
                 self.log(host, "%d ack vm1 %s %d:%s" % (self.now + MS, identity, self.sequence, self.digest.hex()))
             self.sequence += 1
 
+    def execute(self, host: str, identity: uuid.UUID, seconds: int) -> None:
+        """A VM without workload executes: a tick a second, no record."""
+        for _each in range(seconds):
+            self.now += SECOND
+            self.log(host, "%d tick vm1 %s" % (self.now, identity))
+
     def die(self, host: str) -> None:
         self.powers[host] = None
 
@@ -378,3 +384,57 @@ def test_a_file_that_is_not_the_labs_lun_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.img").write_bytes(bytes(4096))
     with pytest.raises(LabError, match="LIBREHALAB1"):
         lun.read(tmp_path / "other.img", [0])
+
+
+IDLE = {"workload": False, "record_interval_ns": SECOND}
+
+
+def test_a_vm_without_workload_that_executes_is_ok(bench: Bench) -> None:
+    bench.execute("esx1", bench.begin("esx1"), 30)
+    verdict = bench.judge(**IDLE)
+    assert verdict["ok"], verdict
+    assert verdict["vms"]["vm1"]["downtime_s"] == pytest.approx(1.0)
+
+
+def test_the_downtime_of_a_vm_without_workload_is_the_time_in_which_nobody_executed_it(bench: Bench) -> None:
+    bench.execute("esx1", bench.begin("esx1"), 5)
+    bench.die("esx1")
+    bench.now += 40 * SECOND
+    bench.execute("esx2", bench.begin("esx2"), 5)
+    verdict = bench.judge(**IDLE)
+    assert verdict["ok"], verdict
+    assert verdict["vms"]["vm1"]["downtime_s"] == pytest.approx(40.0)
+    assert verdict["vms"]["vm1"]["host"] == "esx2"
+
+
+def test_a_vm_without_workload_that_stopped_executing_is_found(bench: Bench) -> None:
+    bench.execute("esx1", bench.begin("esx1"), 5)
+    bench.now += 6 * SECOND
+    assert "does not execute" in problems(bench.judge(**IDLE))
+    bench.die("esx1")
+    assert "runs nowhere" in problems(bench.judge(**IDLE))
+
+
+def test_a_vm_without_workload_that_two_hosts_execute_is_found(bench: Bench) -> None:
+    old, new = bench.begin("esx1"), uuid.uuid4()
+    for _each in range(4):
+        bench.execute("esx1", old, 1)
+        bench.log("esx2", "%d tick vm1 %s" % (bench.now + 100 * MS, new))
+    bench.powers["esx2"] = {"vm1": "on"}
+    verdict = bench.judge(**IDLE)
+    assert "executed twice at once for" in problems(verdict) and "runs at esx1 and esx2 at once" in problems(verdict)
+
+
+def test_a_vm_without_workload_that_was_frozen_while_another_host_had_it_is_no_overlap(bench: Bench) -> None:
+    old = bench.begin("esx1")
+    bench.execute("esx1", old, 5)
+    bench.now += 6 * SECOND
+    bench.execute("esx2", bench.begin("esx2"), 5)
+    bench.log("esx1", "%d tick vm1 %s" % (bench.now + SECOND, old))  # thawed, and gone at once
+    bench.powers["esx1"] = {}
+    assert "executed twice" not in problems(bench.judge(**IDLE))
+
+
+def test_a_record_of_a_vm_without_workload_is_found(bench: Bench) -> None:
+    bench.write("esx1", bench.begin("esx1"), 30)
+    assert "30 records were written" in problems(bench.judge(**IDLE))
