@@ -9,6 +9,8 @@ Everything below a module's ``main`` raises :class:`LibrehaError`; ``main`` catc
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
+from traceback import extract_tb
 from typing import Any, Callable
 
 
@@ -40,6 +42,34 @@ class StaleToken(LibrehaError):
 
 class LeaseLost(LibrehaError):
     """The lease ran out or belongs to another holder: this run must act no more."""
+
+
+ENDS_THE_RUN = (StaleToken, LeaseLost)
+
+
+def as_outcome(error: BaseException, tried: str, host: str | None = None) -> LibrehaError:
+    """*error*, which came from one host, device or tool while *tried*, as the outcome of that one.
+
+    The rule of every place where several are asked or changed, side by side or one after the other: whatever goes wrong with
+    one of them, also what nobody foresaw, is its own outcome and costs the others nothing. What nobody foresaw is given
+    with its class, its text and its place in the code, for whoever has to mend it.
+
+    Raises *error* itself where it is not about the one: LeaseLost and StaleToken end the run, and an interrupt the process.
+    """
+    if isinstance(error, ENDS_THE_RUN) or not isinstance(error, Exception):
+        raise error
+    if isinstance(error, LibrehaError):
+        return error
+    return LibrehaError(
+        "%s: %s" % (tried, unexpected(error)), host=host, remedy="look at %s; this answer of it was not foreseen" % (host or "it")
+    )
+
+
+def unexpected(error: BaseException) -> str:
+    """ "unexpected KeyError: 'esx2' (failover.py:283)" """
+    frames = extract_tb(error.__traceback__)
+    place = " (%s:%s)" % (PurePath(frames[-1].filename).name, frames[-1].lineno) if frames else ""
+    return "unexpected %s: %s%s" % (type(error).__name__, error, place)
 
 
 def fail(module, error: LibrehaError, **result) -> None:

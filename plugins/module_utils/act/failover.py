@@ -4,7 +4,8 @@
 
 One thread (the caller's) owns the state machine, the database and the lease. Worker threads do one request to one host
 each and hand back its outcome; a VM that waits for a lock to age holds no worker. Hosts are read in bulk: one look
-serves all VMs that wait for it.
+serves all VMs that wait for it. Whatever a request to a host raises is the outcome of that request and of no other
+(``errors.as_outcome``): what a host did and nobody foresaw leaves it unknown whether the host obeyed, so a look follows.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..decide.observations import Power, Question, VmObservation
 from ..decide.policy import FailoverPolicy
 from ..decide.vms import failover as steps
 from ..decide.vms.failover import Do, Facts, Move, Outcome, Step, Transaction
-from ..errors import LibrehaError
+from ..errors import as_outcome
 from ..hypervisor.interface import FaultKind, Hypervisor, HypervisorFault, PowerOnOutcome
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
@@ -56,7 +57,10 @@ class Result:
 
 
 class FailoverRun:
-    """Brings transactions to their end on ``hosts``, the open connections to unfenced hosts by name."""
+    """Brings transactions to their end on ``hosts``, the open connections to unfenced hosts by name.
+
+    ``unopened`` are the hosts to which there is none, with the reason: nothing starts there in this run.
+    """
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class FailoverRun:
         bounds: FailoverPolicy,
         clock: Callable[[], Instant],
         fences: Mapping[str, str],
+        unopened: Mapping[str, str],
     ) -> None:
         """*fences*: VM id -> "" when its source host is fenced wherever the VM lies, else what is missing."""
         self._database = database
@@ -74,6 +79,7 @@ class FailoverRun:
         self._bounds = bounds
         self._clock = clock
         self._fences = fences
+        self._unopened = unopened
         self._views: dict[str, list[VmObservation]] = {}
         self._in_vain: dict[str, set[str]] = {}
         self._answered: set[tuple[str, str]] = set()  # (host, VM reference) whose moved-or-copied question was answered
@@ -116,8 +122,12 @@ class FailoverRun:
             if old.destination in self._hosts:
                 work.append(self._work(old, recorded=True))
             else:
-                self._abandon(old, "%s is not among the hosts of this run" % old.destination)
+                self._abandon(old, self._no_connection(old.destination))
         return work
+
+    def _no_connection(self, host: str) -> str:
+        reason = self._unopened.get(host)
+        return "%s is not among the hosts of this run" % host if reason is None else "%s could not be opened: %s" % (host, reason)
 
     def _work(self, transaction: Transaction, recorded: bool) -> Work:
         return Work(transaction, self._facts(transaction), self._clock(), recorded=recorded)
@@ -171,6 +181,8 @@ class FailoverRun:
                 continue
             waited = self._clock().since(item.began) or 0.0
             move = steps.next_move(item.transaction, item.facts)
+            if move.do not in (Do.CLOSE, Do.HOLD) and item.transaction.destination not in self._hosts:
+                move = Move(Do.CLOSE, self._no_connection(item.transaction.destination), Step.FAILED)
             if move.do not in (Do.CLOSE, Do.HOLD) and waited > self._bounds.start_bound:
                 move = Move(Do.CLOSE, "not up within %.0f s: %s" % (self._bounds.start_bound, item.transaction.reason), Step.FAILED)
             if move.do is Do.HOLD:
@@ -236,9 +248,9 @@ class FailoverRun:
     # What is recorded
 
     def _close(self, item: Work, move: Move) -> None:
-        untouched = not item.recorded and not item.changed
         item.transaction = steps.closed(item.transaction, move)
-        if not untouched:
+        # A VM that runs already needs no transaction. One that did not come up is counted by the next look (vms/tries.py).
+        if item.recorded or item.changed or item.transaction.step in (Step.FAILED, Step.BLOCKED):
             self._record(item, "%s: %s" % (item.transaction.step.value, move.reason), phase="end")
 
     def _abandon(self, transaction: Transaction, why: str) -> None:
@@ -270,8 +282,8 @@ class FailoverRun:
     def _look(self, host: str) -> Result:
         try:
             return Result(Outcome.DONE, seen=self._hosts[host].virtual_machines())
-        except LibrehaError as error:
-            return Result(Outcome.LOST, str(error))
+        except Exception as error:
+            return Result(Outcome.LOST, str(as_outcome(error, "reading the VMs", host)))
 
     def _carry_out(self, do: Do, host: str, transaction: Transaction, facts: Facts) -> Result:
         hypervisor = self._hosts[host]
@@ -286,8 +298,10 @@ class FailoverRun:
             if outcome is PowerOnOutcome.QUESTION:
                 return Result(Outcome.QUESTION, question.text if question else "", answered=answered)
             return Result(Outcome.DONE, answered=answered)
-        except HypervisorFault as error:
-            return Result(_OUTCOMES[error.kind], str(error), answered=(host, str(facts.moid)) in self._answered)
+        except Exception as error:
+            failed = as_outcome(error, "%s %s" % (_WORDS[do], transaction.name), host)
+            ended = _OUTCOMES[failed.kind] if isinstance(failed, HypervisorFault) else Outcome.LOST
+            return Result(ended, str(failed), answered=(host, str(facts.moid)) in self._answered)
 
     def _note_answer(self, host: str, moid: str, question: Question) -> None:
         self._answered.add((host, moid))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -20,16 +19,17 @@ from ..decide.memory import Memory
 from ..decide.observations import Observation, StorageObservation, VmObservation, split_path
 from ..decide.policy import Policy
 from ..decide.vms.failover import Step, Transaction, from_record
-from ..errors import LibrehaError
-from ..hypervisor.interface import HostUnavailable, Hypervisor
+from ..errors import LibrehaError, as_outcome
+from ..hypervisor.interface import Hypervisor
 from ..hypervisor.registry import open_hypervisor
-from ..observe.parallel import in_parallel
+from ..observe.parallel import Late, in_parallel
 from ..policy.reader import read_policy
 from ..record.database import StateDatabase
 from .deadman import Deadman
 from .failover import FailoverRun, Work, new_transaction
 from .keeper import LeaseKeeper
 
+OPEN_TIMEOUTS = 3  # of a host's timeout: connect, ask for the entry points, log in
 SEARCH_SECONDS = 10.0  # for .vmx files that nobody registered; a large datastore that takes longer is not reported on
 OBSERVATION_MAX_AGE = 60.0  # s; older evidence of a fence is none
 GOOD_ENDS = (Step.VERIFIED, Step.REGISTERED)
@@ -63,8 +63,8 @@ def _carry_out(
     deadman = Deadman()
     keeper = LeaseKeeper(database, params["holder"], params["token"], params["lease"], clock.now, deadman)
     try:
-        with _open_all(accesses, keeper) as hosts:
-            work = FailoverRun(database, keeper, hosts, policy.failover, clock.now, missing).run(planned)
+        with _open_all(accesses, keeper) as (hosts, unopened):
+            work = FailoverRun(database, keeper, hosts, policy.failover, clock.now, missing, unopened).run(planned)
             deadman.disarm()  # what follows only reads
             return work, _unregistered(hosts, work)
     finally:
@@ -89,21 +89,26 @@ def _unregistered(hosts: Mapping[str, Hypervisor], work: Sequence[Work]) -> list
 
 
 @contextlib.contextmanager
-def _open_all(accesses: Sequence[HostAccess], keeper: LeaseKeeper) -> Iterator[dict[str, Hypervisor]]:
-    """Connections to all hosts that answer; one that does not is left out, and its VMs say so."""
+def _open_all(accesses: Sequence[HostAccess], keeper: LeaseKeeper) -> Iterator[tuple[dict[str, Hypervisor], dict[str, str]]]:
+    """Connections to all hosts that can be opened, and why each of the others cannot."""
 
-    def connect(access: HostAccess) -> Hypervisor | None:
-        try:
-            return open_hypervisor(access.connection, keeper.guard).__enter__()
-        except HostUnavailable:
-            return None
+    def connect(access: HostAccess) -> Hypervisor:
+        return open_hypervisor(access.connection, keeper.guard).__enter__()
 
-    with ThreadPoolExecutor(max_workers=max(1, len(accesses))) as pool:
-        opened = {access.name: found for access, found in zip(accesses, pool.map(connect, accesses)) if found is not None}
-        try:
-            yield opened
-        finally:
-            list(pool.map(lambda hypervisor: hypervisor.__exit__(None, None, None), opened.values()))
+    seconds = OPEN_TIMEOUTS * max((access.connection.timeout for access in accesses), default=0.0)
+    opened: dict[str, Hypervisor] = {}
+    unopened: dict[str, str] = {}
+    for name, outcome in in_parallel({access.name: partial(connect, access) for access in accesses}, seconds).items():
+        if isinstance(outcome, Hypervisor):
+            opened[name] = outcome
+        elif isinstance(outcome, Late):
+            unopened[name] = "no answer within %.0f s" % outcome.after
+        else:
+            unopened[name] = str(as_outcome(outcome.error, "opening it", name))
+    try:
+        yield opened, unopened
+    finally:
+        in_parallel({name: partial(hypervisor.__exit__, None, None, None) for name, hypervisor in opened.items()}, seconds)
 
 
 def _read_storage(raw: Sequence[Mapping[str, Any]]) -> tuple[StorageObservation, ...]:

@@ -17,7 +17,7 @@ from .. import clock
 from ..arguments.hosts import HostAccess, read_hosts
 from ..decide.observations import Act, Power, VmObservation
 from ..decide.vms.vm_monitoring import ALIVE
-from ..errors import LibrehaError
+from ..errors import LibrehaError, as_outcome
 from ..hypervisor.interface import Hypervisor
 from ..hypervisor.registry import open_hypervisor
 from ..observe.parallel import Late, Raised, in_parallel
@@ -109,7 +109,7 @@ def _find(accesses: Mapping[str, HostAccess], params: Mapping[str, Any]) -> Foun
     failed: list[str] = []
     for host, outcome in in_parallel(looks, LOOK_TIMEOUTS * slowest).items():
         if not isinstance(outcome, list):
-            failed.append(_failure(outcome, host))
+            failed.append(_failure(outcome, "reading its VMs", host))
             continue
         for vm in outcome:
             if not _runs(vm, params["state"]) or not _is_wanted(vm, params["vms"]):
@@ -129,13 +129,11 @@ def _read(access: HostAccess) -> list[VmObservation]:
         return hypervisor.virtual_machines()
 
 
-def _failure(outcome: Late[Any] | Raised[Any], host: str) -> str:
-    """Why a host gave no result. Raises what is no host's fault."""
+def _failure(outcome: Late[Any] | Raised[Any], tried: str, host: str) -> str:
+    """Why a host gave no result."""
     if isinstance(outcome, Late):
         return "%s: no answer within %.0f s" % (host, outcome.after)
-    if not isinstance(outcome.error, LibrehaError):
-        raise outcome.error
-    return str(outcome.error)
+    return str(as_outcome(outcome.error, tried, host))
 
 
 def _runs(vm: VmObservation, state: str) -> bool:
@@ -164,7 +162,7 @@ def _carry_out(
         if isinstance(outcome, list):
             ended += outcome
         else:
-            reason = _failure(outcome, host)
+            reason = _failure(outcome, kind.words, host)
             ended += [Ended(host, vm, reason=reason) for vm in found.todo[host]]
     database.journal([_after(kind, item) for item in ended], params["token"])
     return ended

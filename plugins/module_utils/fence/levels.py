@@ -21,7 +21,7 @@ from typing import Any
 from .. import clock
 from ..decide.machine import Machine, same_machine, text_of
 from ..decide.observations import Power
-from ..errors import LeaseLost, LibrehaError
+from ..errors import LibrehaError, as_outcome
 from .interface import POLL_INTERVAL, PowerDevice, PowerFence
 
 
@@ -59,8 +59,8 @@ def read_device(fence: PowerFence, *wanted: Power) -> Reading:
     try:
         fence.check(*wanted)
         return Reading(fence.device, fence.power(), fence.machine())
-    except LibrehaError as error:
-        return Reading(fence.device, error=error)
+    except Exception as error:
+        return Reading(fence.device, error=_outcome(fence, error))
 
 
 def combine(readings: Sequence[Reading]) -> tuple[Power, str]:
@@ -111,7 +111,8 @@ def switch_off(levels: Mapping[int, Sequence[PowerFence]], timeout: float) -> tu
         That level, and what kept each level before it from succeeding.
 
     Raises:
-        LibrehaError: None succeeded; ``details`` holds ``level_errors``. LeaseLost is passed on: the time to act is over.
+        LibrehaError: None succeeded; ``details`` holds ``level_errors``. LeaseLost is passed on: the time to act is over. Whatever
+            else a level raises is why that level failed, and the next is tried.
     """
     failed: dict[int, LibrehaError] = {}
     for number, fences in levels.items():
@@ -121,10 +122,8 @@ def switch_off(levels: Mapping[int, Sequence[PowerFence]], timeout: float) -> tu
             for fence in fences:
                 fence.bring(Power.OFF, timeout)
             _still_off(fences)
-        except LeaseLost:
-            raise
-        except LibrehaError as error:
-            failed[number] = error
+        except Exception as error:
+            failed[number] = as_outcome(error, " and ".join(fence.device.text for fence in fences), fences[0].device.name)
         else:
             return number, {level: str(error) for level, error in failed.items()}
     raise _all_failed(failed)
@@ -149,13 +148,15 @@ def switch_on(levels: Mapping[int, Sequence[PowerFence]], timeout: float) -> Non
             try:
                 fence.bring(Power.ON, max(1.0, until - clock.now().seconds))
                 return
-            except LeaseLost:
-                raise
-            except LibrehaError as error:
-                failed[fence.device.level] = error
+            except Exception as error:
+                failed[fence.device.level] = _outcome(fence, error)
         if not starved or clock.now().seconds >= until:
             raise _all_failed(failed)
         clock.sleep(POLL_INTERVAL)
+
+
+def _outcome(fence: PowerFence, error: Exception) -> LibrehaError:
+    return as_outcome(error, fence.device.text, fence.device.name)
 
 
 def _still_off(fences: Sequence[PowerFence]) -> None:

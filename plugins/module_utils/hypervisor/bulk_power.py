@@ -14,6 +14,7 @@ from typing import Any
 
 from .. import clock
 from ..decide.observations import Question
+from ..errors import as_outcome
 from .interface import FaultKind, HypervisorFault
 from .power_task import POLL_SECONDS, VM_STATE, BeforeWrite, ended
 from .properties import PropertyReader
@@ -22,6 +23,7 @@ from .questions import is_lock_lost, question_of, seen_choice
 from .session import Session
 
 SUBMITTERS = 8  # requests under way at once
+OFF_ALREADY = object()  # in place of a task
 
 
 class BulkPower:
@@ -65,7 +67,8 @@ class BulkPower:
         try:
             with self.session.acting("reading the VMs' questions"):
                 found = self.reader.objects([(vm, VM_STATE) for vm in vms.values()])
-        except HypervisorFault:
+        except Exception as error:
+            as_outcome(error, "reading the VMs' questions", self.session.connection.name)
             return {}  # nobody is known to wait; whatever keeps the VMs from being switched off will say so itself
         answers = {}
         for moid in vms:
@@ -118,10 +121,14 @@ class BulkPower:
         def look() -> None:
             found = self.reader.objects([(task, ("info",)) for task in tasks.values()])
             for moid, task in list(tasks.items()):
+                info = found.get(task._moId, {}).get("info")
                 try:
-                    if not ended(found[task._moId]["info"], "%s VM %s" % (doing, moid), self.session.connection.name):
+                    if info is None:
+                        outcome[moid] = "%s VM %s: the host tells nothing of its task; look at the VM" % (doing, moid)
+                    elif not ended(info, "%s VM %s" % (doing, moid), self.session.connection.name):
                         continue
-                    outcome[moid] = ""
+                    else:
+                        outcome[moid] = ""
                 except HypervisorFault as error:
                     outcome[moid] = "" if off_is_done and error.kind is FaultKind.ALREADY else str(error)
                 del tasks[moid]
@@ -142,11 +149,15 @@ class BulkPower:
                 self.before_write()
             with self.session.acting(tried):
                 try:
-                    return request(vm)
+                    task = request(vm)
                 except vim.fault.InvalidPowerState as fault:
                     if off_is_done and fault.existingState == vim.VirtualMachine.PowerState.poweredOff:
-                        return None
+                        return OFF_ALREADY
                     raise
+            if task is None:
+                text = "%s: the host answered without a task; look at the VM" % tried
+                raise HypervisorFault(text, kind=FaultKind.LOST, host=self.session.connection.name)
+            return task
 
         self.session.stub.before_bytes = self.before_write
         try:
@@ -159,10 +170,10 @@ class BulkPower:
         for moid, future in futures.items():
             try:
                 task = future.result()
-            except HypervisorFault as error:
-                outcome[moid] = str(error)
+            except Exception as error:
+                outcome[moid] = str(as_outcome(error, "%s %s" % (doing, moid), self.session.connection.name))
                 continue
-            if task is None:
+            if task is OFF_ALREADY:
                 outcome[moid] = ""
             else:
                 sent[moid] = task
@@ -176,8 +187,8 @@ class BulkPower:
             try:
                 with self.session.acting(doing):
                     look()
-            except HypervisorFault as error:
-                outcome.update(dict.fromkeys(waiting, str(error)))
+            except Exception as error:
+                outcome.update(dict.fromkeys(waiting, str(as_outcome(error, doing, self.session.connection.name))))
                 return
             if waiting and clock.now().seconds >= deadline:
                 outcome.update(dict.fromkeys(waiting, late))

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Many looks at once, none waiting for another: a look that is not done in time is left behind, not waited for."""
+"""Many looks or acts at once, none waiting for another: one that is not done in time is left behind, not waited for.
+
+What one of them raises is its own outcome (``errors.as_outcome``) and costs no other its outcome.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, TypeVar, Union
 
 from .. import clock
+from ..errors import ENDS_THE_RUN
 
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
@@ -25,7 +29,7 @@ class Late(Generic[Result]):
 class Raised(Generic[Result]):
     """In place of a result: the look raised."""
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: Exception) -> None:
         self.error = error
 
 
@@ -36,15 +40,20 @@ def in_parallel(looks: Mapping[Key, Callable[[], Result]], seconds: float) -> di
     """Call all *looks*, each in a thread of its own, and return within *seconds* with an outcome for each.
 
     The threads are daemons: one that hangs in a call that no socket timeout ends (a name server, an answer that comes
-    byte by byte) keeps neither this call nor the process from ending.
+    byte by byte) keeps neither this call nor the process from ending. Raises LeaseLost or StaleToken as soon as one of
+    them does: those are about the run, and end it.
     """
-    done: queue.Queue[tuple[Key, Outcome[Result]]] = queue.Queue()
+    done: queue.Queue[tuple[Key, Union[Outcome[Result], BaseException]]] = queue.Queue()
 
     def look(key: Key, call: Callable[[], Result]) -> None:
         try:
             done.put((key, call()))
-        except BaseException as error:  # noqa: B902 - handed to the caller
+        except ENDS_THE_RUN as error:
+            done.put((key, error))
+        except Exception as error:
             done.put((key, Raised(error)))
+        except BaseException as error:  # of the process, not of the look
+            done.put((key, error))
 
     deadline = clock.now().seconds + seconds
     for key, call in looks.items():
@@ -55,5 +64,7 @@ def in_parallel(looks: Mapping[Key, Callable[[], Result]], seconds: float) -> di
             key, outcome = done.get(timeout=max(deadline - clock.now().seconds, 0.001))
         except queue.Empty:
             break
+        if isinstance(outcome, BaseException):
+            raise outcome
         outcomes[key] = outcome
     return {key: outcomes.get(key, Late(seconds)) for key in looks}

@@ -30,7 +30,7 @@ from .. import clock
 from ..act.deadman import Permit
 from ..decide.instant import Instant
 from ..decide.observations import Fence, Session
-from ..errors import LeaseLost, LibrehaError, StaleToken
+from ..errors import LibrehaError, StaleToken, as_outcome
 from .fence_list import Entry, FenceList, Fences
 from .interface import StorageTarget
 from .verification import INTERVAL, Reading, look_once, look_twice
@@ -241,11 +241,10 @@ class Fencer:
     def _try(outcome: Outcome, act: Callable[[], None]) -> None:
         try:
             act()
-        except (StaleToken, LeaseLost):
-            raise
-        except LibrehaError as error:
-            if str(error) not in [str(known) for known in outcome.errors]:
-                outcome.errors.append(error)
+        except Exception as error:
+            failed = as_outcome(error, "fencing at the target")
+            if str(failed) not in [str(known) for known in outcome.errors]:
+                outcome.errors.append(failed)
 
     @staticmethod
     def _finish(outcome: Outcome, host: str | None) -> Outcome:

@@ -17,6 +17,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.errors import Lease
 from ansible_collections.libreha.vmware.plugins.module_utils.storage import durable
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fencing import observe_fences
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.observing import observe_storage
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt.driver import TgtTarget
 from half_login import HalfLogin
 from real_storage import ESX1, ESX2, HANG, TARGET, until
 
@@ -73,6 +74,19 @@ def test_let_in_without_a_restart_it_delivers_its_old_writes(storage):
     storage.target().admit(ESX1, [TARGET], None)
     until(lambda: storage.landed() > landed or writer.process.poll() is not None, "the old writer goes on")
     assert writer.process.poll() is None, writer.ended()
+
+
+def test_a_step_that_fails_in_an_unforeseen_way_keeps_back_no_other_step(storage, monkeypatch):
+    def fails(_self, _initiator):
+        raise KeyError("targets.conf")
+
+    storage.write().running()
+    monkeypatch.setattr(TgtTarget, "revoke_saved", fails)
+    with pytest.raises(LibrehaError, match=r"the fence is NOT confirmed.*unexpected KeyError: 'targets.conf'"):
+        storage.fence()
+    assert storage.login_refused()  # the right at run time is gone all the same
+    monkeypatch.undo()
+    assert storage.fence().confirmed
 
 
 def test_a_second_fence_changes_nothing_and_confirms_again(storage):

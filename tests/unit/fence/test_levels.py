@@ -14,6 +14,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.errors import Lease
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.levels import Reading, combine
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state import fence_power
+from ansible_collections.libreha.vmware.plugins.module_utils.fence.redfish import RedfishPower
 from redfish_emulator import ONE, TWO
 
 ON, OFF, UNKNOWN = Power.ON, Power.OFF, Power.UNKNOWN
@@ -152,6 +153,15 @@ def test_when_no_level_succeeds_each_says_why(ipmi):
         fence_power([dead(), ipmi.device(level=2, options={"power_timeout": "1"})], "off", permit(), timeout=6.0)
     assert sorted(error.value.details["level_errors"]) == ["1", "2"]
     assert not error.value.details.get("confirmed_off")
+
+
+def test_an_answer_that_nobody_foresaw_fails_its_level_and_the_next_is_tried(ipmi, monkeypatch):
+    monkeypatch.setattr(RedfishPower, "read", lambda self: {}["PowerState"])
+    monkeypatch.setattr(RedfishPower, "check", lambda self, *wanted: None)
+    result = fence_power([dead(), ipmi.device(level=2)], "off", permit(), timeout=60.0)
+    assert (result["power"], result["confirmed_off"], result["level"]) == ("off", True, 2)
+    assert "unexpected KeyError: 'PowerState'" in result["level_errors"]["1"]
+    assert not ipmi.is_on
 
 
 def test_the_next_level_is_not_tried_after_the_lease(ipmi):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
+from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError, StaleToken, as_outcome
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.parallel import Late, Raised, in_parallel
 
 
@@ -35,3 +37,24 @@ def test_a_look_that_raises_does_not_disturb_the_others() -> None:
 
 def test_no_looks_are_done_at_once() -> None:
     assert in_parallel({}, 30) == {}
+
+
+def raises(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("error", [LeaseLost("run out"), StaleToken("another run has acted"), KeyboardInterrupt()])
+def test_what_is_not_about_one_host_ends_all(error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        in_parallel({"answers": lambda: None, "raises": lambda: raises(error)}, 30)
+    with pytest.raises(type(error)):
+        as_outcome(error, "reading", "esx1")
+
+
+def test_what_nobody_foresaw_is_told_with_class_text_and_place() -> None:
+    (outcome,) = in_parallel({"esx1": lambda: {}["moid"]}, 30).values()
+    assert isinstance(outcome, Raised)
+    told = as_outcome(outcome.error, "reading the VMs", "esx1")
+    assert str(told).startswith("esx1: reading the VMs: unexpected KeyError: 'moid' (test_parallel.py:")
+    foreseen = LibrehaError("no answer", host="esx1")
+    assert as_outcome(foreseen, "reading the VMs", "esx1") is foreseen
