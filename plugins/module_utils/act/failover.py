@@ -292,7 +292,7 @@ class FailoverRun:
                 hypervisor.unregister(facts.ours_elsewhere[0][1])
                 return Result(Outcome.DONE)
             if do is Do.REGISTER:
-                return Result(Outcome.DONE, moid=hypervisor.register(transaction.vmx, transaction.name))
+                return Result(Outcome.DONE, moid=hypervisor.register(transaction.vmx, transaction.registered_as or transaction.name))
             outcome, question = hypervisor.power_on(str(facts.moid), timeout=self._bounds.power_on_timeout)
             answered = (host, str(facts.moid)) in self._answered
             if outcome is PowerOnOutcome.QUESTION:

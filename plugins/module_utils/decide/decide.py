@@ -36,6 +36,7 @@ from .policy import Mode, Policy
 from .state import Cluster, HostState, leads_to_fence
 from .storage_health.judge import judge_storage_health
 from .vms.down import still_down
+from .vms.names import name_alarms
 from .vms.start_order import note_waiting
 from .vms.starts import Starts, plan_starts
 from .vms.under_way import note_orders
@@ -82,6 +83,7 @@ def decide(
     )
     alarms = [
         *raise_alarms(cluster),
+        *name_alarms(cluster),
         *picture.alarms,
         *plan.alarms,
         *gate.alarms,

@@ -90,6 +90,7 @@ class HostPolicy:
     name: str
     initiator: str = ""  # its iSCSI initiator name (IQN); without one the host is unfenceable
     has_bmc: bool = False  # its power can be read and switched off through a BMC
+    ignored_sensors: tuple[str, ...] = ()  # hardware sensors that are red for no reason
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ class Policy:
             fields[key] = tuple(given.get(key, ()))
         return cls(
             default_protection=default_protection,
-            hosts={name: HostPolicy(name, **given_only(entry)) for name, entry in given.get("hosts", {}).items()},
+            hosts={name: _host(name, given_only(entry)) for name, entry in given.get("hosts", {}).items()},
             storage={name: TargetPolicy(name, **given_only(entry)) for name, entry in given.get("storage", {}).items()},
             vms={name: _vm(given_only(entry), default_protection) for name, entry in given.get("vms", {}).items()},
             failover=FailoverPolicy(**given_only(given.get("failover", {}))),
@@ -215,6 +216,10 @@ class Policy:
             storage_health=StorageHealthOptions(**given_only(given.get("storage_health"))),
             **fields,
         )
+
+
+def _host(name: str, value: Mapping[str, Any]) -> HostPolicy:
+    return HostPolicy(name, **{**value, "ignored_sensors": tuple(value.get("ignored_sensors", ()))})
 
 
 def _vm(value: Mapping[str, Any], default: Protection) -> VmPolicy:

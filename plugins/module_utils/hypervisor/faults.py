@@ -18,10 +18,21 @@ from .transport import exchange_answer
 
 LOCK_MESSAGES = ("msg.fileio.lock", "msg.disklib.filelock", "msg.vmxlock")
 LOCK_TEXTS = ("failed to lock the file", "locked by a consumer", "since it is locked", "unable to access a file since it is locked")
+# Power-on fails with GenericVmConfigFault, and what the vmkernel's admission check said as a detail ("msg.vmk.status." and the
+# name of its status, vmkapi_status.h), or with what the VM's monitor said itself ("msg.memsched.notEnoughMem...").
+RESOURCE_MESSAGES = (
+    "vmk_mem_admit_failed",
+    "vmk_cpu_admit_failed",
+    "vmk_no_memory",
+    "vmk_no_resources",
+    "msg.memsched.",
+)
+RESOURCE_TEXTS = ("admission check failed for memory", "admission check failed for cpu", "not enough physical memory")
 
 REMEDIES = {
     FaultKind.FILE_LOCKED: "another host holds the files or did until some seconds ago: it is tried again after the lock's lease",
     FaultKind.READ_ONLY: "the host's licence forbids changes through its API: assign a licence that includes the vSphere API",
+    FaultKind.DUPLICATE_NAME: "give each VM a name of its own",
     FaultKind.INACCESSIBLE: "check the host's iSCSI sessions and that the datastore is mounted there",
     FaultKind.NO_RESOURCES: "free memory or CPU on this host, or place the VM on another one",
     FaultKind.TIMED_OUT: "the outcome is unknown: look at the VM before acting again",
@@ -31,8 +42,10 @@ REMEDIES = {
 
 def fault_kind(fault: Any) -> FaultKind:
     """The kind of a fault that the host raised or that its task ended with."""
-    if _says_locked(fault):
+    if _says(fault, LOCK_MESSAGES, LOCK_TEXTS):
         return FaultKind.FILE_LOCKED
+    if _says(fault, RESOURCE_MESSAGES, RESOURCE_TEXTS):
+        return FaultKind.NO_RESOURCES
     if isinstance(fault, vim.fault.InvalidPowerState) and fault.existingState == fault.requestedState:
         return FaultKind.ALREADY  # the step is done
     for kind, types in _kinds():
@@ -107,6 +120,7 @@ def _kinds() -> tuple[tuple[FaultKind, tuple[type, ...]], ...]:
         (FaultKind.FILE_LOCKED, (vim.fault.FileLocked,)),
         (FaultKind.READ_ONLY, (vim.fault.RestrictedVersion, vmodl.fault.NotEnoughLicenses)),
         (FaultKind.ALREADY, (vim.fault.AlreadyExists,)),
+        (FaultKind.DUPLICATE_NAME, (vim.fault.DuplicateName,)),
         (FaultKind.LOST, (vim.fault.NotAuthenticated, vmodl.fault.HostCommunication, vmodl.fault.RequestCanceled)),
         (FaultKind.NOT_FOUND, (vim.fault.NotFound, vim.fault.FileNotFound, vmodl.fault.ManagedObjectNotFound)),
         (FaultKind.INACCESSIBLE, (vim.fault.InvalidDatastore, vim.fault.CannotAccessFile, vim.fault.CannotAccessVmComponent)),
@@ -115,12 +129,14 @@ def _kinds() -> tuple[tuple[FaultKind, tuple[type, ...]], ...]:
     )
 
 
-def _says_locked(fault: Any) -> bool:
-    """Powering on a VM whose disk another host has open fails with GenericVmConfigFault and the lock as a detail."""
-    if any(key.startswith(LOCK_MESSAGES) for key, _text in _messages(fault)):
+def _says(fault: Any, ids: tuple[str, ...], known: tuple[str, ...]) -> bool:
+    """Whether a message of the fault has one of the *ids*, or a text one of the *known* texts. Powering on a VM whose disk another host
+    has open, or for which there is no memory, fails with GenericVmConfigFault and the cause as a detail."""
+    messages = list(_messages(fault))
+    if any(identity in key.lower() for key, _text in messages for identity in ids):
         return True
-    texts = [str(getattr(fault, "msg", "") or ""), *(text for _key, text in _messages(fault))]
-    return any(known in text.lower() for text in texts for known in LOCK_TEXTS)
+    texts = [str(getattr(fault, "msg", "") or ""), *(text for _key, text in messages)]
+    return any(text in said.lower() for said in texts for text in known)
 
 
 def _messages(fault: Any) -> Iterator[tuple[str, str]]:

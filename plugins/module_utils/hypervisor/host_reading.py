@@ -11,6 +11,7 @@ from ..decide.instant import Instant
 from ..decide.machine import Machine
 from ..decide.observations import ApiAnswer, HostObservation, Sensor
 from . import storage_paths
+from .entity_names import seen_name
 from .properties import Properties
 
 HOST_PATHS = (
@@ -63,7 +64,7 @@ def host_observation(
         memory_free=_free(memory_total, memory_used),
         sensors=sensors(host.get("runtime.healthSystemRuntime")),
         datastores=storage_paths.datastores(found["Datastore"], host, reference),
-        networks=tuple(sorted({str(network["name"]) for _reference, network in found["Network"] if network.get("name")})),
+        networks=tuple(sorted({seen_name(str(network["name"])) for _reference, network in found["Network"] if network.get("name")})),
         initiators=storage_paths.initiators(host),
     )
 

@@ -48,6 +48,7 @@ class FaultKind(str, Enum):
 
     FILE_LOCKED = "file_locked"  # the files are locked by another host, or were until a moment ago: retry
     ALREADY = "already"  # already registered, already in that power state: the step is done
+    DUPLICATE_NAME = "duplicate_name"  # another VM of that name is registered there
     NOT_FOUND = "not_found"  # no such VM or file
     INACCESSIBLE = "inaccessible"  # the datastore is not accessible on this host
     NO_RESOURCES = "no_resources"  # memory, CPU: another host may do

@@ -9,6 +9,8 @@ from typing import Any
 
 from ..decide.instant import Instant
 from ..decide.observations import Backing, Power, VmObservation, split_path, vm_id
+from ..decide.vms.emergency_name import own_name
+from .entity_names import seen_name
 from .io_reading import NOT_INSTALLED
 from .properties import Properties
 from .pyvmomi import vim
@@ -59,7 +61,7 @@ def vm_observation(reference: Any, properties: Properties, host: str, taken_at: 
     return VmObservation(
         id=identity(path, uuids),
         host=host,
-        name=str(properties.get("name") or getattr(config, "name", None) or ""),
+        name=own_name(seen_name(str(properties.get("name") or getattr(config, "name", None) or ""))),
         path=path,
         taken_at=taken_at,
         power=POWER.get(str(properties.get("runtime.powerState")), Power.UNKNOWN),
@@ -152,4 +154,4 @@ def _networks(devices: Any) -> Iterator[str]:
         if isinstance(device, vim.vm.device.VirtualEthernetCard):
             name = getattr(device.backing, "deviceName", None)
             if name:
-                yield str(name)
+                yield seen_name(str(name))

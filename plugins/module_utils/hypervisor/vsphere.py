@@ -11,6 +11,7 @@ from .. import clock
 from ..decide.observations import ApiAnswer, HostObservation, Question, VmObservation, split_path
 from . import event_reading, host_reading, io_reading, storage_paths, vm_reading
 from .bulk_power import BulkPower
+from .entity_names import api_name, seen_name
 from .interface import Connection, EventsRead, FaultKind, HostUnavailable, Hypervisor, HypervisorFault, PowerOnOutcome
 from .power_task import TaskRunner
 from .properties import PropertyReader
@@ -94,7 +95,7 @@ class Vsphere(Hypervisor):
         folder = found["Datacenter"][0][1]["vmFolder"]
         pool = found["ComputeResource"][0][1]["resourcePool"]
         with self.session.writing(tried, self.before_write):
-            task = folder.RegisterVM_Task(path=path, name=name, asTemplate=False, pool=pool, host=host)
+            task = folder.RegisterVM_Task(path=path, name=api_name(name), asTemplate=False, pool=pool, host=host)
         return str(self._runner().wait(task, tried, INVENTORY_SECONDS)._moId)
 
     def unregister(self, moid: str) -> None:
@@ -193,8 +194,9 @@ class Vsphere(Hypervisor):
 
 
 def _uuids(found: list[tuple[Any, dict[str, Any]]]) -> dict[str, str]:
-    """Datastore name -> UUID."""
-    return {str(properties["name"]): storage_paths.datastore_uuid(properties) for _reference, properties in found if "name" in properties}
+    """Datastore name -> UUID; the name as the API writes it and as people see it, since a path may have either."""
+    uuids = {str(properties["name"]): storage_paths.datastore_uuid(properties) for _reference, properties in found if "name" in properties}
+    return {**{seen_name(name): uuid for name, uuid in uuids.items()}, **uuids}
 
 
 def _joined(folder: str, file: str) -> str:

@@ -99,6 +99,11 @@ HOST = _object(
             "type": "boolean",
             "default": False,
         },
+        "ignored_sensors": _names(
+            "Hardware sensors, named as the host names them, whose red does not count: a sensor that is red for no reason degrades the "
+            "host for ever.",
+            "System Chassis 1 UID",
+        ),
     },
 )
 

@@ -102,7 +102,7 @@ class Esx(ScriptedHost):
 
     def _register(self) -> Any:
         body = self.bodies[-1]
-        path, name = (re.search("<%s>(.*?)</%s>" % (tag, tag), body).group(1) for tag in ("path", "name"))  # type: ignore[union-attr]
+        path, name = (re.search("<%s[^>]*>(.*?)</%s>" % (tag, tag), body).group(1) for tag in ("path", "name"))  # type: ignore[union-attr]
 
         def act() -> Any:
             self.guests.append(Guest(str(len(self.guests) + 1), name, path))

@@ -10,6 +10,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant impo
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing, Lun
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor import (
+    entity_names,
     event_reading,
     host_reading,
     questions,
@@ -171,6 +172,35 @@ def test_a_vm_keeps_its_identity_when_the_host_loses_the_datastores_name(path: s
     assert seen.id == identity
 
 
+@pytest.mark.parametrize(
+    ("written", "seen"),
+    [
+        ("app%2f1", "app/1"),
+        ("app%2F1%5cb", "app/1\\b"),
+        ("100%25", "100%"),
+        ("a%252fb", "a%2fb"),  # a name that itself looks escaped
+        ("50% off", "50% off"),  # begins no escape sequence
+        ("web1 (libreha: from esx1)", "web1"),  # registered so in an emergency
+    ],
+)
+def test_a_vms_name_is_the_one_that_people_see(written: str, seen: str) -> None:
+    found = vm_reading.vm_observation(vim.VirtualMachine("1"), {**vm("[shared] a/a.vmx"), "name": written}, "esx1", AT, UUIDS)
+    assert found is not None and found.name == seen
+
+
+@pytest.mark.parametrize("name", ["app/1", "100%", "a%2fb", "a\\b", "plain", "%%2f%25"])
+def test_a_name_goes_to_the_api_and_comes_back(name: str) -> None:
+    assert entity_names.seen_name(entity_names.api_name(name)) == name
+    assert not set(entity_names.api_name(name)) & {"/", "\\"}
+
+
+def test_a_network_is_found_however_the_host_writes_its_name() -> None:
+    card = vim.vm.device.VirtualVmxnet3(key=1, backing=vim.vm.device.VirtualEthernetCard.NetworkBackingInfo(deviceName="10.0.0.0%2f24"))
+    properties = {**vm("[shared] a/a.vmx"), "config.hardware.device": [card]}
+    found = vm_reading.vm_observation(vim.VirtualMachine("1"), properties, "esx1", AT, UUIDS)
+    assert found is not None and found.networks == ("10.0.0.0/24",)
+
+
 def test_a_template_is_no_vm() -> None:
     assert vm_reading.vm_observation(vim.VirtualMachine("1"), vm("[shared] a/a.vmtx", template=True), "esx1", AT, UUIDS) is None
 
@@ -229,6 +259,12 @@ def test_other_questions_are_not_about_moving(message_id: str) -> None:
     assert not questions.is_moved_or_copied(question)
 
 
+def power_on_failed(key: str, text: str = "") -> Any:
+    """As a host tells that the kernel refused: the module that could not power on first, then the kernel's status."""
+    module = vmodl.LocalizableMessage(key="msg.moduletable.powerOnFailed", message="Module 'MonitorLoop' power on failed.")
+    return vim.fault.GenericVmConfigFault(reason="x", faultMessage=[module, vmodl.LocalizableMessage(key=key, message=text)])
+
+
 ON, OFF = vim.VirtualMachine.PowerState.poweredOn, vim.VirtualMachine.PowerState.poweredOff
 
 
@@ -239,7 +275,7 @@ ON, OFF = vim.VirtualMachine.PowerState.poweredOn, vim.VirtualMachine.PowerState
         (vim.fault.GenericVmConfigFault(reason="x", msg="Failed to lock the file"), FaultKind.FILE_LOCKED),
         (vim.fault.GenericVmConfigFault(reason="x", msg="Could not power on"), FaultKind.OTHER),
         (vim.fault.AlreadyExists(), FaultKind.ALREADY),
-        (vim.fault.DuplicateName(name="a", object=HOST), FaultKind.OTHER),  # another VM of that name: not done
+        (vim.fault.DuplicateName(name="a", object=HOST), FaultKind.DUPLICATE_NAME),  # another VM of that name: not done
         (vim.fault.InvalidPowerState(existingState=ON, requestedState=ON), FaultKind.ALREADY),
         (vim.fault.InvalidPowerState(existingState=OFF, requestedState=ON), FaultKind.OTHER),
         (vim.fault.NotFound(), FaultKind.NOT_FOUND),
@@ -248,6 +284,11 @@ ON, OFF = vim.VirtualMachine.PowerState.poweredOn, vim.VirtualMachine.PowerState
         (vim.fault.InaccessibleDatastore(), FaultKind.INACCESSIBLE),
         (vim.fault.InvalidDatastorePath(), FaultKind.INACCESSIBLE),
         (vim.fault.InsufficientMemoryResourcesFault(), FaultKind.NO_RESOURCES),
+        (power_on_failed("msg.vmk.status.VMK_MEM_ADMIT_FAILED"), FaultKind.NO_RESOURCES),
+        (power_on_failed("msg.vmk.status.VMK_CPU_ADMIT_FAILED"), FaultKind.NO_RESOURCES),
+        (power_on_failed("msg.memsched.notEnoughMemGuestMemVal2.esx"), FaultKind.NO_RESOURCES),
+        (power_on_failed("vob.x", "Admission check failed for memory resource."), FaultKind.NO_RESOURCES),
+        (power_on_failed("msg.vmk.status.VMK_NO_SUCH_ZOMBIE"), FaultKind.OTHER),
         (vim.fault.RestrictedVersion(), FaultKind.READ_ONLY),
         (vim.fault.LicenseExpired(), FaultKind.READ_ONLY),
         (vim.fault.NotAuthenticated(), FaultKind.LOST),

@@ -121,7 +121,7 @@ def gather(host: str, observation: Observation, memory: Memory, policy: Policy, 
             tuple(sessions),
         )
     ping = Evidence.OK if seen.api_answer in ALIVE else seen.ping
-    red = [sensor.name for sensor in seen.sensors if sensor.health == "red"]
+    red = [sensor.name for sensor in seen.sensors if sensor.health == "red" and sensor.name not in policy.host(seen.name).ignored_sensors]
     return HostEvidence(
         host=host,
         taken_at=seen.taken_at,

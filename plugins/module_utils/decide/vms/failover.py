@@ -31,6 +31,7 @@ from typing import Any, Optional
 from ..instant import Instant
 from ..observations import Power
 from ..policy import FailoverPolicy
+from .emergency_name import emergency_name
 
 
 class Step(str, Enum):
@@ -63,6 +64,7 @@ class Outcome(str, Enum):
     DONE = "done"
     QUESTION = "question"
     ALREADY = "already"
+    DUPLICATE_NAME = "duplicate_name"
     FILE_LOCKED = "file_locked"
     NOT_FOUND = "not_found"
     INACCESSIBLE = "inaccessible"
@@ -105,6 +107,7 @@ class Transaction:
     closed: bool = False
     start_asked: bool = False  # the destination may have been asked to power it on
     locked: bool = False  # its files were locked for longer than a dead host's locks last
+    registered_as: str = ""  # the name under which it is registered there, where its own is taken
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,10 @@ def ended(
     stale = replace(facts, fresh=False)
     if outcome is Outcome.QUESTION:
         return replace(transaction, doing=None, reason=reason), replace(facts, question=reason or "unknown question")
+    if outcome is Outcome.DUPLICATE_NAME and not transaction.registered_as:
+        other = emergency_name(transaction.name, transaction.source)
+        text = "another VM of that name is registered on %s; this one is registered as '%s'" % (transaction.destination, other)
+        return replace(transaction, doing=None, registered_as=other, reason=text), facts
     if outcome is Outcome.FILE_LOCKED:
         since = transaction.refused_since if now.since(transaction.refused_since) is not None else now
         waited = now.since(since) or 0.0
@@ -202,7 +209,7 @@ def ended(
         text = "files locked, retried until the lock of %s has aged" % transaction.source
         # It stays begun: the next try is the same move, and needs no record of its own.
         return replace(transaction, refused_since=since, not_before=later(bounds.lock_retry_interval), reason=text), facts
-    if outcome in (Outcome.READ_ONLY, Outcome.NOT_FOUND, Outcome.INACCESSIBLE, Outcome.NO_RESOURCES):
+    if outcome in (Outcome.READ_ONLY, Outcome.NOT_FOUND, Outcome.INACCESSIBLE, Outcome.NO_RESOURCES, Outcome.DUPLICATE_NAME):
         # Another try on this host gives the same answer; the next look plans another host.
         return replace(transaction, doing=None, attempts=MAX_ATTEMPTS, reason=reason), facts
     return replace(transaction, doing=None, attempts=transaction.attempts + 1, not_before=later(RETRY_INTERVAL), reason=reason), stale
@@ -249,6 +256,7 @@ def to_record(transaction: Transaction) -> dict[str, Any]:
             "refused_since": transaction.refused_since.to_dict() if transaction.refused_since else None,
             "start_asked": transaction.start_asked,
             "locked": transaction.locked,
+            "registered_as": transaction.registered_as,
         },
     }
 
@@ -273,6 +281,7 @@ def from_record(record: Mapping[str, Any]) -> Transaction:
         reason=(record.get("reasons") or [""])[-1],
         closed=bool(record["closed"]),
         start_asked=start_asked(record),
+        registered_as=detail.get("registered_as", ""),
     )
 
 

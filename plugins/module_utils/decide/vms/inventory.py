@@ -57,6 +57,7 @@ def update_vms(
     look = _Look(verdicts, told, frozenset(observation.vms_read) - fenced, now, observation.events_unread)
     once, several = _sightings(observation, look.read)
     records = memory.vms_by_id
+    _tell_inaccessible(once, records, look)
     after: list[VmRecord] = []
     for identity in sorted([*records, *(identity for identity in once if identity not in records)]):
         known = records.get(identity)
@@ -119,6 +120,24 @@ _details_of = attrgetter(
 def _needed(vm: VmObservation) -> tuple[Backing, ...]:
     """The files that it writes or needs."""
     return tuple(item for item in vm.backings if item.writable or item.kind in NEEDED)
+
+
+def _tell_inaccessible(once: Mapping[str, VmObservation], records: Mapping[str, VmRecord], look: _Look) -> None:
+    """A VM that nobody has seen with its files cannot be recorded, and so not be protected. One that is recorded may be listed by
+    another id: where its files are out of reach, the datastore's UUID may be, too."""
+    unknown = [vm for identity, vm in once.items() if not vm.accessible and identity not in records]
+    if not unknown:
+        return
+    recorded = {(record.host, record.id.partition(":")[2]) for record in records.values()}
+    for vm in unknown:
+        if (vm.host, vm.id.partition(":")[2]) not in recorded:
+            text = "%s is registered on %s, which cannot read its files (%s): nothing of it is known, and it is not protected; " % (
+                vm.name,
+                vm.host,
+                vm.path,
+            )
+            text += "see why its datastore is not accessible there, or remove the VM from the host's inventory"
+            look.alarms.append(Alarm("vm_inaccessible:%s" % vm.id, Severity.WARNING, vm.name, text))
 
 
 def _first_seen(sightings: Sequence[VmObservation], look: _Look) -> VmRecord | None:
