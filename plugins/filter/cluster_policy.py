@@ -10,7 +10,7 @@ author:
   - The libreha contributors (@libreha)
 description:
   - Adds to C(libreha_policy) which hosts there are, with the initiator name of each and whether it has a BMC
-    (C(libreha_initiator), C(libreha_bmc)), and which storage servers, with the driver of each (C(libreha_storage)).
+    (C(libreha_initiator), C(libreha_bmc)), and which storage servers. What C(libreha_policy) says of a host itself wins, option by option.
   - Fails where C(libreha_bmc) of a host makes no sense, or where two hosts have the same BMC, system or plug.
   - The result is what M(libreha.vmware.ha_decide) takes as O(libreha.vmware.ha_decide#module:policy). It holds no secret.
 positional: hostvars, hosts, storage
@@ -65,12 +65,22 @@ def cluster_policy(policy: Mapping[str, Any], hostvars: Mapping[str, Any], hosts
     if shared:
         raise AnsibleFilterError("%s. Remedy: give each host the BMC, system or plug of its own in libreha_bmc" % shared)
     host_entries = {name: {"initiator": hostvars[name].get("libreha_initiator", ""), "has_bmc": bool(devices[name])} for name in devices}
-    storage_entries = {name: {"driver": (hostvars[name].get("libreha_storage") or {}).get("driver", "tgt")} for name in storage}
+    storage_entries: dict[str, Any] = {name: {} for name in storage}
     return {
         **policy,
-        "hosts": {**host_entries, **(policy.get("hosts") or {})},
-        "storage": {**storage_entries, **(policy.get("storage") or {})},
+        "hosts": _completed(policy.get("hosts"), host_entries),
+        "storage": _completed(policy.get("storage"), storage_entries),
     }
+
+
+def _completed(given: Any, entries: Mapping[str, dict[str, Any]]) -> Any:
+    """*given* over *entries*, option by option. What is no mapping is left as it is: the schema says what is wrong with it."""
+    if given and not isinstance(given, Mapping):
+        return given
+    merged = dict(entries)
+    for name, entry in (given or {}).items():
+        merged[name] = {**entries.get(name, {}), **(entry or {})} if isinstance(entry or {}, Mapping) else entry
+    return merged
 
 
 class FilterModule:

@@ -44,7 +44,7 @@ def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     with StateDatabase.open(params["state_url"], create=not check_mode) as database:
         left_open = [from_record(record) for record in database.open_transactions()]
         sources = {transaction.source for transaction in (*planned, *left_open)}
-        missing = _missing_fences((*planned, *left_open), storage, Memory.from_dict(database.load_memory()), policy)
+        missing = _missing_fences((*planned, *left_open), storage, database.memory(), policy)
         accesses = [access for access in accesses if access.name not in sources or access.name in _restarts(planned)]
         if check_mode:
             return _would_do(planned, left_open, missing)

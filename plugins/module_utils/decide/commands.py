@@ -150,7 +150,7 @@ def _rejoin(policy: Policy, memory: Memory, command: Command, now: Instant) -> t
     record = memory.host(name)
     if not record.fenced and not record.confirmed_off:
         return memory, ""
-    asked = RejoinRecord(now, command.by, command.reason)
+    asked = RejoinRecord(now, command.by)
     return _changed(memory, memory.with_host(replace(record, rejoin=asked)), "%s is to be let in again%s", name, _said(command))
 
 

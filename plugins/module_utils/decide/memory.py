@@ -8,7 +8,7 @@ admitted, what is switched off - is read anew at every look and not kept here. A
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -19,6 +19,14 @@ from .json_form import from_dict, to_dict
 from .machine import Machine
 from .observations import Backing, Power
 from .storage_health.record import HealthRecord
+
+VERSION = 1
+"""Of the stored form. A field that has its default is not stored: so a default that changes, or a field that changes its meaning,
+makes a new version, with a step in :data:`MIGRATIONS` that writes down what the older release meant. A new field needs none: its
+default says that nothing is known. ``tests/unit/decide/memory_form.json`` has the form of each version, and a test compares."""
+
+MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {}
+"""Version -> the step that makes the form of the next version of it."""
 
 
 class Desired(str, Enum):
@@ -47,7 +55,6 @@ class RejoinRecord:
 
     asked_at: Instant  # the decider's clock
     by: str = ""
-    force_reason: str = ""  # a named person's word for the fresh start
     cycled_at: Optional[Instant] = None  # when its power was cycled or switched on for it
 
 
@@ -229,7 +236,6 @@ class Memory:
     approved: tuple[Approval, ...] = ()  # with mode: ask
     rebalance: str = ""  # who asked for it; empty: nobody
     heard: tuple[HeardCommand, ...] = ()  # in the present run
-    version: int = 1
 
     @cached_property
     def _host_named(self) -> Mapping[str, HostRecord]:
@@ -261,12 +267,22 @@ class Memory:
         return replace(self, vms=tuple(record if other.id == record.id else other for other in self.vms))
 
     def to_dict(self) -> dict[str, Any]:
-        """For :func:`from_dict`; what has its default is left out."""
+        """For :func:`from_dict`; what has its default is left out, and the version says which defaults those are."""
         form: dict[str, Any] = to_dict(self, whole=False)
-        return form
+        return {"version": VERSION, **form}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any] | None) -> Memory:
-        """Read what :func:`to_dict` wrote; nothing or an empty mapping is a fresh memory. Raises ValueError."""
-        memory: Memory = from_dict(cls, value or {}, "memory")
+        """Read what :func:`to_dict` wrote, by this release or an older one; nothing or an empty mapping is a fresh memory.
+
+        Raises ValueError for what cannot be understood, and for the memory of a newer release: what that knows and this one does
+        not would be lost with the next save.
+        """
+        form: Mapping[str, Any] = value or {}
+        version = form.get("version", 1)  # the first release wrote none
+        if type(version) is not int or not 1 <= version <= VERSION:
+            raise ValueError("memory: its version is %r, and this release reads versions 1 to %d" % (version, VERSION))
+        for older in range(version, VERSION):
+            form = MIGRATIONS[older](form)
+        memory: Memory = from_dict(cls, form, "memory")
         return memory

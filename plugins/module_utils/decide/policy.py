@@ -98,7 +98,6 @@ class TargetPolicy:
     """One storage server whose targets hold the VMs; all its targets are fenced together."""
 
     name: str
-    driver: str = "tgt"
 
 
 @dataclass(frozen=True)
@@ -205,7 +204,7 @@ class Policy:
         return cls(
             default_protection=default_protection,
             hosts={name: _host(name, given_only(entry)) for name, entry in given.get("hosts", {}).items()},
-            storage={name: TargetPolicy(name, **given_only(entry)) for name, entry in given.get("storage", {}).items()},
+            storage={name: TargetPolicy(name) for name in given.get("storage", {})},
             vms={name: _vm(given_only(entry), default_protection) for name, entry in given.get("vms", {}).items()},
             failover=FailoverPolicy(**given_only(given.get("failover", {}))),
             rules=tuple(read_rule(given_only(rule)) for rule in given.get("rules", ())),

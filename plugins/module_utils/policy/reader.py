@@ -132,7 +132,7 @@ def _explain(error: Any) -> Iterable[str]:
     if error.validator == "additionalProperties":
         known = sorted(schema.get("properties", {}))
         for name in sorted(str(key) for key in value if key not in known):
-            mean = _did_you_mean(name, known) or "; the options there are %s" % ", ".join(known)
+            mean = _did_you_mean(name, known) or "; the options there are %s" % (", ".join(known) or "none")
             yield "%s.%s: unknown option%s" % (place, name, mean)
     elif error.validator == "type":
         yield "%s: %s is not %s%s" % (place, _shown(value), NOUNS.get(str(schema["type"]), str(schema["type"])), hint)

@@ -107,10 +107,7 @@ HOST = _object(
     },
 )
 
-TARGET = _object(
-    "One storage server; all targets that it exports are fenced together.",
-    {"driver": {"description": "The target service that runs on it.", "type": "string", "enum": ["tgt", "lio"], "default": "tgt"}},
-)
+TARGET = _object("One storage server; all targets that it exports are fenced together.", {})
 
 START_ORDER = _object(
     "When the next restart priority, or a VM that starts after this one, may start.",

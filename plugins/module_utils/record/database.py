@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import clock as boot_clock
+from ..decide.memory import Memory
 from ..errors import LibrehaError
 from . import journal as journal_table
 from . import lease as lease_table
@@ -236,6 +237,16 @@ class StateDatabase:
             return change.alarms(present)
 
     # Reading
+
+    def memory(self) -> Memory:
+        """What decide remembers; a fresh memory before the first save. Raises LibrehaError when this code cannot read it."""
+        try:
+            return Memory.from_dict(self.load_memory())
+        except ValueError as error:
+            raise LibrehaError(
+                "the memory in %s cannot be read: %s" % (self, error),
+                remedy="run the release of the collection that wrote it, or restore the state database from its backup, or move it away",
+            ) from None
 
     def load_memory(self) -> dict[str, Any] | None:
         with self._reading("reading the memory") as connection:

@@ -58,7 +58,7 @@ def _read(raw: Mapping[str, Any]) -> Observation:
 
 def _look(database: StateDatabase, policy: Policy, observation: Observation, params: Mapping[str, Any], check_mode: bool) -> Result:
     run_id = params["holder"] or "check mode"
-    memory, said = _hear_persons(policy, _remembered(database), params["commands"], run_id, params["carries_out"])
+    memory, said = _hear_persons(policy, database.memory(), params["commands"], run_id, params["carries_out"])
     results = start_results(database.transactions(closed=True, limit=RESULTS))
     results += power_results(database.read_journal(kinds=["power"], limit=POWER_RESULTS))
     decision = decide(
@@ -80,15 +80,6 @@ def _look(database: StateDatabase, policy: Policy, observation: Observation, par
     report = [entry.text for entry in news] + [_line(item) for item in told]
     result = _result(decision, observation, policy, report, len(database.open_transactions()))
     return {**result, "journal_seq": max((entry["seq"] for entry in database.read_journal(limit=1)), default=0)}
-
-
-def _remembered(database: StateDatabase) -> Memory:
-    try:
-        return Memory.from_dict(database.load_memory())
-    except ValueError as error:
-        raise LibrehaError(
-            "the memory in %s cannot be read: %s" % (database, error), remedy="restore the state database from its backup, or move it away"
-        ) from None
 
 
 def _hear_persons(

@@ -58,13 +58,7 @@ def _remembered(url: str) -> tuple[Memory, tuple[ActResult, ...]]:
     if StateDatabase.examine(url) is None:
         return Memory(), ()
     with StateDatabase.open(url, create=False) as database:
-        try:
-            return Memory.from_dict(database.load_memory()), start_results(database.transactions(closed=True, limit=RESULTS))
-        except ValueError as error:
-            raise LibrehaError(
-                "the memory in %s cannot be read: %s" % (database, error),
-                remedy="restore the state database from its backup, or move it away",
-            ) from None
+        return database.memory(), start_results(database.transactions(closed=True, limit=RESULTS))
 
 
 def _with(observation: Observation, results: Iterable[ActResult]) -> Observation:

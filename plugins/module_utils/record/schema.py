@@ -27,7 +27,7 @@ except ImportError:  # reported by opening.open_engine, so that modules can be i
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PREFIX = "ha_"
 
 
@@ -112,6 +112,9 @@ if sa is not None:
         sa.Column("detail", sa.Text, nullable=False),
         sa.Column("closed", sa.Boolean, nullable=False),
         sa.Column("outcome", sa.Text, nullable=False),
+        # One count of all writes to this table: no clock orders what several machines, or one before and after its restart, wrote.
+        sa.Column("opened_seq", sa.BigInteger, nullable=False),  # of the first write
+        sa.Column("updated_seq", sa.BigInteger, nullable=False),  # of the last one
         *_moment("opened"),
         *_moment("updated"),
     )
@@ -123,6 +126,8 @@ if sa is not None:
         sqlite_where=sa.text("closed = 0"),
         postgresql_where=sa.text("NOT closed"),
     )
+
+    sa.Index("ha_transactions_updated", TRANSACTIONS.c.updated_seq)
 
     JOURNAL = sa.Table(
         "ha_journal",
@@ -149,7 +154,20 @@ if sa is not None:
         *_moment("journaled"),
     )
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
+
+def _number_transactions(connection: Connection) -> None:
+    """1 to 2: in the order of the tokens, within one run in that of its clock; the order of opening only the wall clock still knows."""
+    for column in ("opened_seq", "updated_seq"):
+        connection.execute(sa.text("ALTER TABLE ha_transactions ADD COLUMN %s BIGINT NOT NULL DEFAULT 0" % column))
+    for column, order in (("opened_seq", "opened_wall, opened_seconds, id"), ("updated_seq", "token, updated_seconds, id")):
+        ids = connection.execute(sa.text("SELECT id FROM ha_transactions ORDER BY %s" % order)).scalars().all()
+        numbered = sa.text("UPDATE ha_transactions SET %s = :number WHERE id = :id" % column)
+        for number, identity in enumerate(ids, start=1):
+            connection.execute(numbered, {"number": number, "id": identity})
+    connection.execute(sa.text("CREATE INDEX ha_transactions_updated ON ha_transactions (updated_seq)"))
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _number_transactions}
 """Version -> the step that makes the next version of it, inside the transaction that it is given."""
 
 

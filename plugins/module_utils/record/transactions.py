@@ -59,11 +59,12 @@ def save(connection: Connection, now: Instant, token: int, record: Mapping[str, 
         "reasons": schema.dump(wanted["reasons"], "the reasons of %s" % what),
         "detail": schema.dump(wanted["detail"], "the detail of %s" % what),
         "token": token,
+        "updated_seq": _next_number(connection),
         **schema.moment("updated", now),
     }
     if old is None:
         _require_no_other(connection, wanted, what)
-        connection.execute(sa.insert(table).values(id=identity, **row, **schema.moment("opened", now)))
+        connection.execute(sa.insert(table).values(id=identity, opened_seq=row["updated_seq"], **row, **schema.moment("opened", now)))
     else:
         if before["closed"]:
             raise LibrehaError("%s is closed (%s); it is not changed any more" % (what, before["outcome"]), remedy="open a new one")
@@ -75,16 +76,20 @@ def save(connection: Connection, now: Instant, token: int, record: Mapping[str, 
 
 
 def read(connection: Connection, closed: bool | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-    """Transactions: open ones first, in the order they were opened; of the closed ones the last *limit*."""
+    """Transactions: open ones first, in the order they were opened; of the closed ones the last *limit*, the newest first."""
     table = schema.TRANSACTIONS
-    order = (table.c.opened_wall, table.c.opened_seconds, table.c.id)
     found: list[Any] = []
     if closed is not True:
-        found += connection.execute(sa.select(table).where(table.c.closed.is_(False)).order_by(*order)).mappings().all()
+        found += connection.execute(sa.select(table).where(table.c.closed.is_(False)).order_by(table.c.opened_seq)).mappings().all()
     if closed is not False:
-        query = sa.select(table).where(table.c.closed.is_(True)).order_by(table.c.updated_wall.desc(), table.c.id)
+        query = sa.select(table).where(table.c.closed.is_(True)).order_by(table.c.updated_seq.desc())
         found += connection.execute(query if limit is None else query.limit(limit)).mappings().all()
     return [_shown(row) for row in found]
+
+
+def _next_number(connection: Connection) -> int:
+    """The caller holds the lock of the lease row, so no number is given twice."""
+    return 1 + int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(schema.TRANSACTIONS.c.updated_seq), 0))).scalar_one())
 
 
 def _require_no_other(connection: Connection, wanted: Mapping[str, Any], what: str) -> None:

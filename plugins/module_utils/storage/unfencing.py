@@ -18,14 +18,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..decide.hosts.fresh_start import MARGIN, started_since
 from ..decide.instant import Instant
 from ..errors import LibrehaError
 from .fence_list import Entry
 from .fencing import Fencer, Outcome, Steps
-
-MARGIN = 30.0
-"""Seconds. It covers the length of the fence itself (its entry is dated when it begins, and again when something had
-to be taken away) and what the host's own clock is off."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class FreshStart:
         if since is None:
             return "this storage server was itself restarted since the fence, so the host's uptime cannot be compared with it"
         running = self.uptime + self.age
-        if running < since - margin:
+        if started_since(running, since, margin):
             return ""
         return (
             "the host has been running for %.0f s, the fence is %.0f s old (a margin of %.0f s is needed): it was not restarted since"

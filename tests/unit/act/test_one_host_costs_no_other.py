@@ -115,3 +115,11 @@ def test_a_task_that_the_host_forgot_is_one_vms_unknown_outcome(bench: Any, new_
     with pytest.raises(LibrehaError, match="vm1: .*the host tells nothing of its task") as caught:
         power(bench, "powered_off", esx1=esx1.port)
     assert [vm["name"] for vm in caught.value.details["vms"]] == ["vm2"]
+
+
+def test_a_memory_that_cannot_be_read_stops_the_failover_before_it_begins(bench: Any, new_esx: Make) -> None:
+    esx1 = new_esx("esx1").with_guest("vm1")
+    bench.database.save_memory({"version": 99}, bench.token)
+    with pytest.raises(LibrehaError, match="the memory in .* cannot be read: memory: its version is 99"):
+        bench.start({"vm1": "esx1"}, esx1=esx1.port)
+    assert not esx1.guests[0].on

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import RejoinAction
-from decide_world import Power, World, three_hosts
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.fresh_start import MARGIN
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import Entry
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.unfencing import FreshStart
+from decide_world import Power, World, initiator, three_hosts
 
 
 def fenced(bmc: bool = False) -> World:
@@ -34,7 +38,7 @@ def test_nobody_is_let_in_unasked() -> None:
 
 def test_a_host_that_started_afresh_is_unfenced() -> None:
     world = fenced()
-    world.run(20)
+    world.run(40)
     world.reboot("esx1")
     world.hosts["esx1"].session = None
     world.run(20)
@@ -81,7 +85,7 @@ def test_a_bmc_switches_it_on_or_cycles_it_once_and_then_waits_for_the_boot() ->
 
 def test_a_host_that_runs_vms_again_is_not_let_in() -> None:
     world = fenced()
-    world.run(20)
+    world.run(40)
     world.reboot("esx1")
     world.hosts["esx1"].session = None
     world.vms["vm1"].host, world.vms["vm1"].power = "esx1", Power.ON
@@ -93,10 +97,26 @@ def test_a_host_that_runs_vms_again_is_not_let_in() -> None:
 
 def test_an_unconfirmed_fence_is_not_lifted() -> None:
     world = fenced()
-    world.run(20)
+    world.run(40)
     world.reboot("esx1")
     world.hosts["esx1"].session = None
     world.fenced["esx1"] = False
     world.command("rejoin", "esx1")
     world.run(10)
     assert steps(world) == []
+
+
+def test_the_brain_asks_for_no_unfence_that_the_storage_server_refuses() -> None:
+    """One margin for both: a start that is proved by less is asked for by nobody."""
+    world = fenced()
+    fenced_at = world.fenced_at["esx1"]
+    world.run(40)
+    world.reboot("esx1")
+    world.hosts["esx1"].session = None
+    entry = Entry("esx1", initiator("esx1"), 7, Instant(world.boot, fenced_at, ""))
+    world.command("rejoin", "esx1")
+    for margin_left in (-3.0, 3.0):
+        world.hosts["esx1"].booted = fenced_at + MARGIN + margin_left
+        world.step(3)
+        lacking = FreshStart(uptime=world.now - world.hosts["esx1"].booted, age=0.0).lacking(entry, world.at())
+        assert (steps(world) == ["unfence"]) == (not lacking) == (margin_left > 0)

@@ -40,6 +40,13 @@ def test_the_policy_names_every_host_and_storage_server_and_holds_no_secret() ->
     assert "word" not in repr(policy)
 
 
+def test_an_option_of_a_host_in_the_policy_leaves_what_the_inventory_says_of_it() -> None:
+    own = {"esx1": {"ignored_sensors": ["Chassis intrusion"]}}
+    host = read_policy(cluster_policy({"hosts": own}, HOSTVARS, ["esx1"], ["san1"])).host("esx1")
+    assert (host.ignored_sensors, host.has_bmc) == (("Chassis intrusion",), True)
+    assert host.initiator == "iqn.1998-01.com.vmware:esx1"
+
+
 def test_what_the_policy_says_of_a_host_itself_wins() -> None:
     own = {"esx1": {"initiator": "iqn.2026-01.org.example:one"}}
     assert read_policy(cluster_policy({"hosts": own}, HOSTVARS, ["esx1"], ["san1"])).host("esx1").initiator == "iqn.2026-01.org.example:one"

@@ -36,7 +36,6 @@ from ansible_collections.libreha.vmware.plugins.module_utils.policy.schema impor
     VM,
     VM_MONITORING,
 )
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.registry import DRIVERS
 
 ROOT = Path(__file__).resolve().parents[3]
 IQN = "iqn.1998-01.com.vmware:%s"
@@ -202,8 +201,3 @@ def test_every_option_is_described() -> None:
 def test_the_published_schema_is_the_one_that_is_used() -> None:
     published = json.loads((ROOT / "docs" / "policy.schema.json").read_text(encoding="utf-8"))
     assert published == POLICY_SCHEMA, "write it anew: python tests/unit/policy/write_schema.py"
-
-
-@pytest.mark.parametrize("driver", DRIVERS)
-def test_every_storage_driver_can_be_named(driver: str) -> None:
-    assert read_policy({"storage": {"san1": {"driver": driver}}}).storage["san1"].driver == driver

@@ -20,6 +20,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.record import openi
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import LeaseHeld, StateDatabase
 
 NOBODY = 65534
+NOW = schema.SCHEMA_VERSION
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
@@ -172,8 +173,8 @@ def next_version(monkeypatch):
     def add_column(connection) -> None:
         connection.execute(sa.text("ALTER TABLE ha_hosts ADD COLUMN rack TEXT"))
 
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
-    monkeypatch.setitem(schema.MIGRATIONS, 1, add_column)
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", NOW + 1)
+    monkeypatch.setitem(schema.MIGRATIONS, NOW, add_column)
 
 
 def filled(url: str, clock) -> None:
@@ -187,13 +188,13 @@ def test_an_older_schema_is_migrated_after_a_backup(tmp_path, sqlite_url, clock,
     filled(sqlite_url, clock)
     request.getfixturevalue("next_version")
     with StateDatabase.open(sqlite_url, clock=clock) as state:
-        assert state.opened.migrated_from == 1
+        assert state.opened.migrated_from == NOW
         assert state.load_memory() == {"kept": True}
         backup = Path(state.opened.backup)
-    assert backup.parent == tmp_path and backup.name.startswith("state.db.backup-v1-")
+    assert backup.parent == tmp_path and backup.name.startswith("state.db.backup-v%d-" % NOW)
     assert backup.stat().st_mode & 0o077 == 0
     with sqlite3.connect("file:%s?mode=ro" % backup, uri=True) as copy:
-        assert copy.execute("SELECT version FROM ha_schema").fetchone() == (1,)
+        assert copy.execute("SELECT version FROM ha_schema").fetchone() == (NOW,)
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert "rack" not in str(copy.execute("PRAGMA table_info(ha_hosts)").fetchall())
         assert copy.execute("SELECT document FROM ha_memory").fetchone() == ('{"kept": true}',)
@@ -205,35 +206,35 @@ def test_an_older_schema_is_migrated_after_a_backup(tmp_path, sqlite_url, clock,
 def test_on_postgresql_an_older_schema_is_migrated_in_one_transaction(postgres_url, clock, monkeypatch, request):
     filled(postgres_url, clock)
     request.getfixturevalue("next_version")
-    add_column = schema.MIGRATIONS[1]
+    add_column = schema.MIGRATIONS[NOW]
 
     def broken(connection) -> None:
         add_column(connection)
         connection.execute(sa.text("SELECT * FROM nowhere"))
 
-    monkeypatch.setitem(schema.MIGRATIONS, 1, broken)
+    monkeypatch.setitem(schema.MIGRATIONS, NOW, broken)
     with pytest.raises(LibrehaError, match="migrating"):
         StateDatabase.open(postgres_url, clock=clock)
-    monkeypatch.setitem(schema.MIGRATIONS, 1, add_column)  # would fail if the column had stayed
+    monkeypatch.setitem(schema.MIGRATIONS, NOW, add_column)  # would fail if the column had stayed
     with StateDatabase.open(postgres_url, clock=clock) as state:
-        assert state.opened.migrated_from == 1
+        assert state.opened.migrated_from == NOW
         assert state.load_memory() == {"kept": True}
 
 
 def test_a_migration_that_fails_changes_nothing(tmp_path, sqlite_url, clock, monkeypatch, request):
     filled(sqlite_url, clock)
     request.getfixturevalue("next_version")
-    add_column = schema.MIGRATIONS[1]
+    add_column = schema.MIGRATIONS[NOW]
 
     def broken(connection) -> None:
         add_column(connection)
         raise LibrehaError("stopped in the middle")
 
-    monkeypatch.setitem(schema.MIGRATIONS, 1, broken)
+    monkeypatch.setitem(schema.MIGRATIONS, NOW, broken)
     with pytest.raises(LibrehaError, match="middle"):
         StateDatabase.open(sqlite_url, clock=clock)
     with sqlite3.connect(tmp_path / "state.db") as connection:
-        assert connection.execute("SELECT version FROM ha_schema").fetchone() == (1,)
+        assert connection.execute("SELECT version FROM ha_schema").fetchone() == (NOW,)
         assert "rack" not in str(connection.execute("PRAGMA table_info(ha_hosts)").fetchall())
     connection.close()
 
@@ -247,15 +248,15 @@ def test_a_migration_waits_for_no_run_it_is_refused_while_one_holds_the_lease(tm
     assert not list(tmp_path.glob("*.backup-*"))
     clock.seconds += 61
     with StateDatabase.open(url, clock=clock) as state:
-        assert state.opened.migrated_from == 1
+        assert state.opened.migrated_from == NOW
 
 
 def test_without_create_an_older_schema_is_not_migrated(tmp_path, sqlite_url, clock, request):
     filled(sqlite_url, clock)
     request.getfixturevalue("next_version")
-    with pytest.raises(LibrehaError, match="version 1 of the schema, this collection needs 2"):
+    with pytest.raises(LibrehaError, match="version %d of the schema, this collection needs %d" % (NOW, NOW + 1)):
         StateDatabase.open(sqlite_url, create=False)
-    assert StateDatabase.examine(sqlite_url) == 1
+    assert StateDatabase.examine(sqlite_url) == NOW
     assert not list(tmp_path.glob("*.backup-*"))
 
 
@@ -326,7 +327,7 @@ def test_a_migration_without_room_for_the_backup_changes_nothing(small_disk, clo
     assert not list(small_disk.glob("*.backup-*"))
     (small_disk / "filler").unlink()
     with StateDatabase.open(url, clock=clock) as state:
-        assert state.opened.migrated_from == 1 and state.load_memory() == {"kept": True}
+        assert state.opened.migrated_from == NOW and state.load_memory() == {"kept": True}
 
 
 HOLD = """

@@ -117,3 +117,14 @@ def test_an_error_of_the_writer_itself_comes_through_as_it_is(state, token):
         change.memory({"new": True})
         Path("/nonexistent/file").read_text()
     assert state.load_memory() is None
+
+
+@pytest.mark.parametrize("document", [{"version": 99}, {"hosts": "no list"}, {"vms": [{"id": 5}]}])
+def test_a_memory_that_cannot_be_read_is_an_error_with_a_remedy(state, token, document):
+    state.save_memory(document, token)
+    with pytest.raises(LibrehaError, match="the memory in .* cannot be read: memory.*Remedy: run the release"):
+        state.memory()
+
+
+def test_before_the_first_save_the_memory_is_fresh(state):
+    assert state.memory() == decide_memory.Memory()

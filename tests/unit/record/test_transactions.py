@@ -143,3 +143,38 @@ def test_threads_of_one_run_write_side_by_side(state, token):
     entries = state.read_journal(kinds=["step"])
     assert len(entries) == 48
     assert [e["text"] for e in state.read_journal(subject="u:3")] == ["planned", "fenced", "registered", "powered_on"]
+
+
+def test_transactions_are_ordered_as_they_were_written_whatever_the_clocks_say(state, token, clock):
+    """The wall clock goes back, and the machine restarts: neither tells what was opened or closed last."""
+    for number, wall in enumerate(("2026-01-01T00:00:09", "2026-01-01T00:00:01", "2025-01-01T00:00:00")):
+        clock.wall, clock.seconds = wall, clock.seconds + 1
+        state.save_transaction({**PLANNED, "id": "t%d" % number, "vm_id": "u:%d" % number}, token, ENTRY)
+    assert [row["id"] for row in state.open_transactions()] == ["t0", "t1", "t2"]
+    for number, wall in ((1, "2026-01-01T00:00:09"), (0, "2025-01-01T00:00:00"), (2, "2024-01-01T00:00:00")):
+        clock.wall = wall
+        state.save_transaction({"id": "t%d" % number, "closed": True, "outcome": "failed"}, token, ENTRY)
+    assert [row["id"] for row in state.transactions(closed=True)] == ["t2", "t0", "t1"]
+    assert [row["id"] for row in state.transactions(closed=True, limit=1)] == ["t2"]
+
+
+def test_the_transactions_of_the_first_release_are_numbered_by_token_and_the_clock_of_their_run(url, clock):
+    with StateDatabase.open(url, clock=clock) as database:
+        for number, wall in enumerate(("2026-01-01T00:00:09", "2026-01-01T00:00:01", "2025-01-01T00:00:00")):
+            run = database.acquire_lease("run %d" % number, 60).token
+            clock.wall, clock.seconds = wall, clock.seconds + 1
+            record = {**PLANNED, "id": "t%d" % number, "vm_id": "u:%d" % number, "closed": True, "outcome": "failed"}
+            database.save_transaction(record, run, ENTRY)
+            database.release_lease("run %d" % number, run)
+        with opening.writing(database._engine) as connection:  # as the first release left it
+            connection.execute(sa.text("DROP INDEX ha_transactions_updated"))
+            for column in ("opened_seq", "updated_seq"):
+                connection.execute(sa.text("ALTER TABLE ha_transactions DROP COLUMN %s" % column))
+            connection.execute(sa.text("UPDATE ha_schema SET version = 1"))
+    with StateDatabase.open(url, clock=clock) as database:
+        assert database.opened.migrated_from == 1
+        assert [row["id"] for row in database.transactions(closed=True)] == ["t2", "t1", "t0"]
+        run = database.acquire_lease("next", 60).token
+        database.save_transaction({**PLANNED, "id": "t3"}, run, ENTRY)
+        database.save_transaction({"id": "t3", "closed": True, "outcome": "verified"}, run, ENTRY)
+        assert [row["id"] for row in database.transactions(closed=True, limit=2)] == ["t3", "t2"]

@@ -20,9 +20,9 @@ from ..memory import HostRecord, RejoinRecord
 from ..observations import ApiAnswer, Power
 from ..state import Cluster, HostState
 from .fencing import initiators_to_fence
+from .fresh_start import started_since
 
 PATIENCE = 600.0  # s from the operator's word until it is given up
-MARGIN = 5.0  # s by which a clock or an uptime may be off
 BOOTS = 240.0  # s that a host is given to boot before its power is cycled once more
 
 
@@ -115,4 +115,4 @@ def fresh_start(host: HostState, cluster: Cluster) -> bool:
                 if age is None:  # the storage server itself was restarted: its clock proves nothing
                     return False
                 ages.append(age)
-    return bool(ages) and host.seen.uptime < min(ages) - MARGIN
+    return bool(ages) and started_since(host.seen.uptime, min(ages))

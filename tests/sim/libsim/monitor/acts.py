@@ -16,6 +16,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision imp
     StopAction,
     VmTarget,
 )
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.fresh_start import started_since
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import Outcome
 
@@ -29,7 +30,6 @@ from .hypervisors import Answer, ends_well
 from .parts import Parts, Permit
 
 BMC = 1.0  # s that a BMC takes to switch
-UNFENCE_MARGIN = 5.0  # s, storage/unfencing.py
 MOVE_BOUND = 120.0  # s
 
 
@@ -207,7 +207,7 @@ class Acts:
         uptime = parts.world.now - host.booted_at
         running = parts.world.vms_on(host.name)
         yield QUICK
-        if parts.observer.cut_off or running or uptime >= parts.world.now - line.at - UNFENCE_MARGIN:
+        if parts.observer.cut_off or running or not started_since(uptime, parts.world.now - line.at):
             return
         self._permit.check()
         self._at_target(lambda: parts.world.unfence(host, self._permit.token))
