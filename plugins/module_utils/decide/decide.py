@@ -37,6 +37,7 @@ from .state import Cluster, HostState, leads_to_fence
 from .storage_health.judge import judge_storage_health
 from .vms.down import still_down
 from .vms.names import name_alarms
+from .vms.overdue import note_down, overdue
 from .vms.start_order import note_waiting
 from .vms.starts import Starts, plan_starts
 from .vms.under_way import note_orders
@@ -81,12 +82,15 @@ def decide(
     health = judge_storage_health(
         policy.storage_health, memory.storage_health, observation.storage_health, cluster.servers, now, not first_look, calm
     )
+    down = still_down(cluster, vms, gate.orders, gate.proposed, plan.held)
+    vms = note_down(vms, down, cluster)
     alarms = [
         *raise_alarms(cluster),
         *name_alarms(cluster),
         *picture.alarms,
         *plan.alarms,
         *gate.alarms,
+        *overdue(vms, down, cluster),
         *([not_admitted] if not_admitted else []),
         *health.alarms,
     ]
@@ -109,7 +113,7 @@ def decide(
         held=plan.held,
         actions=gate.orders.actions,
         proposed=gate.proposed,
-        down=still_down(cluster, vms, gate.orders, gate.proposed, plan.held),
+        down=down,
         admission=standing,
         storage=health.servers,
         memory=_with_orders(before, cluster, vms, plan, gate.orders),

@@ -159,6 +159,7 @@ class VmRecord:
     heartbeat: str = ""  # as last seen: green, yellow, red, gray
     up_since: Optional[Instant] = None  # the look that first saw it up by its readiness condition; see ``start_order``
     waiting_since: Optional[Instant] = None  # it waits for others in the start order
+    down_since: Optional[Instant] = None  # the first look that knew it down though it should run; None: it runs; see ``overdue``
     under_way: Optional[UnderWay] = None
     tries: Tries = Tries()
     hang: Hang = Hang()
