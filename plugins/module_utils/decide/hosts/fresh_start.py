@@ -10,5 +10,5 @@ to be taken away) and what the host's own clock is off."""
 
 
 def started_since(running: float, age: float, margin: float = MARGIN) -> bool:
-    """Whether a host that has been *running* for so many seconds was started after a fence of that *age* (safety.md, "Unfence")."""
+    """Whether a host that has been *running* for so many seconds was started after a fence of that *age* (docs/safety.md, "Unfence")."""
     return running < age - margin
