@@ -80,7 +80,8 @@ options:
           address:
             description:
               - With O(hosts[].bmc[].driver=redfish), the URL of the BMC; V(https) is meant where no scheme is given. Required then.
-              - With O(hosts[].bmc[].driver=fence_agent), the agent's option C(ip).
+              - With O(hosts[].bmc[].driver=fence_agent), the agent's option C(ip), without a port.
+              - An IPv6 address may stand in brackets. The agent gets it as it needs it.
             type: str
           username:
             description: User on the device. Required with O(hosts[].bmc[].driver=redfish).
@@ -111,12 +112,21 @@ options:
               - With O(hosts[].bmc[].driver=fence_agent), the agent's own options, such as C(plug) or C(lanplus).
               - C(fence_ipmilan -o metadata) lists those of fence_ipmilan.
               - They are checked against that list before the agent is asked anything.
+              - Several plugs are one text, such as V(1,2).
             type: dict
             default: {}
           secret_options:
             description: The same for options that nobody may see; O(hosts[].bmc[].password) need not be repeated here.
             type: dict
             default: {}
+          proves_power_off:
+            description:
+              - With O(hosts[].bmc[].driver=fence_agent), your word that this device, with these options, says off only when the machine has
+                no power - and not when the device or the plug is missing, when it cannot be asked, or when the state is not known.
+              - Agents that are known to read power need no word. For any other agent, off is an act and no proof without it, and the host
+                counts as one without power fencing. The collection's docs, power-fencing.md, have the list and how to find out.
+            type: bool
+            default: false
           timeout:
             description: Seconds to wait for each answer of the device.
             type: float

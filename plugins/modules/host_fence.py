@@ -15,6 +15,9 @@ description:
   - Power fencing. It proves that the VMs of a host no longer execute, which the fence at the storage server does not.
   - A host counts as off only when all devices of one level say so, each in two reads in a row, and nothing else that can be read
     contradicts them.
+  - Not every fence agent proves by its off that a machine has no power. One that does not is used all the same, but the host does not
+    count as off by it, see O(bmc[].proves_power_off).
+  - An order that a device refuses or does not answer is followed by readings, and those count.
   - Levels are tried one after the other. What kept a level from succeeding is in RV(level_errors).
   - Power off alone is no fence, since power may return. Use M(libreha.vmware.iscsi_fence) too, always.
   - A BMC knows no fencing tokens. So the act ends with the lease, see O(deadline) and O(lease_remaining). A fence agent and all that it
@@ -52,6 +55,8 @@ options:
     description:
       - The host's own machine as C(hosts[].machine) of M(libreha.vmware.host_health_info) tells it.
       - A BMC that says that it belongs to another machine is refused before anything is changed. UUIDs are compared in both byte orders.
+      - Two UUIDs that differ are another machine, whatever the serial numbers. Placeholders of board vendors are left out of account.
+        Only where there is no UUID, an equal serial number is a match.
       - Fence agents do not tell which machine they switch. Only a test proves those (playbook C(fence_test)).
     type: dict
     suboptions:
@@ -93,7 +98,8 @@ options:
       address:
         description:
           - With O(bmc[].driver=redfish), the URL of the BMC; V(https) is meant where no scheme is given. Required then.
-          - With O(bmc[].driver=fence_agent), the agent's option C(ip).
+          - With O(bmc[].driver=fence_agent), the agent's option C(ip), without a port.
+          - An IPv6 address may stand in brackets. The agent gets it as it needs it.
         type: str
       username:
         description: User on the device. Required with O(bmc[].driver=redfish).
@@ -124,12 +130,21 @@ options:
           - With O(bmc[].driver=fence_agent), the agent's own options, such as C(plug) or C(lanplus).
           - C(fence_ipmilan -o metadata) lists those of fence_ipmilan.
           - They are checked against that list before the agent is asked anything.
+          - Several plugs are one text, such as V(1,2).
         type: dict
         default: {}
       secret_options:
         description: The same for options that nobody may see; O(bmc[].password) need not be repeated here.
         type: dict
         default: {}
+      proves_power_off:
+        description:
+          - With O(bmc[].driver=fence_agent), your word that this device, with these options, says off only when the machine has no power -
+            and not when the device or the plug is missing, when it cannot be asked, or when the state is not known.
+          - Agents that are known to read power need no word. For any other agent, off is an act and no proof without it, and the host
+            counts as one without power fencing. The collection's docs, power-fencing.md, have the list and how to find out.
+        type: bool
+        default: false
       timeout:
         description: Seconds to wait for each answer of the device.
         type: float
@@ -200,7 +215,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 power_before:
-  description: The power before. V(unknown) when two reads differed, power was changing, or devices contradict each other.
+  description:
+    - The power before. V(unknown) when two reads differed, power was changing, devices contradict each other, or the only off is no proof.
   returned: success
   type: str
   sample: "on"
@@ -210,17 +226,17 @@ power:
   type: str
   sample: "off"
 reason:
-  description: What each device said, or why the power is unknown.
+  description: What each device said, or why the power is unknown. Where an off is no proof, why, and what would make it one.
   returned: success
   type: str
   sample: "level 1, redfish https://192.0.2.111: off, read twice"
 level:
-  description: The level that switched the host off.
+  description: The level that switched the host off. Where no level can prove that, the first that says off.
   returned: when it was switched off or cycled
   type: int
   sample: 2
 level_errors:
-  description: By the number of the level, what kept it from switching the host off.
+  description: By the number of the level, what kept it from switching the host off, or from proving it.
   returned: success, and when more than one level failed
   type: dict
   sample: {"1": "esx1: fence_ipmilan 192.0.2.111 was to switch it off and failed (exit code 1)"}
@@ -245,6 +261,11 @@ devices:
       type: str
       returned: success
       sample: "off"
+    proves_off:
+      description: Whether its off is a proof.
+      type: bool
+      returned: success
+      sample: true
     uuid:
       description: The UUID of the machine that the device says it belongs to; empty where it tells none.
       type: str
@@ -261,7 +282,9 @@ devices:
       returned: success
       sample: ""
 confirmed_off:
-  description: Whether it is proved that the host was off, at the end or, with O(state=cycled), in between.
+  description:
+    - Whether it is proved that the host was off, at the end or, with O(state=cycled), in between.
+    - V(false) after a success means that the device was told to switch off and says so, but proves nothing by it. RV(reason) says why.
   returned: success
   type: bool
   sample: true

@@ -184,6 +184,11 @@ hosts:
       type: bool
       returned: success
       sample: false
+    proves_no_off:
+      description: Why none of the power devices can prove that the host is off. Empty where one can, and where there is none.
+      type: str
+      returned: success
+      sample: ""
     behind_bmc:
       description: The machines that the power devices say they belong to. Those that tell none, such as fence agents, are left out.
       type: list

@@ -6,17 +6,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ..addresses import bare_host, in_url, read_url
 from ..errors import LibrehaError
 from ..fence.agent_metadata import SECRET
 from ..fence.interface import PowerDevice
 from ..fence.registry import DRIVERS
 
-REDFISH_ONLY, AGENT_ONLY = ("system", "ca_path"), ("agent", "options", "secret_options")
+REDFISH_ONLY, AGENT_ONLY = ("system", "ca_path"), ("agent", "options", "secret_options", "proves_power_off")
+
+# The options of agents that name what is switched, where one device switches several.
+PLUGS = ("plug", "port", "uuid", "systems_uri")
+# Agents that put their option ip before a port, so that an IPv6 address must stand in brackets (fence-agents 4.12.1).
+IP_BEFORE_PORT = (
+    "fence_apc_snmp",
+    "fence_docker",
+    "fence_eaton_snmp",
+    "fence_emerson",
+    "fence_ibmblade",
+    "fence_intelmodular",
+    "fence_ipdu",
+    "fence_lindypdu",
+    "fence_pve",
+    "fence_redfish",
+    "fence_tripplite_snmp",
+)
+# Ports that say by which protocol a device is asked, not which device it is: ssh, telnet, HTTP, SNMP, HTTPS, IPMI.
+USUAL_PORTS = ("22", "23", "80", "161", "443", "623")
 
 
 def bmc_spec() -> dict[str, Any]:
@@ -39,6 +59,7 @@ def bmc_spec() -> dict[str, Any]:
                 "agent": {"type": "str"},
                 "options": {"type": "dict", "default": {}},
                 "secret_options": {"type": "dict", "default": {}, "no_log": True},
+                "proves_power_off": {"type": "bool", "default": False},
                 "timeout": {"type": "float", "default": 5.0},
             },
             "required_if": [
@@ -68,10 +89,9 @@ def read_bmc(host: str, params: Mapping[str, Any], *, files_here: bool = True) -
 
 
 def _read_device(host: str, place: str, given: Mapping[str, Any], files_here: bool) -> PowerDevice:
-    address = (given["address"] or "").strip()
     level = 1 if given["level"] is None else given["level"]
 
-    def refuse(text: str, remedy: str) -> None:
+    def refuse(text: str, remedy: str) -> NoReturn:
         raise LibrehaError("%s.%s" % (place, text), host=host, remedy=remedy)
 
     if not 1 <= level <= 9:
@@ -80,19 +100,25 @@ def _read_device(host: str, place: str, given: Mapping[str, Any], files_here: bo
         refuse("timeout is %s" % given["timeout"], "give the seconds to wait for an answer, such as 5")
     by_redfish = given["driver"] == "redfish"
     for option in AGENT_ONLY if by_redfish else REDFISH_ONLY:
-        if given[option]:
+        if given.get(option):
             refuse("%s means nothing to the driver %s" % (option, given["driver"]), "leave it out, or correct %s.driver" % place)
-    if by_redfish:
-        if not address:
-            refuse("address is empty", "give the BMC's address, such as https://192.0.2.9")
-        if files_here and given["validate_certs"] and given["ca_path"] and not os.access(given["ca_path"], os.R_OK):
-            refuse("ca_path %s cannot be read" % given["ca_path"], "give the path of a PEM file here")
-    for option in given["options"]:
+    if by_redfish and not (given["address"] or "").strip():
+        refuse("address is empty", "give the BMC's address, such as https://192.0.2.9")
+    if by_redfish and files_here and given["validate_certs"] and given["ca_path"] and not os.access(given["ca_path"], os.R_OK):
+        refuse("ca_path %s cannot be read" % given["ca_path"], "give the path of a PEM file here")
+    for option, value in given["options"].items():
         if SECRET.match(option):
             refuse("options.%s is a secret" % option, "give it in %s.password, or in %s.secret_options" % (place, place))
+        if not isinstance(value, (str, int, float)):
+            refuse("options.%s is neither text nor a number" % option, "give one value; several plugs are written as '1,2'")
+    try:
+        address = (_redfish_address if by_redfish else _agent_address)(given)
+    except ValueError as error:
+        wanted = "the BMC's address, such as https://192.0.2.9" if by_redfish else "a name or an address"
+        refuse("address: %s" % error, "give " + wanted)
     return PowerDevice(
         name=host,
-        address="https://" + address if by_redfish and "://" not in address else address,
+        address=address,
         username=given["username"] or "",
         password=given["password"] or "",
         driver=given["driver"],
@@ -103,9 +129,44 @@ def _read_device(host: str, place: str, given: Mapping[str, Any], files_here: bo
         validate_certs=given["validate_certs"],
         ca_path=given["ca_path"],
         agent=given["agent"] or "",
-        options={name: _text(value) for name, value in given["options"].items()},
+        options=_agent_options(given["options"]),
         secret_options={name: _text(value) for name, value in given["secret_options"].items()},
+        proves_power_off=bool(given.get("proves_power_off")),
     )
+
+
+def _redfish_address(given: Mapping[str, Any]) -> str:
+    """Raises ValueError."""
+    return str(read_url(given["address"]))
+
+
+def _agent_address(given: Mapping[str, Any]) -> str:
+    """As the agent takes it. Some take a path or a URL, which is theirs to judge. Raises ValueError."""
+    address = (given["address"] or "").strip()
+    if not address or "/" in address:
+        return address
+    try:
+        host = bare_host(address)
+    except ValueError as error:
+        raise ValueError("%s; the port has an option of its own (options.ipport)" % error if "port" in str(error) else error) from None
+    return in_url(host) if os.path.basename(given["agent"] or "") in IP_BEFORE_PORT else host
+
+
+def _agent_options(given: Mapping[str, Any]) -> dict[str, str]:
+    """As texts. Agents split a list of plugs, but leave the blanks in."""
+    options = {name: _text(value) for name, value in given.items()}
+    for name in PLUGS:
+        if name in options:
+            options[name] = _separator(options).join(_plugs(options[name], _separator(options)))
+    return options
+
+
+def _separator(options: Mapping[str, str]) -> str:
+    return options.get("plug_separator") or ","
+
+
+def _plugs(text: str, separator: str) -> list[str]:
+    return [plug.strip() for plug in text.split(separator) if plug.strip()]
 
 
 def bmc_list(value: Any) -> list[Any]:
@@ -125,26 +186,49 @@ def read_bmc_variable(host: str, value: Any) -> tuple[PowerDevice, ...]:
 
 def shared_devices(by_host: Mapping[str, Sequence[PowerDevice]]) -> str:
     """Which device two hosts have in common, in words; empty for none. Switching it would switch the wrong one of them."""
-    seen: dict[tuple[str, ...], str] = {}
+    seen: list[tuple[str, Outlets]] = []
     for host, devices in by_host.items():
         for device in devices:
-            other = seen.setdefault(_outlet_of(device), host)
-            if other != host:
-                return "hosts %s and %s have the same power device: %s" % (other, host, device.text)
+            mine = _outlets_of(device)
+            for other, theirs in seen:
+                if other != host and mine.overlap(theirs):
+                    return "hosts %s and %s have the same power device: %s" % (other, host, device.text)
+            seen.append((host, mine))
     return ""
 
 
-def _outlet_of(device: PowerDevice) -> tuple[str, ...]:
-    """What is switched: address and port, and which of the systems or plugs there. A BMC is one, whatever protocol it is asked by."""
-    url = urlsplit(device.address if "://" in device.address else "//" + device.address)
-    port = str(url.port or "") if device.driver == "redfish" else device.options.get("ipport", "")
-    port = "" if port in ("443", "623") else port
-    which = device.system.rstrip("/").rsplit("/", 1)[-1]
-    for option in ("plug", "port", "systems_uri", "target"):
-        which = which or device.options.get(option, "").rstrip("/").rsplit("/", 1)[-1]
-    if not url.hostname:  # an agent that knows its device by its own options
-        which = repr((device.agent, sorted(device.options.items())))
-    return ((url.hostname or "").lower(), port, which.lower())
+@dataclass(frozen=True)
+class Outlets:
+    """What one device switches for one host. A BMC is one, whatever protocol it is asked by."""
+
+    place: tuple[str, ...]  # address, port and what else leads to the device
+    plugs: frozenset[str]  # which of its plugs or systems; empty: the only one
+
+    def overlap(self, other: Outlets) -> bool:
+        return self.place == other.place and (not self.plugs or not other.plugs or bool(self.plugs & other.plugs))
+
+
+def _outlets_of(device: PowerDevice) -> Outlets:
+    options = device.options
+    listed = next((options[name] for name in PLUGS if options.get(name)), device.system)
+    plugs = frozenset(_plug_of(plug, options.get("switch", "")) for plug in _plugs(listed, _separator(options)))
+    if not device.address:  # an agent that knows its device by its own options
+        own = sorted((name, value) for name, value in options.items() if name not in PLUGS)
+        return Outlets((device.agent, repr(own)), plugs)
+    if device.driver == "redfish":
+        url = read_url(device.address)
+        host, port = url.host, str(url.port or "")
+    else:
+        host = device.address if "/" in device.address else bare_host(device.address)
+        port = options.get("ipport", "").strip()
+    return Outlets((host.lower(), "" if port in USUAL_PORTS else port, options.get("target", "")), plugs)
+
+
+def _plug_of(text: str, switch: str) -> str:
+    """One name for a plug, however it is written: systems by path or id, plugs of stacked switches as "1:3" (fence_apc)."""
+    before, colon, plug = text.rstrip("/").rsplit("/", 1)[-1].lower().rpartition(":")
+    number = before if colon else switch.strip()
+    return plug if number in ("", "1") else "%s:%s" % (number, plug)
 
 
 def _text(value: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from ansible.module_utils.basic import env_fallback
 
+from ..addresses import bare_host
 from ..errors import LibrehaError
 from ..fence.interface import PowerDevice
 from ..hypervisor.interface import Connection
@@ -114,8 +115,19 @@ def _read_host(index: int, host: Mapping[str, Any], params: Mapping[str, Any]) -
         _refuse("proxy_host is given for host %s, but no proxy_port" % name, "give the proxy's port with proxy_port")
     if given["validate_certs"]:
         _readable(given["ca_path"], "ca_path", name)
-    connection = Connection(name=name, hostname=str(host.get("hostname") or name).strip(), **given)
+    if given["proxy_host"]:
+        given["proxy_host"] = _host_of("proxy_host", given["proxy_host"], "proxy_port", name)
+    hostname = _host_of("hostname", str(host.get("hostname") or name), "port", name)
+    connection = Connection(name=name, hostname=hostname, **given)
     return HostAccess(connection, read_bmc(name, host) if host.get("bmc") else ())
+
+
+def _host_of(option: str, given: str, port: str, host: str) -> str:
+    """A name or an address as the resolver takes it; one host has one spelling."""
+    try:
+        return bare_host(given)
+    except ValueError as error:
+        _refuse("%s of host %s: %s" % (option, host, error), "give a name or an address alone, and the port in %s" % port)
 
 
 def _readable(path: str | None, option: str, host: str) -> None:

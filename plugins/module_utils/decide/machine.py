@@ -4,18 +4,23 @@
 
 Compared is SMBIOS' system UUID (DMTF DSP0134, type 1), which ESXi gives as ``hardware.systemInfo.uuid`` and Redfish as
 ``ComputerSystem.UUID``. Firmware and operating systems do not agree in which byte order its first three fields are
-written (DSP0134, 7.2.1), so both count as the same. Some boards leave the factory with a placeholder, and those tell nothing.
-A serial number proves a match only: where the host says the service tag, a BMC may well say the board's number.
+written (DSP0134, 7.2.1), so both count as the same.
+
+* Two well-formed UUIDs decide, whatever else is said: all nodes of a multi-node chassis may tell the chassis' serial number.
+* Some boards leave the factory with a placeholder as UUID, all of them with the same. It is neither proof nor contradiction, and
+  neither is a UUID that two hosts of the cluster tell (:func:`without_shared`).
+* Only where the UUIDs tell nothing, an equal serial number is a match. Unequal ones mean nothing: where the host says the service
+  tag, a BMC may well say the board's number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import functools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Optional
 
-# What vendors of boards leave in; one of the UUIDs is there in both byte orders.
-NO_UUIDS = ("03000200040005000006000700080009", "00020003000400050006000700080009", "12345678123456789012345678901234")
 NO_SERIALS = (
     "tobefilledbyoem",
     "systemserialnumber",
@@ -27,6 +32,7 @@ NO_SERIALS = (
     "1234567890",
 )
 SHORTEST_SERIAL = 5
+FEWEST_EMPTY_BYTES = 13  # of 16; a UUID that is zeros and a MAC address, as Supermicro makes them, is one machine's
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,9 @@ def same_machine(one: Machine, other: Machine) -> Optional[bool]:
     >>> same_machine(Machine("4c4c4544-0051-3310-8057-b7c04f4a3332"), Machine("44454C4C-5100-1033-8057-B7C04F4A3332"))
     True
     """
-    if same_uuid(one, other) or (_serial(one.serial) and _serial(one.serial) == _serial(other.serial)):
-        return True
-    return False if _uuid(one.uuid) and _uuid(other.uuid) else None
+    if _uuid(one.uuid) and _uuid(other.uuid):
+        return same_uuid(one, other)
+    return True if _serial(one.serial) and _serial(one.serial) == _serial(other.serial) else None
 
 
 def same_uuid(one: Machine, other: Machine) -> bool:
@@ -53,15 +59,59 @@ def same_uuid(one: Machine, other: Machine) -> bool:
     return bool(mine and its) and mine in (its, _swapped(its))
 
 
+def without_shared(told: Mapping[str, Machine]) -> tuple[dict[str, Machine], frozenset[str]]:
+    """The machines of the hosts without the UUIDs that more than one host tells: no machine's own, but its board vendor's.
+
+    Returns:
+        Each host's machine, with ``uuid`` empty where another host tells the same; and those UUIDs in one spelling, for
+        :func:`is_one_of`.
+    """
+    count = Counter(_one_order(machine.uuid) for machine in told.values())
+    shared = frozenset(uuid for uuid, hosts in count.items() if uuid and hosts > 1)
+    return {name: replace(machine, uuid="") if is_one_of(machine, shared) else machine for name, machine in told.items()}, shared
+
+
+def is_one_of(machine: Machine, uuids: frozenset[str]) -> bool:
+    """Whether the UUID of *machine* is one of *uuids* (of :func:`without_shared`)."""
+    return _one_order(machine.uuid) in uuids
+
+
 def text_of(machine: Machine) -> str:
     parts: Iterable[str] = ("UUID " + machine.uuid if machine.uuid else "", "serial number " + machine.serial if machine.serial else "")
     return ", ".join(part for part in parts if part) or "nothing"
 
 
+@functools.lru_cache(maxsize=4096)  # each look compares every BMC's with every host's
 def _uuid(text: str) -> str:
     """Its 32 digits in lower case; empty for none, and for a placeholder."""
     digits = "".join(sign for sign in text.lower() if sign in "0123456789abcdef")
-    return digits if len(digits) == 32 and len(set(digits)) > 1 and digits not in NO_UUIDS else ""
+    return digits if len(digits) == 32 and not _placeholder(digits) else ""
+
+
+def _one_order(text: str) -> str:
+    """The same for both byte orders of one UUID; empty for none, and for a placeholder."""
+    digits = _uuid(text)
+    return min(digits, _swapped(digits)) if digits else ""
+
+
+def _placeholder(digits: str) -> bool:
+    """Whether no generator and no MAC address made this UUID: a short pattern repeated, counting digits, bytes or words, or nearly
+    nothing but zeros or ones."""
+    if any(digits == digits[:length] * (32 // length) for length in (2, 4, 8, 16)):
+        return True
+    for ordered in (digits, _swapped(digits)):
+        octets = bytes.fromhex(ordered)
+        words = [int(ordered[at : at + 4], 16) for at in range(0, 32, 4)]
+        if _counts([int(digit, 16) for digit in ordered], 20) or _counts(octets, 11) or _counts(words, 6):
+            return True
+    return max(octets.count(0x00), octets.count(0xFF)) >= FEWEST_EMPTY_BYTES
+
+
+def _counts(numbers: Sequence[int], least: int) -> bool:
+    """Whether at least *least* steps from one number to the next are the same, and not zero: 0123..., 0011 2233..., 9876..."""
+    steps = Counter(after - before for before, after in zip(numbers, numbers[1:]))
+    del steps[0]
+    return bool(steps) and max(steps.values()) >= least
 
 
 def _swapped(digits: str) -> str:

@@ -81,6 +81,7 @@ class HostObservation:
     power: Power = Power.UNKNOWN  # from the BMC, two equal reads; unknown without a BMC
     power_reason: str = ""
     has_bmc: bool = False
+    proves_no_off: str = ""  # why none of its power devices can prove that it is off; "" when one can, and without any
     behind_bmc: tuple[Machine, ...] = ()  # the machines that its BMCs say they belong to; those that tell none are left out
     machine: Machine = Machine()  # as the host itself tells it
     product: str = ""

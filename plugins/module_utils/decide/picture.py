@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Optional
 
 from .decision import Alarm
 from .hosts.confirm import Confirmation, confirm
@@ -24,7 +25,7 @@ from .hosts.told import Told, hear, remember_datastores, remember_storage
 from .hosts.verdict import Judgement, Verdict, observer_isolated
 from .instant import Instant
 from .memory import HostRecord, Memory, VmRecord
-from .observations import Evidence, Observation
+from .observations import Evidence, HostObservation, Observation
 from .placement.rules import compile_rules
 from .policy import Policy
 from .state import Cluster, HostState, leads_to_fence
@@ -132,11 +133,16 @@ def _judge_all(
             judgement=judgement,
             confirmation=confirmation,
             fence=fences[name],
-            has_bmc=(policy.host(name).has_bmc or told[name].record.has_bmc) and name not in wrong_bmcs,
+            has_bmc=_has_bmc(name, policy, told[name].record, seen.get(name)) and name not in wrong_bmcs,
             wrong_bmc=wrong_bmcs.get(name, ""),
             restarted=told[name].restarted,
         )
     return hosts, told, cut_off
+
+
+def _has_bmc(name: str, policy: Policy, record: HostRecord, seen: Optional[HostObservation]) -> bool:
+    """Whether it has one that can prove that it is off."""
+    return (policy.host(name).has_bmc or record.has_bmc) and not (seen is not None and seen.proves_no_off)
 
 
 def _judge_one(

@@ -29,7 +29,7 @@ class HostState:
     judgement: Judgement
     confirmation: Confirmation
     fence: FenceState
-    has_bmc: bool  # one that can be used
+    has_bmc: bool  # one that can be used, and proves by it that the host is off
     wrong_bmc: str = ""  # why the one that it is said to have is another machine's
     restarted: bool = False
     unfenceable: str = ""  # why; empty: a fence of it means something
@@ -45,6 +45,11 @@ class HostState:
     @property
     def record(self) -> HostRecord:
         return self.confirmation.record
+
+    @property
+    def can_be_switched(self) -> bool:
+        """Whether something can switch it off, be that a proof or not."""
+        return self.has_bmc or (self.seen is not None and bool(self.seen.proves_no_off) and not self.wrong_bmc)
 
     @property
     def is_fenced(self) -> bool:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from ..errors import LibrehaError
 from . import agent_launcher
 
 PATHS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -99,15 +100,19 @@ def run_agent(
 
 
 def _run(command: Sequence[str], options: Mapping[str, str], seconds: float, secrets: Sequence[str]) -> Answer:
-    process = subprocess.Popen(  # its own process group, which is killed as a whole
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        cwd="/",
-        env={"PATH": os.pathsep.join(PATHS), "LC_ALL": "C", "HOME": os.environ.get("HOME", "/")},
-    )
+    try:
+        process = subprocess.Popen(  # its own process group, which is killed as a whole
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            cwd="/",
+            env={"PATH": os.pathsep.join(PATHS), "LC_ALL": "C", "HOME": os.environ.get("HOME", "/")},
+        )
+    except OSError as refused:
+        reason = refused.strerror or str(refused)
+        raise LibrehaError("%s cannot be started: %s" % (command[0], reason), remedy="look at that file: is it a fence agent?") from None
     lines = "".join("%s=%s\n" % (name, _quoted(value)) for name, value in options.items())
     code: int | None
     try:

@@ -3,7 +3,9 @@
 """Power fencing: proof that a host's VMs no longer execute. One driver for each kind of device; ``levels`` orders them.
 
 Power is proved, not assumed: a device answers a request before the machine has lost its power, and reports a state that it
-read some time ago. So a state counts only when two reads in a row say so.
+read some time ago. So a state counts only when two reads in a row say so. What a device answers to an order is no proof either way:
+a BMC refuses to switch off a machine that is off already, and an answer may be lost after the order was carried out. So every
+order is followed by readings, and those count. An order is given again only after readings that say that nothing has happened.
 """
 
 from __future__ import annotations
@@ -18,10 +20,20 @@ from ..act.deadman import Permit
 from ..decide.instant import Instant
 from ..decide.machine import Machine
 from ..decide.observations import Power
-from ..errors import LibrehaError
+from ..errors import LeaseLost, LibrehaError
+from .agent_proof import doubt_of
 
 READ_INTERVAL = 0.2  # seconds between the two reads
 POLL_INTERVAL = 0.5  # seconds between looks while power changes
+AFTER_FAILURE = 10.0  # seconds of readings after an order that failed: it may have been carried out, and BMCs report power with a delay
+WORD_REMEDY = (
+    "use another agent, or, if you know that this device says off only when the machine has no power, "
+    "assert it with proves_power_off: true (docs/power-fencing.md)"
+)
+
+
+class AnswerLost(LibrehaError):
+    """An order was sent and no answer came back: it may have been carried out."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,14 @@ class PowerDevice:
     agent: str = ""  # fence_agent: the agent's name
     options: Mapping[str, str] = field(default_factory=dict)  # fence_agent: the agent's own options
     secret_options: Mapping[str, str] = field(default_factory=dict, repr=False)  # fence_agent
+    proves_power_off: bool = False  # fence_agent: the operator's word for an agent that is not known to read power
+
+    @property
+    def doubt(self) -> str:
+        """Why this device's "off" proves nothing; "" when it is a proof."""
+        if self.driver != "fence_agent" or self.proves_power_off:
+            return ""
+        return doubt_of(self.agent, self.options)
 
     @property
     def text(self) -> str:
@@ -66,7 +86,10 @@ class PowerFence(ABC):
 
     @abstractmethod
     def switch(self, wanted: Power, seconds: float) -> None:
-        """Ask for on or off (by force), within ``permit`` and *seconds*. The effect is not waited for."""
+        """Ask for on or off (by force), within ``permit`` and *seconds*. The effect is not waited for.
+
+        Raises LibrehaError for an order that was refused or failed, AnswerLost where its outcome is not known, LeaseLost.
+        """
 
     @abstractmethod
     def check(self, *wanted: Power) -> None:
@@ -87,16 +110,42 @@ class PowerFence(ABC):
         until = self._now().seconds + timeout
         if self.power() is wanted:
             return
-        self.switch(wanted, timeout)
         while True:
-            seen = self.power()
+            failure = self._order(wanted, until)
+            seen = self._await(wanted, until if failure is None else min(until, self._now().seconds + AFTER_FAILURE))
             if seen is wanted:
                 return
-            if self._now().seconds >= until:
-                raise LibrehaError(
-                    "asked %s for power %s, but after %.0f s it says %s" % (self.device.text, wanted.value, timeout, seen.value),
-                    host=self.device.name,
-                    remedy="look at the machine and its BMC; it does not count as %s" % wanted.value,
-                    details={"power": seen.value},
-                )
+            if not isinstance(failure, AnswerLost) or self._now().seconds >= until:
+                raise self._not_reached(wanted, timeout, seen, failure)
+
+    def _order(self, wanted: Power, until: float) -> LibrehaError | None:
+        """Give the order once. What went wrong is returned: readings tell whether it matters. Raises LeaseLost."""
+        try:
+            self.switch(wanted, max(1.0, until - self._now().seconds))
+        except LeaseLost:
+            raise
+        except LibrehaError as error:
+            return error
+        return None
+
+    def _await(self, wanted: Power, until: float) -> Power | LibrehaError:
+        """Read until two reads say *wanted*, or *until*. Returns the last reading, or what kept the last one from being made."""
+        while True:
+            seen: Power | LibrehaError
+            try:
+                seen = self.power()
+            except LibrehaError as error:  # a BMC may be busy with the order; the next reading tells
+                seen = error
+            if seen is wanted or self._now().seconds >= until:
+                return seen
             clock.sleep(POLL_INTERVAL)
+
+    def _not_reached(self, wanted: Power, timeout: float, seen: Power | LibrehaError, failure: LibrehaError | None) -> LibrehaError:
+        read = "it cannot be read: %s" % seen.message if isinstance(seen, LibrehaError) else "it says %s" % seen.value
+        if failure is not None:
+            text, remedy = "%s; afterwards %s" % (failure.message, read), failure.remedy
+        else:
+            text = "asked %s for power %s, but after %.0f s %s" % (self.device.text, wanted.value, timeout, read)
+            remedy = "look at the machine and its BMC; it does not count as %s" % wanted.value
+        power = Power.UNKNOWN if isinstance(seen, LibrehaError) else seen
+        return LibrehaError(text, host=self.device.name, remedy=remedy, details={"power": power.value})

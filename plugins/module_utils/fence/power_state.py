@@ -12,7 +12,7 @@ from ..decide.machine import Machine
 from ..decide.observations import Power
 from ..errors import LibrehaError
 from .interface import PowerDevice
-from .levels import Reading, by_level, combine, read_device, switch_off, switch_on, wrong_device
+from .levels import Reading, SwitchedOff, by_level, combine, read_device, switch_off, switch_on, wrong_device
 from .registry import open_power_fence
 
 STATES = ("status", "on", "off", "cycled")
@@ -30,6 +30,9 @@ def fence_power(
 ) -> dict[str, Any]:
     """The result of ``host_fence``: power before and after, ``confirmed_off``, the levels, changed, diff. Raises LibrehaError.
 
+    A host whose devices are switched off, but cannot prove it (agent_proof), is a success without ``confirmed_off``; its power is
+    unknown, and the reason says what would make it a proof.
+
     Args:
         devices: The host's power devices, at least one.
         state: One of STATES.
@@ -44,7 +47,7 @@ def fence_power(
     _need_one(host, readings)
     wrong = wrong_device(readings, machine or Machine())
     before, reason = (Power.UNKNOWN, wrong) if wrong else combine(readings)
-    changed = state == "cycled" or (state in ("on", "off") and before.value != state)
+    changed = state == "cycled" or (state != "status" and before.value != state and (bool(wrong) or not _all_say(readings, state)))
     result: dict[str, Any] = {"power_before": before.value, "reason": reason, "level_errors": {}}
     if changed and wrong:
         remedy = "correct libreha_bmc of this host (address, system, plug); nothing was changed"
@@ -56,14 +59,16 @@ def fence_power(
         levels = by_level(fences)
         for fence in fences:
             fence.permit = permit
+        off = SwitchedOff(0, False, {})
         if state != "on":
-            result["level"], result["level_errors"] = switch_off(levels, timeout)
+            off = switch_off(levels, timeout)
+            result["level"], result["level_errors"] = off.level, off.errors
         if state != "off":
             switch_on(levels, timeout)
         readings = [read_device(fence) if reading.error is None else reading for fence, reading in zip(fences, readings)]
         after, result["reason"] = combine(readings)
-        confirmed_off = state == "cycled" or (state == "off" and after is Power.OFF)
-        if state == "off" and after is not Power.OFF:
+        confirmed_off = off.proved and (state == "cycled" or after is Power.OFF)
+        if state == "off" and after is not Power.OFF and not (_all_say(readings, "off") and not off.proved):
             raise LibrehaError(
                 "it was off, and %s is read now (%s)" % (after.value, result["reason"]),
                 host=host,
@@ -76,6 +81,11 @@ def fence_power(
         "confirmed_off": confirmed_off,
         "diff": {"before": {"power": before.value}, "after": {"power": after.value}},
     }
+
+
+def _all_say(readings: Sequence[Reading], power: str) -> bool:
+    """Whether every device says *power*, be it a proof or not."""
+    return all(reading.error is None and reading.power.value == power for reading in readings)
 
 
 def _told(result: dict[str, Any], power: Power, readings: Sequence[Reading]) -> dict[str, Any]:

@@ -1,6 +1,11 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Power fencing through Redfish (DMTF DSP0266), on the sushy library."""
+"""Power fencing through Redfish (DMTF DSP0266), on the sushy library.
+
+BMCs close connections that idle without saying so, some within a second (seen with iLO 5), and http.client learns of it by the
+request that it loses. So no request is sent on a connection that was used before. A GET whose connection breaks all the same is sent
+once more; an order (POST) never is, since it may have been carried out: it is followed by readings, see ``PowerFence.bring``.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +16,20 @@ from typing import Any, Callable
 from ..decide.machine import Machine
 from ..decide.observations import Power
 from ..errors import LibrehaError
-from .interface import PowerFence
+from .interface import AnswerLost, PowerFence
 
 try:
     import sushy
+    from requests import exceptions as request_errors
     from sushy import exceptions as sushy_errors
+    from sushy.connector import Connector
+    from urllib3.exceptions import ProtocolError
 
     SUSHY_MISSING: ImportError | None = None
 except ImportError as error:
     sushy = None
     sushy_errors = None
+    Connector = object
     SUSHY_MISSING = error
 
 # sushy writes warnings with the BMC's answers to stderr when nobody configures logging; ours are in the errors raised
@@ -28,10 +37,45 @@ logging.getLogger("sushy").addHandler(logging.NullHandler())
 logging.getLogger("sushy").propagate = False
 
 
+class FreshConnector(Connector):
+    """sushy's way to the BMC, with a connection for each request. What connected once already is trusted to be there, so a GET that
+    is cut off is sent once more."""
+
+    def get(self, *args: Any, **options: Any) -> Any:
+        self.close()
+        try:
+            return super().get(*args, **options)
+        except sushy_errors.ConnectionError as error:
+            if not _cut_off(error):
+                raise
+        self.close()
+        return super().get(*args, **options)
+
+    def post(self, *args: Any, **options: Any) -> Any:
+        """Sent once: sushy would repeat orders that a BMC refuses with certain words."""
+        self.close()
+        return super().post(*args, server_side_retries_left=0, **options)
+
+
+def _cut_off(error: Exception) -> bool:
+    """Whether a connection was made and then broke: neither refused nor silent, and its certificate accepted."""
+    cause = error.__context__
+    if isinstance(cause, request_errors.SSLError):
+        return "EOF" in str(cause)
+    if isinstance(cause, request_errors.ChunkedEncodingError):
+        return True
+    return isinstance(cause, request_errors.ConnectionError) and bool(cause.args) and isinstance(cause.args[0], ProtocolError)
+
+
+class NotOffered(LibrehaError):
+    """The BMC does not know how to bring about the wanted power."""
+
+
 class RedfishPower(PowerFence):
     """One system behind one BMC. Connects at the first question; every request has the BMC's timeout."""
 
     _found: Any = None
+    _status: int = 0  # of the last answer
 
     def read(self) -> Power:
         system = self._system()
@@ -40,7 +84,8 @@ class RedfishPower(PowerFence):
 
     def machine(self) -> Machine:
         system = self._system()
-        return Machine(str(system.uuid or ""), str(system.serial_number or ""))
+        said = (system.uuid, system.serial_number)
+        return Machine(*(value if isinstance(value, str) else "" for value in said))
 
     def switch(self, wanted: Power, seconds: float) -> None:
         what = "switch it %s" % wanted.value
@@ -48,20 +93,24 @@ class RedfishPower(PowerFence):
         with self.permit or contextlib.nullcontext():
             if self.permit is not None:
                 self.permit.check(what)
-            self._asking(what, lambda: system.reset_system(reset))
+            self._asking(what, lambda: system.reset_system(reset), order=True)
 
     def check(self, *wanted: Power) -> None:
         for power in wanted:
-            self._reset_for(power)
+            try:
+                self._reset_for(power)
+            except NotOffered:
+                if wanted != (power,) or self.read() is not power:  # some BMCs do not offer to switch off a machine that is off
+                    raise
 
     def _reset_for(self, wanted: Power) -> Any:
-        """Its reset for *wanted*. Raises LibrehaError when the BMC does not offer it."""
+        """Its reset for *wanted*. Raises NotOffered, LibrehaError."""
         kind = "On" if wanted is Power.ON else "ForceOff"
         system = self._system()
         allowed = self._asking("ask which resets it knows", system.get_allowed_reset_system_values)
         reset = sushy.ResetType(kind)
         if reset not in allowed:
-            raise LibrehaError(
+            raise NotOffered(
                 "the BMC at %s does not offer the reset %s, only %s"
                 % (self.device.address, kind, ", ".join(sorted(value.value for value in allowed))),
                 host=self.device.name,
@@ -78,16 +127,16 @@ class RedfishPower(PowerFence):
         verify: bool | str = self.device.validate_certs
         if verify and self.device.ca_path:
             verify = self.device.ca_path
-        root = sushy.Sushy(
+        connector = FreshConnector(
             self.device.address,
-            self.device.username,
-            self.device.password,
             verify=verify,
             server_side_retries=1,  # sushy takes 0 for 3; retrying is the caller's business
             server_side_retries_delay=0.2,
-            read_timeout=self.device.timeout,
+            default_request_timeout=self.device.timeout,
             connect_timeout=self.device.timeout,
+            response_callback=lambda response: setattr(self, "_status", response.status_code),
         )
+        root = sushy.Sushy(self.device.address, self.device.username, self.device.password, connector=connector)
         paths = {path.rstrip("/"): path for path in root.get_system_collection().members_identities}
         wanted = self.device.system.rstrip("/")
         found = [path for short, path in paths.items() if wanted in ("", short, short.rsplit("/", 1)[-1])]
@@ -105,28 +154,42 @@ class RedfishPower(PowerFence):
         known = ", ".join(sorted(paths)) or "none"
         return "no system %s; it has: %s" % (wanted, known) if wanted else "%d systems, not one: %s" % (len(paths), known)
 
-    def _asking(self, what: str, ask: Callable[[], Any]) -> Any:
-        """Ask the BMC, and turn what goes wrong into an error that tells host, act, answer and remedy; no secret."""
+    def _asking(self, what: str, ask: Callable[[], Any], *, order: bool = False) -> Any:
+        """Ask the BMC, and turn whatever goes wrong into an error that tells host, act, answer and remedy; no secret.
+
+        An *order* that may have arrived is an AnswerLost.
+        """
         if SUSHY_MISSING is not None:
             raise LibrehaError(
                 "power fencing by Redfish needs the Python library sushy, which cannot be imported: %s" % SUSHY_MISSING,
                 host=self.device.name,
                 remedy="install sushy for the Python that runs this module (ansible_python_interpreter)",
             )
+        self._status = 0
         try:
             return ask()
-        except sushy_errors.AccessError as error:
-            raise self._error(what, "it refused the login as %s (HTTP %s)" % (self.device.username, error.status_code), _LOGIN) from None
-        except sushy_errors.ConnectionError as error:
-            raise self._unreachable(what, str(error)) from None
-        except sushy_errors.ResourceNotFoundError:
-            raise self._error(what, "it answers, but not as Redfish (HTTP 404)", "check bmc.address and bmc.system") from None
-        except sushy_errors.HTTPError as error:
-            raise self._error(what, "it answered HTTP %s: %s" % (error.status_code, error.detail or "no detail"), _LOOK) from None
-        except sushy_errors.SushyError as error:
-            raise self._error(what, "its answer cannot be used: %s" % error, _LOOK) from None
-        except (ValueError, KeyError, AttributeError, OSError) as error:  # no JSON, or none of Redfish's
-            raise self._error(what, "its answer cannot be used: %s: %s" % (type(error).__name__, error), _LOOK) from None
+        except LibrehaError:
+            raise
+        except Exception as error:
+            said = self._in_words(what, error)
+            if order and not 400 <= self._status < 500:  # what it answers with 4xx it has not done
+                raise AnswerLost(said.message, host=said.host, remedy=said.remedy) from None
+            raise said from None
+
+    def _in_words(self, what: str, error: Exception) -> LibrehaError:
+        if isinstance(error, sushy_errors.ConnectionError):
+            return self._unreachable(what, str(error))
+        if self._status in (401, 403):
+            return self._error(what, "it refused the login as %s (HTTP %s)" % (self.device.username, self._status), _LOGIN)
+        if self._status == 404:
+            return self._error(what, "it answers, but not as Redfish (HTTP 404)", "check bmc.address and bmc.system")
+        if isinstance(error, sushy_errors.HTTPError):
+            return self._error(what, "it answered HTTP %s: %s" % (error.status_code, error.detail or "no detail"), _LOOK)
+        if isinstance(error, sushy_errors.SushyError):
+            return self._error(what, "its answer cannot be used: %s" % error, _LOOK)
+        # No JSON, or JSON of another shape than Redfish's, on which sushy fails in as many ways as there are types.
+        text = "it answered HTTP %d with something that is not Redfish (%s: %s)" % (self._status, type(error).__name__, error)
+        return self._error(what, text, _LOOK)
 
     def _unreachable(self, what: str, text: str) -> LibrehaError:
         lower = text.lower()

@@ -18,6 +18,7 @@ from typing import Any, Callable
 from xml.parsers.expat import ExpatError
 
 from .. import clock
+from ..addresses import in_url
 from ..decide.observations import ApiAnswer
 from ..errors import LibrehaError
 from ..network import Failure, by_own_routes, failure_of, most_telling
@@ -120,14 +121,20 @@ class HostConnection(HTTPSConnection):
         raise most_telling(errors) if errors else OSError("this machine was too late to connect")
 
     def _tunnel(self) -> None:
-        super()._tunnel()  # type: ignore[misc]
+        """Before Python 3.12, http.client sends an IPv6 address without the brackets that CONNECT demands (RFC 9110, 9.3.6)."""
+        self._tunnel_host: str
+        bare, self._tunnel_host = self._tunnel_host, in_url(self._tunnel_host)
+        try:
+            super()._tunnel()  # type: ignore[misc]
+        finally:
+            self._tunnel_host = bare
         self._phase = "tls"
 
     def _unavailable(self, error: Exception) -> HostUnavailable:
         connection = self.connection
         where = "%s port %s" % (connection.hostname, connection.port)
         if self._phase != "tls" and connection.proxy_host:
-            proxy = "%s:%s" % (connection.proxy_host, self.port)
+            proxy = "%s:%s" % (in_url(connection.proxy_host), self.port)
             answer = ApiAnswer.NOT_ASKED
             if self._phase == "proxy" and " 504" in str(error):
                 answer = ApiAnswer.UNREACHABLE  # the proxy did ask, and got nothing; 502 and 503 may be its own name service

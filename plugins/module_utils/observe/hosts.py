@@ -17,7 +17,7 @@ from ..decide.machine import Machine
 from ..decide.observations import ApiAnswer, Evidence, HostObservation, IsolationProbe, Power
 from ..errors import LibrehaError
 from ..fence.interface import PowerDevice
-from ..fence.levels import Reading, combine, read_device
+from ..fence.levels import Reading, cannot_prove_off, combine, read_device
 from ..fence.registry import open_power_fence
 from ..hypervisor.interface import Connection, HostUnavailable
 from ..hypervisor.registry import open_hypervisor
@@ -114,6 +114,7 @@ def _observation(access: HostAccess, outcomes: dict[tuple[str, str], Any], taken
         power=power,
         power_reason=power_reason,
         has_bmc=bool(readings),
+        proves_no_off=cannot_prove_off(access.bmc),
         behind_bmc=tuple(reading.machine for reading in readings if reading.machine != Machine()),
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from .. import clock
+from ..addresses import bare_host
 from ..decide.observations import Evidence, IsolationProbe
 from .layers import Heard, Probe, arp, icmp, tcp
 from .parallel import in_parallel
@@ -24,7 +25,7 @@ def ping(address: str, port: int, timeout: float) -> tuple[Evidence, str]:
     that was came back: then this machine itself is late."""
     try:
         family, literal = resolve(address, port)
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:
         return Evidence.UNKNOWN, "%s cannot be resolved: %s" % (address, error)
     layers: list[Callable[[], Probe]] = [
         lambda: tcp(literal, family, port, timeout),
@@ -57,8 +58,8 @@ def probe_isolation(addresses: Sequence[str], timeout: float) -> list[IsolationP
 
 
 def resolve(address: str, port: int) -> tuple[int, str]:
-    """Address family and numeric address; IPv4 first where a name has both."""
-    found = sorted(socket.getaddrinfo(address, port, 0, socket.SOCK_STREAM), key=lambda entry: entry[0] != socket.AF_INET)
+    """Address family and numeric address; IPv4 first where a name has both. Raises OSError, ValueError."""
+    found = sorted(socket.getaddrinfo(bare_host(address), port, 0, socket.SOCK_STREAM), key=lambda entry: entry[0] != socket.AF_INET)
     return found[0][0], str(found[0][4][0])
 
 

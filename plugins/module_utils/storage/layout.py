@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..addresses import bare_host
 from ..errors import LibrehaError
 from .target.options import read_size
 
@@ -261,7 +262,7 @@ def _overcommit(group: Variables, option: str, thin: Mapping[str, int], allowed:
 def _portals(portals: Sequence[Variables], found: Found, layout: Layout) -> None:
     for at, portal in enumerate(portals):
         try:
-            address = str(ipaddress.ip_address(str(portal["address"]).strip("[]")))
+            address = str(ipaddress.ip_address(bare_host(str(portal["address"]))))
         except ValueError:
             continue  # the model says so
         if address not in found.addresses and not portal.get("floating"):

@@ -62,6 +62,7 @@ class Host:
     bmc: bool = False
     machine: seen.Machine = seen.Machine()
     behind_bmc: seen.Machine | None = None  # None: its BMC does not say whose it is
+    proves_no_off: str = ""  # why its BMC cannot prove that it is off
     power: Power = Power.ON
     writes: bool = True  # its session makes progress
     session: str | None = "s1"
@@ -229,6 +230,7 @@ class World:
             "api_answer": host.api,
             "ping": host.ping,
             "has_bmc": host.bmc,
+            "proves_no_off": host.proves_no_off,
             "behind_bmc": (host.behind_bmc,) if host.bmc and host.behind_bmc is not None else (),
             "power": host.power if host.bmc else Power.UNKNOWN,
         }

@@ -40,6 +40,15 @@ def test_levels_are_sorted_and_values_become_what_agents_read() -> None:
         ([{**IPMI, "options": {"password": "s3cr3t"}}], "bmc.options.password is a secret"),
         ([{**IPMI, "options": {"snmp_priv_passwd": "s3cr3t"}}], "bmc.options.snmp_priv_passwd is a secret"),
         ([{**IPMI, "timeout": 0}], "bmc.timeout is 0"),
+        ([{**REDFISH, "proves_power_off": True}], "bmc.proves_power_off means nothing to the driver redfish"),
+        ([{**PDU, "options": {"plug": [1, 2]}}], "bmc.options.plug is neither text nor a number"),
+        ([{**REDFISH, "address": "bmc1:https"}], "bmc.address: its port is no number from 1 to 65535"),
+        ([{**REDFISH, "address": "https://192.0.2.9:70000"}], "bmc.address: its port is no number from 1 to 65535"),
+        ([{**REDFISH, "level": 1}, {**REDFISH, "level": 2, "address": "https://2001:db8::9"}], "bmc[1].address: an IPv6 address stands in"),
+        ([{**REDFISH, "address": "https://ha:s3cr3t@192.0.2.9"}], "bmc.address: it holds a user or a password"),
+        ([{**REDFISH, "address": "ftp://192.0.2.9"}], "bmc.address: it is no address of an HTTP service"),
+        ([{**IPMI, "address": "192.0.2.9:623"}], "bmc.address: '192.0.2.9:623' holds a port; the port has an option of its own"),
+        ([{**IPMI, "address": "2001:db8::9::1"}], "bmc.address: '2001:db8::9::1' is neither a name nor an address"),
         ({"driver": "fence_agent"}, "missing: agent"),
         ({"address": "192.0.2.9"}, "missing: username, password"),
         ({**REDFISH, "adress": "x"}, "adress"),
@@ -67,12 +76,57 @@ def test_what_makes_no_sense_is_refused_by_name(given: Any, said: str) -> None:
         ({**REDFISH, "system": "1"}, {**REDFISH, "system": "2"}, False),
         ({**PDU, "options": {"plug": 3}}, {**PDU, "options": {"plug": "3"}}, True),
         ({**PDU, "options": {"plug": 3}}, {**PDU, "options": {"plug": 4}}, False),
+        ({**PDU, "options": {"plug": "1,2"}}, {**PDU, "options": {"plug": "2,3"}}, True),
+        ({**PDU, "options": {"plug": "1, 2"}}, {**PDU, "options": {"plug": " 2 "}}, True),
+        ({**PDU, "options": {"plug": "1,2"}}, {**PDU, "options": {"port": "2"}}, True),  # its older name
+        ({**PDU, "options": {"plug": "1,2"}}, {**PDU, "options": {"plug": "3,12"}}, False),
+        ({**PDU, "options": {"plug": "1;2", "plug_separator": ";"}}, {**PDU, "options": {"plug": "2,3"}}, True),
+        ({**PDU, "options": {"plug": "1:3"}}, {**PDU, "options": {"plug": 3, "switch": 1}}, True),  # stacked switches
+        ({**PDU, "options": {"plug": "2:3"}}, {**PDU, "options": {"plug": 3, "switch": 1}}, False),
+        ({**PDU, "options": {"plug": "A"}}, {**PDU, "options": {"plug": "a"}}, True),
+        ({**PDU, "options": {"plug": 3}}, {**PDU, "agent": "fence_apc_snmp", "options": {"plug": 3, "ipport": 161}}, True),
+        ({**REDFISH, "system": "1"}, REDFISH, True),  # the only one is one of them
+        ({**REDFISH, "system": "1"}, IPMI, True),
+        ({**IPMI, "options": {"target": "0x82"}}, IPMI, False),  # bridged to another controller
+        ({**IPMI, "address": "2001:db8::1"}, {**IPMI, "address": "2001:db8::2"}, False),
+        ({**IPMI, "address": "2001:db8::1"}, {**IPMI, "address": "[2001:DB8:0:0::1]"}, True),
+        ({**REDFISH, "address": "2001:db8::1"}, {**IPMI, "address": "2001:db8::1"}, True),
+        ({**REDFISH, "address": "https://[2001:db8::1]:443"}, {**REDFISH, "address": "2001:db8::0:1"}, True),
+        ({**REDFISH, "address": "::ffff:192.0.2.9"}, REDFISH, True),
+        ({**REDFISH, "address": "BMC1.example.com"}, {**REDFISH, "address": "https://bmc1.example.com/"}, True),
     ],
 )
 def test_two_hosts_with_one_device_are_found(one: dict[str, Any], other: dict[str, Any], shared: bool) -> None:
     found = shared_devices({"esx1": read_bmc_variable("esx1", one), "esx2": read_bmc_variable("esx2", other)})
     assert bool(found) == shared
     assert not shared or "hosts esx1 and esx2 have the same power device" in found
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({**REDFISH, "address": "2001:db8::9"}, "https://[2001:db8::9]"),
+        ({**REDFISH, "address": "[2001:db8::9]"}, "https://[2001:db8::9]"),
+        ({**REDFISH, "address": "[2001:db8::9]:8443"}, "https://[2001:db8::9]:8443"),
+        ({**REDFISH, "address": "bmc1:8443"}, "https://bmc1:8443"),
+        ({**IPMI, "address": "[2001:db8::9]"}, "2001:db8::9"),
+        ({**IPMI, "agent": "fence_redfish", "address": "2001:db8::9"}, "[2001:db8::9]"),  # puts it before a port
+        ({**IPMI, "address": "fe80::9%eth1"}, "fe80::9%eth1"),
+        ({**IPMI, "agent": "fence_made_here", "address": "/dev/ttyS0"}, "/dev/ttyS0"),
+    ],
+)
+def test_an_address_is_written_as_the_driver_takes_it(given: dict[str, Any], address: str) -> None:
+    assert read_bmc_variable("esx1", given)[0].address == address
+
+
+def test_plugs_reach_the_agent_without_blanks() -> None:
+    """fencing.py splits the list and leaves the blanks in, so that no plug is found."""
+    assert read_bmc_variable("esx1", {**PDU, "options": {"plug": " 1, 2,"}})[0].options["plug"] == "1,2"
+
+
+def test_the_operators_word_is_an_option_of_the_device() -> None:
+    assert not read_bmc_variable("esx1", IPMI)[0].proves_power_off
+    assert read_bmc_variable("esx1", {**IPMI, "agent": "fence_virsh", "proves_power_off": "yes"})[0].proves_power_off
 
 
 def test_one_host_may_reach_its_bmc_in_two_ways() -> None:

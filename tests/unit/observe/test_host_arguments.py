@@ -70,6 +70,14 @@ def test_a_bmc_is_reached_by_https_and_verified() -> None:
     [
         ([{"name": "esx1"}, {"name": "ESX1", "hostname": "other"}], {}, "hosts lists name esx1 twice"),
         ([{"name": "a", "hostname": "192.0.2.1"}, {"name": "b", "hostname": "192.0.2.1"}], {}, "hostname and port 192.0.2.1:443 twice"),
+        (
+            [{"name": "a", "hostname": "[2001:DB8::0:1]"}, {"name": "b", "hostname": "2001:db8::1"}],
+            {},
+            "hostname and port 2001:db8::1:443 twice",
+        ),
+        ([{"name": "esx1", "hostname": "192.0.2.1:8443"}], {}, "hostname of host esx1: '192.0.2.1:8443' holds a port"),
+        ([{"name": "esx1", "hostname": "https://esx1"}], {}, "hostname of host esx1: a URL is given"),
+        ([{"name": "esx1", "proxy_host": "proxy:8080", "proxy_port": 8080}], {}, "proxy_host of host esx1: 'proxy:8080' holds a port"),
         ([{"name": " "}], {}, "hosts[0].name is empty"),
         ([{"name": "esx1"}], {"username": None}, "username is missing for host esx1"),
         ([{"name": "esx1"}], {"password": ""}, "password is missing for host esx1"),
@@ -87,6 +95,12 @@ def test_what_makes_no_sense_is_refused_by_name(listed: list[dict[str, Any]], sh
         hosts(*listed, **shared)
     assert said in str(refused.value)
     assert refused.value.remedy
+
+
+@pytest.mark.parametrize("written", ["::1", "[::1]", "[0:0:0::1]"])
+def test_an_ipv6_host_is_one_host_however_it_is_written(written: str) -> None:
+    (only,) = hosts({"name": "esx1", "hostname": written})
+    assert only.connection.hostname == "::1"
 
 
 def test_without_hosts_and_hostname_no_host_is_named() -> None:

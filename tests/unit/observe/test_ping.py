@@ -73,6 +73,11 @@ def test_probes_that_do_not_come_back_are_the_observers_own_lateness(monkeypatch
     assert ping.ping("127.0.0.1", 1, 0.1)[0] is Evidence.UNKNOWN
 
 
+def test_an_ipv6_address_in_brackets_is_asked() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listening:
+        assert ping.ping("[::1]", listening.getsockname()[1], 2.0)[0] is Evidence.OK
+
+
 def test_a_name_that_cannot_be_resolved_is_no_evidence() -> None:
     assert ping.ping("no-such-host.invalid", 443, 5)[0] is Evidence.UNKNOWN
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.addresses import same_address
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.addresses import same_address
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt.reading import Nexus, read_session_counters, read_targets
 
 SHOWN = """Target 3: iqn.2026-01.t:one

@@ -156,6 +156,12 @@ def _about_host(host: HostState, cluster: Cluster) -> list[Alarm]:
     if host.wrong_bmc:
         text = "%s has no power fencing: %s; correct its libreha_bmc (address, system, plug) and prove it with fence_test"
         alarm("wrong_bmc", Severity.CRITICAL, text % (host.name, host.wrong_bmc))
+    if host.seen is not None and host.seen.proves_no_off and not host.wrong_bmc:
+        text = (
+            "%s counts as a host without power fencing, since none of its devices can prove that it is off (%s); give it one that can, "
+            "or assert by proves_power_off in libreha_bmc that its off always means no power"
+        )
+        alarm("proves_no_off", Severity.WARNING, text % (host.name, host.seen.proves_no_off))
     if host.record.confirmed_off and (host.evidence.answers or host.evidence.power.value == "on"):
         alarm("word", Severity.CRITICAL, "%s was confirmed off by %s, but it shows signs of life" % (host.name, host.record.confirmed_off))
     if host.is_fenced:

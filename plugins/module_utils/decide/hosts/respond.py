@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from ..decision import Alarm, FenceAction, Held, Severity
+from ..machine import without_shared
 from ..memory import Desired, VmRecord
 from ..observations import ApiAnswer, Evidence, Power, split_path
 from ..placement.capacity import rooms_for, running_on, wish_for
@@ -64,7 +65,7 @@ def _begin(host: HostState, cluster: Cluster, brake: Brake, out: Responses) -> N
     # A host that lost only its storage and still listens is asked to stop those VMs; it is switched off if that fails.
     listens = host.verdict is Verdict.STORAGE_LOST and _answers_api(host)
     servers = lost_servers(host) if host.verdict is Verdict.STORAGE_PARTLY_LOST else cluster.servers
-    power = host.has_bmc and not listens and host.verdict is not Verdict.STORAGE_PARTLY_LOST
+    power = host.can_be_switched and not listens and host.verdict is not Verdict.STORAGE_PARTLY_LOST
     out.fences.append(_fence(host, cluster, servers, power=power, reasons=(host.text, host.judgement.reason)))
 
 
@@ -195,6 +196,7 @@ def _fence(host: HostState, cluster: Cluster, servers: tuple[str, ...], power: b
     lost = cluster.protected_on(host.name) if servers == cluster.servers else cluster.lost_on(host.name, servers)
     recorded = [vm.id for vm in lost if vm.desired is Desired.STARTED]
     recorded += [vm.id for vm, _why in _left_over(host, cluster)] if host.fence.listed else []
+    machines, _shared = without_shared({name: other.record.machine for name, other in cluster.hosts.items()})
     return FenceAction(
         host=host.name,
         initiators=initiators_to_fence(host.name, cluster.policy, host.fence),
@@ -203,7 +205,7 @@ def _fence(host: HostState, cluster: Cluster, servers: tuple[str, ...], power: b
         stop=bool(recorded) and host.evidence.answers,
         vms=tuple(recorded),
         reasons=reasons,
-        machine=host.record.machine,
+        machine=machines[host.name],
     )
 
 

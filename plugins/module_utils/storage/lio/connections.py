@@ -15,8 +15,8 @@ import socket
 import struct
 from collections import Counter
 
+from ...addresses import same_address
 from ...errors import LibrehaError
-from ..addresses import same_address
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20

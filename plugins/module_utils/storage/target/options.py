@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
+from ...addresses import bare_host
 from ...errors import LibrehaError
 from .model import Acl, Backstore, Chap, MappedLun, Model, Portal, Tpg
 
@@ -222,7 +223,7 @@ def _chap(given: Optional[Options], option: str, initiator: str) -> Chap:
 
 def _portal(given: Options, option: str) -> Portal:
     try:
-        address = str(ipaddress.ip_address(given["address"].strip("[]")))
+        address = str(ipaddress.ip_address(bare_host(given["address"])))
     except ValueError as error:
         raise _bad(option + ".address", "is no IP address: %r" % given["address"], "give an address of the machine") from error
     if not 1 <= given["port"] <= 65535:

@@ -20,8 +20,8 @@ import socket
 import struct
 from dataclasses import dataclass
 
+from ...addresses import same_address
 from ...errors import LibrehaError
-from ..addresses import same_address
 
 _PIDFD_GETFD = 438  # one number on every architecture (Linux 5.6)
 _LISTEN = "0A"
