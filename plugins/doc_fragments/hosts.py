@@ -124,7 +124,7 @@ options:
               - With O(hosts[].bmc[].driver=fence_agent), your word that this device, with these options, says off only when the machine has
                 no power - and not when the device or the plug is missing, when it cannot be asked, or when the state is not known.
               - Agents that are known to read power need no word. For any other agent, off is an act and no proof without it, and the host
-                counts as one without power fencing. The collection's docs, docs/power-fencing.md, have the list and how to find out.
+                counts as one without power fencing. docs/power-fencing.md of this collection has the list and how to find out.
             type: bool
             default: false
           timeout:
