@@ -13,7 +13,7 @@ def open_hypervisor(connection: Connection, before_write: Callable[[], None] | N
     """A driver for *connection*; use it as a context manager: entering connects and logs in.
 
     *before_write* is called directly before each request that changes something and may raise to stop it.
-    Raises LibrehaError when the driver's library is missing or the connection's CA file cannot be read.
+    Raises LibrehaError when the driver's library is missing, HostUnavailable when the connection's CA file cannot be used.
     """
     from .vsphere import Vsphere
 

@@ -24,7 +24,7 @@ class Session:
         if PROBLEM:
             raise LibrehaError(
                 "the Python library pyVmomi cannot be used by %s: %s" % (sys.executable, PROBLEM),
-                remedy="install it for that Python where the task runs: pip install pyvmomi (below version 9 for Python 3.9)",
+                remedy="install it for that Python where the task runs: pip install pyvmomi (below version 9.1 for Python 3.9)",
             )
         self.connection = connection
         self.stub = HostStub(connection)

@@ -41,7 +41,7 @@ PROXY_REMEDY = "check proxy_host and proxy_port; the host itself was not asked"
 
 
 def tls_context(connection: Connection) -> ssl.SSLContext:
-    """Verifies chain and host name unless the operator said not to. Raises LibrehaError for an unusable CA file."""
+    """Verifies chain and host name unless the operator said not to. Raises HostUnavailable for an unusable CA file."""
     if not connection.validate_certs:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
@@ -54,8 +54,9 @@ def tls_context(connection: Connection) -> ssl.SSLContext:
         else:
             context = ssl.create_default_context(cafile=path or None)
     except (OSError, ssl.SSLError) as error:
-        raise LibrehaError(
+        raise HostUnavailable(
             "the CA file %s cannot be used: %s" % (path, error),
+            answer=ApiAnswer.NOT_ASKED,
             host=connection.name,
             remedy="give a readable file of PEM certificates as ca_path",
         ) from error

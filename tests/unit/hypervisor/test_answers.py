@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, HostUnavailable
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
 from certificates import Authority
@@ -100,11 +99,11 @@ def test_any_certificate_will_do_when_the_operator_says_so(tmp_path: Path, conne
         scripted.close()
 
 
-def test_a_ca_file_that_holds_no_certificate_is_the_operators_error(tmp_path: Path, connect: Connect) -> None:
+def test_a_host_whose_ca_file_holds_no_certificate_was_not_asked(tmp_path: Path, connect: Connect) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
-    with pytest.raises(LibrehaError, match=r"ca\.pem cannot be used") as refused:
+    with pytest.raises(HostUnavailable, match=r"ca\.pem cannot be used") as refused:
         open_hypervisor(connect(443, ca_path=str(tmp_path / "ca.pem")))
-    assert not isinstance(refused.value, HostUnavailable)
+    assert refused.value.answer is ApiAnswer.NOT_ASKED
 
 
 @pytest.mark.parametrize("hostname", ["no-such-host.invalid", "a..b", "x" * 300])

@@ -18,6 +18,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant impo
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer, Evidence, HostObservation, Power
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor import session
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, HostUnavailable
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
 from ansible_collections.libreha.vmware.plugins.module_utils.observe import hosts
@@ -164,10 +165,20 @@ def test_a_strange_answer_of_one_host_does_not_blind_us_to_the_others(monkeypatc
     assert "KeyError" in seen[0].api_reason
 
 
-def test_an_operators_error_that_concerns_no_host_fails_the_look(tmp_path: Any) -> None:
+def test_an_unusable_ca_file_costs_the_look_at_that_host_and_at_no_other(tmp_path: Any) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
-    with refused_port() as port, pytest.raises(LibrehaError, match="cannot be used"):
-        observe_hosts([access("esx1", port, validate_certs=True, ca_path=str(tmp_path / "ca.pem"))], [], AT)
+    with refused_port() as port:
+        bad = access("esx1", port, validate_certs=True, ca_path=str(tmp_path / "ca.pem"))
+        seen, _isolation = observe_hosts([bad, access("esx2", port)], [], AT)
+    assert [host.api_answer for host in seen] == [ApiAnswer.NOT_ASKED, ApiAnswer.REFUSED]
+    assert seen[0].api is Evidence.UNKNOWN
+    assert "ca.pem cannot be used" in seen[0].api_reason and "ca_path" in seen[0].api_reason
+
+
+def test_a_missing_library_fails_the_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "PROBLEM", "ModuleNotFoundError: No module named 'pyVmomi'")
+    with refused_port() as port, pytest.raises(LibrehaError, match="pyVmomi"):
+        observe_hosts([access("esx1", port)], [], AT)
 
 
 def test_a_bmc_that_does_not_answer_leaves_the_power_unknown_with_the_reason() -> None:
