@@ -19,9 +19,9 @@ FIRST_EXTENT_SECTOR = 2048
 EXTENT_SECTORS = 131072  # 64 MiB
 DATASTORE = "shared"
 
-# How fast a lab is. `production` has the times of real hosts and the policy's defaults. `fast` is for tests of order, not of time: locks age
-# in seconds. io_stale and confirm_after cannot be short there: no look may take longer than either, and in `make test` looks share the
-# machine with QEMU.
+# How fast a lab is. `production` has the times of real hosts and the policy's defaults. `fast` is for tests of order, not of time:
+# locks age in seconds. io_stale and confirm_after cannot be short there: no look may take longer than either, and in `make test` looks
+# share the machine with QEMU.
 TIMINGS: dict[str, dict[str, Any]] = {
     "production": {"lease_seconds": 16.0, "heartbeat_interval_ms": 1000, "policy": {}},
     "fast": {"lease_seconds": 4.0, "heartbeat_interval_ms": 500, "policy": {"io_stale": 15}},
