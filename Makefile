@@ -80,7 +80,7 @@ conformance: setup ## libiscsi's iscsi-test-cu against tgt and the kernel's targ
 
 prove: setup ## The long proofs in parts (tests/tools/prove.yml); goes on where it was interrupted. PARTS="sim-1 mutants": only these
 	@tests/tools/setup-qemu
-	@$(PYTHON) tests/tools/prove $(PARTS)
+	@$(PYTHON) tests/tools/prove.py $(PARTS)
 
 bench: setup ## What one decide() call costs at 1,000, 8,000 and 64,000 VMs
 	@PYTHONPATH=$(COLLECTIONS) $(PYTHON) tests/bench/bench_decide.py

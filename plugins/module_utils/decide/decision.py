@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Optional, Union
 
+from .answers import Evidence
 from .hosts.evidence import TargetEvidence
 from .hosts.verdict import Verdict
 from .instant import Instant
 from .json_form import to_dict
 from .machine import Machine
 from .memory import Memory
-from .observations import Evidence, Power
+from .observations import Power
 from .policy import Mode, Priority
 from .storage_health.record import ServerHealth
 

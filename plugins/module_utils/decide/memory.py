@@ -281,7 +281,7 @@ class Memory:
         """
         form: Mapping[str, Any] = value or {}
         version = form.get("version", 1)  # the first release wrote none
-        if type(version) is not int or not 1 <= version <= VERSION:
+        if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= VERSION:
             raise ValueError("memory: its version is %r, and this release reads versions 1 to %d" % (version, VERSION))
         for older in range(version, VERSION):
             form = MIGRATIONS[older](form)

@@ -15,8 +15,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, NamedTuple, Optional, TypeVar
 
-from .answers import ApiAnswer as ApiAnswer
-from .answers import Evidence as Evidence
+from .answers import ApiAnswer, Evidence
 from .instant import Instant
 from .json_form import from_dict
 from .machine import Machine

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Optional
 
+from .answers import Evidence
 from .decision import Alarm
 from .hosts.confirm import Confirmation, confirm
 from .hosts.duplicates import still_doubtful
@@ -25,7 +26,7 @@ from .hosts.told import Told, hear, remember_datastores, remember_storage
 from .hosts.verdict import Judgement, Verdict, observer_isolated
 from .instant import Instant
 from .memory import HostRecord, Memory, VmRecord
-from .observations import Evidence, HostObservation, Observation
+from .observations import HostObservation, Observation
 from .placement.rules import compile_rules
 from .policy import Policy
 from .state import Cluster, HostState, leads_to_fence

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..decide.observations import ApiAnswer
+from ..decide.answers import ApiAnswer
 from .interface import Connection, FaultKind, HostUnavailable, HypervisorFault
 from .pyvmomi import vim, vmodl
 from .transport import exchange_answer

@@ -7,9 +7,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from ..decide.answers import ApiAnswer
 from ..decide.instant import Instant
 from ..decide.machine import Machine
-from ..decide.observations import ApiAnswer, HostObservation, Sensor
+from ..decide.observations import HostObservation, Sensor
 from . import storage_paths
 from .entity_names import seen_name
 from .properties import Properties

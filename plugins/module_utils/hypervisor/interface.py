@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Callable
 
-from ..decide.observations import ApiAnswer, Event, HostObservation, Question, VmObservation
+from ..decide.answers import ApiAnswer
+from ..decide.observations import Event, HostObservation, Question, VmObservation
 from ..errors import LibrehaError
 
 

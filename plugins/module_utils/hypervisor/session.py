@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Callable
 
-from ..decide.observations import ApiAnswer
+from ..decide.answers import ApiAnswer
 from ..errors import LibrehaError
 from .faults import host_unavailable, hypervisor_fault
 from .interface import Connection, HostUnavailable

@@ -19,7 +19,7 @@ from xml.parsers.expat import ExpatError
 
 from .. import clock
 from ..addresses import in_url
-from ..decide.observations import ApiAnswer
+from ..decide.answers import ApiAnswer
 from ..errors import LibrehaError
 from ..network import Failure, by_own_routes, failure_of, most_telling
 from .interface import Connection, HostUnavailable

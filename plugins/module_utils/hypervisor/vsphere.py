@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Any, Callable
 
 from .. import clock
-from ..decide.observations import ApiAnswer, HostObservation, Question, VmObservation, split_path
+from ..decide.answers import ApiAnswer
+from ..decide.observations import HostObservation, Question, VmObservation, split_path
 from . import event_reading, host_reading, io_reading, storage_paths, vm_reading
 from .bulk_power import BulkPower
 from .entity_names import api_name, seen_name

@@ -11,10 +11,11 @@ from typing import Any
 
 from .. import clock
 from ..arguments.hosts import HostAccess
+from ..decide.answers import ApiAnswer, Evidence
 from ..decide.hosts.evidence import ALIVE
 from ..decide.instant import Instant
 from ..decide.machine import Machine
-from ..decide.observations import ApiAnswer, Evidence, HostObservation, IsolationProbe, Power
+from ..decide.observations import HostObservation, IsolationProbe, Power
 from ..errors import LibrehaError
 from ..fence.interface import PowerDevice
 from ..fence.levels import Reading, cannot_prove_off, combine, read_device

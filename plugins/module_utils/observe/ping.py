@@ -12,7 +12,8 @@ from functools import partial
 
 from .. import clock
 from ..addresses import bare_host
-from ..decide.observations import Evidence, IsolationProbe
+from ..decide.answers import Evidence
+from ..decide.observations import IsolationProbe
 from .layers import Heard, Probe, arp, icmp, tcp
 from .parallel import in_parallel
 

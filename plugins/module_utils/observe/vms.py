@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..arguments.hosts import HostAccess
-from ..decide.observations import ApiAnswer, Event, EventGap, VmObservation
+from ..decide.answers import ApiAnswer
+from ..decide.observations import Event, EventGap, VmObservation
 from ..errors import LibrehaError
 from ..hypervisor.interface import Connection, Hypervisor
 from ..hypervisor.registry import open_hypervisor

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import clock
+from ..decide.answers import ApiAnswer
 from ..decide.commands import Command, CommandKind, CommandRefused, hear
 from ..decide.decide import decide
 from ..decide.decision import Action, Alarm, Decision, FailoverAction, HostVerdict, PlannedVm, RestartAction, Severity
@@ -21,7 +22,7 @@ from ..decide.hosts.verdict import Verdict
 from ..decide.instant import Instant
 from ..decide.json_form import to_dict
 from ..decide.memory import Memory
-from ..decide.observations import Act, ActResult, ApiAnswer, Observation
+from ..decide.observations import Act, ActResult, Observation
 from ..decide.policy import Policy
 from ..decide.vms.failover import Step, start_asked
 from ..errors import LibrehaError

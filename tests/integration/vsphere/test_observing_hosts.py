@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer, Backing, Lun, Power
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing, Lun, Power
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import HostUnavailable, PowerOnOutcome
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.transport import HostStub

@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer, Evidence
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import (
-    ApiAnswer,
     Backing,
     Datastore,
     Event,
-    Evidence,
     Fence,
     HostObservation,
     IsolationProbe,

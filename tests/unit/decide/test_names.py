@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer, Observation, Sensor
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation, Sensor
 from decide_world import Host, Vm, World
 
 APART = {"type": "vm_affinity", "vms": ["vm1", "app/1"], "together": False, "name": "apart"}

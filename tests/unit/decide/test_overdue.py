@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer, Power
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
 from decide_world import World, three_hosts
 
 BOUND = 100.0

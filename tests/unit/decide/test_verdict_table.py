@@ -8,8 +8,9 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import Evidence
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdict import TABLE, Facts, Verdict, judge, observer_isolated
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Evidence, Power
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
 
 LETTERS = {"o": Evidence.OK, "f": Evidence.FAILED, "u": Evidence.UNKNOWN}
 

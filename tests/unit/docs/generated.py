@@ -11,10 +11,10 @@ from enum import Enum
 from pathlib import Path
 
 import yaml
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer, Evidence
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts import confirm
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.evidence import ALIVE
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdict import NOT_OK, TABLE, Row, Verdict
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer, Evidence
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.state import leads_to_fence
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.schema import POLICY_SCHEMA

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, HostUnavailable
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
 from certificates import Authority

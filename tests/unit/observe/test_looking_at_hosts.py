@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer, Evidence
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer, Evidence, HostObservation, Power
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import HostObservation, Power
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor import session

@@ -13,11 +13,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Optional
 
+from ..answers import ApiAnswer, Evidence
 from ..decision import PlannedVm
 from ..hosts.evidence import same_initiator
 from ..instant import Instant
 from ..memory import VmRecord
-from ..observations import ApiAnswer, Evidence, Fence, HostObservation, Observation, Power, Session, StorageObservation, VmObservation
+from ..observations import Fence, HostObservation, Observation, Power, Session, StorageObservation, VmObservation
 
 
 def dead(observation: Observation, lost: Mapping[str, str], bmc: Collection[str]) -> Observation:

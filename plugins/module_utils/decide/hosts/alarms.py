@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
+from ..answers import ApiAnswer, Evidence
 from ..decision import Alarm, Severity
 from ..memory import Desired
-from ..observations import ApiAnswer, Evidence
 from ..state import Cluster, HostState, leads_to_fence
 from .duplicates import about_duplicates
 from .evidence import same_initiator

@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional
 
+from ..answers import ApiAnswer, Evidence
 from ..instant import Instant
 from ..memory import HostRecord, Memory, SessionRecord
-from ..observations import ApiAnswer, Evidence, HostObservation, Observation, Power, Session, StorageObservation
+from ..observations import HostObservation, Observation, Power, Session, StorageObservation
 from ..policy import Policy
 from .freshness import host_is_fresh
 from .verdict import Judgement, Verdict, judge

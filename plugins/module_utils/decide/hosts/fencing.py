@@ -14,8 +14,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from ..answers import ApiAnswer, Evidence
 from ..memory import HostRecord
-from ..observations import ApiAnswer, Evidence, Fence, HostObservation, Observation, Power, StorageObservation
+from ..observations import Fence, HostObservation, Observation, Power, StorageObservation
 from ..policy import Policy
 from .evidence import HostEvidence, same_initiator
 

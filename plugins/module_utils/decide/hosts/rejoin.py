@@ -13,11 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Optional
 
+from ..answers import ApiAnswer
 from ..decision import Alarm, RejoinAction, Severity
 from ..gate import Orders
 from ..instant import Instant
 from ..memory import HostRecord, RejoinRecord
-from ..observations import ApiAnswer, Power
+from ..observations import Power
 from ..state import Cluster, HostState
 from .fencing import initiators_to_fence
 from .fresh_start import started_since

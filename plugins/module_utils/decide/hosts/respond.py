@@ -15,10 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Optional
 
+from ..answers import ApiAnswer, Evidence
 from ..decision import Alarm, FenceAction, Held, Severity
 from ..machine import without_shared
 from ..memory import Desired, VmRecord
-from ..observations import ApiAnswer, Evidence, Power, split_path
+from ..observations import Power, split_path
 from ..placement.capacity import rooms_for, running_on, wish_for
 from ..placement.place import place
 from ..policy import IsolationMode

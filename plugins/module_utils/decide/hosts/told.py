@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from ..answers import ApiAnswer
 from ..instant import Instant
 from ..memory import DatastoreRecord, HostRecord, Memory, StorageRecord
-from ..observations import ApiAnswer, Event, HostObservation, Observation
+from ..observations import Event, HostObservation, Observation
 from ..policy import Policy
 
 BOOT_MARGIN = 5.0  # seconds by which an uptime may be off between two looks

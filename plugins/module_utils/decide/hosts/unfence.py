@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..observations import ApiAnswer, HostObservation, Power, StorageObservation, VmObservation, split_path
+from ..answers import ApiAnswer
+from ..observations import HostObservation, Power, StorageObservation, VmObservation, split_path
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Optional
 
-from ..observations import Evidence, Power
+from ..answers import Evidence
+from ..observations import Power
 
 
 class Verdict(str, Enum):

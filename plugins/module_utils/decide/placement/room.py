@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Optional
 
+from ..answers import ApiAnswer
 from ..memory import VmRecord
-from ..observations import ApiAnswer, HostObservation
+from ..observations import HostObservation
 from ..policy import Priority
 from .hardware import highest_hardware
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ..answers import ApiAnswer
 from ..decision import Alarm, Severity
 from ..memory import VmRecord
-from ..observations import ApiAnswer
 from ..options import HostAffinity
 from ..placement.rules import rule_name
 from ..policy import Policy

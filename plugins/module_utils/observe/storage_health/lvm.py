@@ -27,7 +27,8 @@ from ..parallel import in_parallel
 from .tools import CannotTell, ask, failure, installed, number, read_json, read_text
 
 FIELDS = (
-    "lv_full_name,vg_name,lv_name,lv_attr,lv_path,lv_dm_path,lv_device_open,segtype,lv_size,lv_metadata_size,data_percent,metadata_percent,sync_percent,raid_mismatch_count,"
+    "lv_full_name,vg_name,lv_name,lv_attr,lv_path,lv_dm_path,lv_device_open,segtype,lv_size,lv_metadata_size,"
+    "data_percent,metadata_percent,sync_percent,raid_mismatch_count,"
     "lv_health_status,lv_check_needed,lv_snapshot_invalid,lv_when_full,pool_lv,origin,seg_monitor,lv_profile,vg_size,vg_free,"
     "vg_missing_pv_count"
 )

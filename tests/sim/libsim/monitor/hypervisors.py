@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import Outcome
 
 from ..engine import Engine, Task, Wait

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Optional
 
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind, CommandRefused, apply_command
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import Decision
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdict import Verdict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ApiAnswer, Observation
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
 
 from ..engine import Group, Steps
 from ..observe import QUICK

@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
 """Runs the parts of tests/tools/prove.yml one after the other, and goes on where it was interrupted.
 
-    tests/tools/prove                 # every part that has not passed on the present sources
-    tests/tools/prove sim-1 mutants   # these, whether they have passed or not
-    tests/tools/prove --list          # what passed when, how long it took, and its last line
+    make prove                        # every part that has not passed on the present sources
+    make prove PARTS="sim-1 mutants"  # these, whether they have passed or not
+    make prove PARTS=--list           # what passed when, how long it took, and its last line
 
 A part has passed for as long as the sources stay the same: documentation may change, code and tests may not. Results and logs lie in
 .cache/prove. Exit status 0 when every part that was asked for has passed.
