@@ -43,7 +43,7 @@ def test_a_fenced_host_is_let_in_again_by_the_command_that_its_alarm_names(chain
     registered = chain.play("unfence", host="esx1")
     assert registered.code != 0
     (name,) = chain.vms_of("esx1")
-    assert "esx1 still has %s registered" % name in registered.log
+    assert "esx1 still has %s registered" % name in registered.log, registered.log
     assert (registered.changed, [line["host"] for line in fences(chain)]) == (0, ["esx1"])
     unregister_all(chain, "esx1")
 

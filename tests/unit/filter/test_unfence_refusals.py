@@ -65,7 +65,8 @@ def test_a_failover_that_is_not_finished_comes_first() -> None:
     [
         vm(),
         vm(id=":web1/web1.vmx", accessible=False),
-        vm(id=":x", path="[] /vmfs/volumes/5f3b-9a/web1/web1.vmx", accessible=False),
+        # as a host names a VM whose files it cannot read
+        vm(id=":x", name="/vmfs/volumes/5f3b-9a/web1/web1.vmx", path="[] /vmfs/volumes/5f3b-9a/web1/web1.vmx", accessible=False),
     ],
     ids=["by its id", "without its datastore's id", "by its volume"],
 )

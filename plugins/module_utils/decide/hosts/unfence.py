@@ -57,7 +57,7 @@ def refusals(wanted: Return) -> list[str]:
             "%s still has %s registered, which are recorded on other hosts by now: unregister them on it "
             "(for id in %s; do vim-cmd vmsvc/unregister $id; done)"
         )
-        found.append(text % (wanted.host, ", ".join(sorted(vm.name for vm in stale)), " ".join(vm.moid for vm in stale)))
+        found.append(text % (wanted.host, ", ".join(sorted(name for name, _vm in stale)), " ".join(vm.moid for _name, vm in stale)))
     return found + _against_force(wanted)
 
 
@@ -68,11 +68,13 @@ def _unasked(wanted: Return) -> Iterable[str]:
             yield "storage server %s could not be asked: as long as its fence stands, the others' would be applied again" % name
 
 
-def _registered_elsewhere(wanted: Return, vms: Iterable[VmObservation]) -> list[VmObservation]:
-    """VMs in the host's own list that are recorded on other hosts. Without its datastore it may not know their ids: then by their path."""
-    ids = {row["vm_id"] for row in wanted.recorded if row["host"] != wanted.host}
-    paths = {identity.partition(":")[2] for identity in ids}
-    return [vm for vm in vms if vm.id in ids or (not vm.accessible and _inside(vm.path) in paths)]
+def _registered_elsewhere(wanted: Return, vms: Iterable[VmObservation]) -> list[tuple[str, VmObservation]]:
+    """VMs in the host's own list that are recorded on other hosts, each with its recorded name. Without its datastore the host may know
+    neither their ids nor their names: then they are found by their path."""
+    names = {row["vm_id"]: row["name"] for row in wanted.recorded if row["host"] != wanted.host}
+    by_path = {identity.partition(":")[2]: name for identity, name in names.items()}
+    found = [(names.get(vm.id) or ("" if vm.accessible else by_path.get(_inside(vm.path), "")), vm) for vm in vms]
+    return [(name, vm) for name, vm in found if name]
 
 
 def _inside(path: str) -> str:
