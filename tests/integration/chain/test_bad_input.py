@@ -73,6 +73,7 @@ def test_a_state_database_that_cannot_be_used_stops_the_run_before_anything_is_c
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.prove
 def test_a_storage_server_that_is_down_or_admits_anybody_stops_the_failover(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "2", "--vms", "2")
     before = chain.where()
@@ -93,6 +94,7 @@ def test_a_storage_server_that_is_down_or_admits_anybody_stops_the_failover(chai
     assert [name for name, host in before.items() if host == "esx1"] == chain.vms_of("esx1")
 
 
+@pytest.mark.prove
 def test_a_vm_with_a_disk_on_a_local_datastore_is_reported_from_the_first_look(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "2", "--vms", "2", look=False)
     (name,) = chain.vms_of("esx1")

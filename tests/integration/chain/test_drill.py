@@ -35,6 +35,7 @@ def drill(chain: Chain, **extra: Any) -> Run:
     return run
 
 
+@pytest.mark.prove
 def test_the_drill_changes_nothing_and_a_failure_keeps_its_promise(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "3", "--vms", "7")
     asked = drill(chain, libreha_drill_host="esx1")

@@ -73,6 +73,7 @@ def test_a_hung_host_without_a_bmc_cannot_write_one_record_when_it_wakes_up(chai
     assert "restart" in refused["msg"] or "fresh start" in refused["msg"], refused["msg"]
 
 
+@pytest.mark.prove
 def test_a_host_that_loses_its_storage_is_fenced_and_its_vms_move(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "3", "--vms", "6")
     lab("fault", "esx1", "storage-cut")
@@ -87,6 +88,7 @@ def test_a_host_whose_power_is_off_is_failed_over_without_confirm_time(chain_of:
     assert [entry for entry in chain.journal("verdict") if entry["data"].get("row") == 2]
 
 
+@pytest.mark.prove
 def test_what_is_no_dead_host_moves_nothing_and_says_why(chain_of: MakeChain) -> None:
     """Partition with the default policy, the target restarted, a wrong password, and every host unreachable at once."""
     chain = chain_of("--hosts", "3", "--vms", "6")

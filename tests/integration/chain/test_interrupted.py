@@ -73,6 +73,7 @@ def complete(chain: Chain) -> None:
     assert (again.code, again.changed) == (0, 0), again.log
 
 
+@pytest.mark.prove
 def test_killed_at_every_journal_step_and_run_again_it_is_complete(chain_of: MakeChain) -> None:
     """One failover, killed at each of its steps in turn; every run goes on where the one before was killed."""
     chain = chain_of("--hosts", "3", "--vms", "6", "--no-bmc", lease=LEASE)
@@ -95,6 +96,7 @@ def test_killed_at_a_random_moment_and_run_again_it_is_complete(chain_of: MakeCh
     complete(chain)
 
 
+@pytest.mark.prove
 def test_a_frozen_run_that_wakes_up_after_another_one_finished_does_nothing(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "3", "--vms", "6", "--no-bmc", lease=LEASE)
     lab("fault", "esx1", "kill")

@@ -85,6 +85,7 @@ def test_the_fence_test_finds_a_wrong_bmc_that_does_not_say_whose_it_is(chain_of
     assert [entry for entry in chain.journal("fence") if "its BMC switched off exactly this host" in entry["text"]]
 
 
+@pytest.mark.prove
 def test_a_persons_word_stands_in_for_a_bmc_that_died_with_its_host(chain_of: MakeChain) -> None:
     """With a BMC that cannot be asked nothing starts, until a person says that the host is off; the word is journaled."""
     chain = chain_of("--hosts", "3", "--vms", "3")
@@ -113,6 +114,7 @@ def test_observe_and_check_mode_look_and_change_nothing(chain_of: MakeChain) -> 
         assert "esx1 dead" in look.log or (not extra and "esx1 unknown" in look.log)
 
 
+@pytest.mark.prove
 def test_a_second_monitor_leaves_the_work_to_the_first(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "2", "--vms", "2")
     with chain.playing("monitor") as first:

@@ -20,6 +20,7 @@ NO_USE_IS = {"interval": 1, "space_warning": 99.8, "space_critical": 99.9, "full
 TASK = "TASK [Look at the health of the storage servers]"
 
 
+@pytest.mark.prove
 def test_it_is_read_in_a_later_look_and_its_alarm_is_raised_once_and_ends(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "2", "--vms", "2")
     chain.policy = {"storage_health": ANY_USE_IS_TOO_MUCH}

@@ -61,6 +61,7 @@ def test_a_fenced_host_is_let_in_again_by_the_command_that_its_alarm_names(chain
     assert chain.referee()["ok"], chain.referee()
 
 
+@pytest.mark.prove
 def test_in_mode_ask_the_yes_that_the_alarm_asks_for_can_be_given(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "3", "--vms", "3", mode="ask")
     before = chain.where()

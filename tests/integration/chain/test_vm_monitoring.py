@@ -35,6 +35,7 @@ def runs_until(chain: Chain, said: str, *options: str, **extra: Any) -> Run:
     raise AssertionError("after %d runs nobody says %r: %s" % (RUNS, said, run.log))
 
 
+@pytest.mark.prove
 def test_a_guest_that_hangs_is_reset_once_and_no_other(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "2", "--vms", "4", "--no-tools", "vm02", vm_monitoring=MONITORING, **PATIENT)
     for vm, fault in (("vm01", "guest-hang"), ("vm02", "guest-hang"), ("vm03", "tools-gone")):
@@ -64,6 +65,7 @@ def test_a_guest_that_hangs_is_reset_once_and_no_other(chain_of: MakeChain) -> N
     assert chain.referee()["ok"], chain.referee()
 
 
+@pytest.mark.prove
 def test_a_vm_that_an_operator_wants_stopped_is_shut_down_by_its_guest_or_switched_off(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "2", "--vms", "4", "--no-tools", "vm02", **PATIENT)
     commands = [{"kind": "stop", "subject": vm, "by": "the test", "reason": "stop test"} for vm in ("vm01", "vm02")]

@@ -22,3 +22,10 @@ def silent_port() -> Iterator[int]:
         listening.bind(("127.0.0.1", 0))
         listening.listen(64)
         yield listening.getsockname()[1]
+
+
+def connections(port: int) -> int:
+    """How many clients are connected to it on 127.0.0.1, whether or not anybody accepted them (/proc/net/tcp)."""
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        rows = [line.split() for line in list(table)[1:]]
+    return sum(row[2].endswith(":%04X" % port) and row[3] == "01" for row in rows)

@@ -26,7 +26,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.observe import host
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.hosts import observe_hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.vms import observe_vms
 from ansible_collections.libreha.vmware.plugins.module_utils.own_delay import LATE, OwnDelay
-from sockets import refused_port, silent_port
+from sockets import connections, refused_port, silent_port
 
 AT = Instant("boot", 100.0, "now")
 
@@ -125,7 +125,7 @@ def test_an_observer_that_was_stopped_while_it_waited_has_no_evidence() -> None:
 
     def look(silent: int) -> None:
         childs.send("begins")
-        seen, _isolation = observe_hosts([access("esx1", silent, timeout=1.0)], [], AT)
+        seen, _isolation = observe_hosts([access("esx1", silent, timeout=2.0)], [], AT)
         childs.send((seen[0].api_answer, seen[0].api_reason))
 
     with silent_port() as silent:
@@ -133,7 +133,8 @@ def test_an_observer_that_was_stopped_while_it_waited_has_no_evidence() -> None:
         observer.start()
         assert observer.pid is not None
         assert ours.recv() == "begins"
-        clock.sleep(0.3)
+        while not connections(silent):
+            clock.sleep(0.02)
         os.kill(observer.pid, signal.SIGSTOP)
         clock.sleep(LATE + 1.0)
         os.kill(observer.pid, signal.SIGCONT)
