@@ -288,8 +288,8 @@ undone:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.look import look_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_decide import run
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
-from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_decide import run
 
 COMMANDS = [
     "migrate",

@@ -11,7 +11,7 @@ serves all VMs that wait for it. Whatever a request to a host raises is the outc
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -71,8 +71,11 @@ class FailoverRun:
         clock: Callable[[], Instant],
         fences: Mapping[str, str],
         unopened: Mapping[str, str],
+        leave: Collection[str] = (),
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """*fences*: VM id -> "" when its source host is fenced wherever the VM lies, else what is missing."""
+        """*fences*: VM id -> "" when its source host is fenced wherever the VM lies, else what is missing. *leave* are ids of VMs whose
+        open transactions are another's work. *stopping*: whether to begin nothing more; what is open then, a later run completes."""
         self._database = database
         self._keeper = keeper
         self._hosts = hosts
@@ -80,6 +83,8 @@ class FailoverRun:
         self._clock = clock
         self._fences = fences
         self._unopened = unopened
+        self._leave = frozenset(leave)
+        self._stopping = stopping
         self._views: dict[str, list[VmObservation]] = {}
         self._in_vain: dict[str, set[str]] = {}
         self._answered: set[tuple[str, str]] = set()  # (host, VM reference) whose moved-or-copied question was answered
@@ -95,8 +100,12 @@ class FailoverRun:
         with ThreadPoolExecutor(max_workers=max(1, self._bounds.parallel_per_host * len(self._hosts))) as pool:
             while True:
                 self._keeper.keep()
-                self._dispatch(work, pool)
+                ends = self._stopping()
+                if not ends:
+                    self._dispatch(work, pool)
                 if not self._running:
+                    if ends:
+                        return work
                     waiting = [item for item in work if not item.transaction.closed and not self._held(item)]
                     if not waiting:
                         return work
@@ -108,7 +117,8 @@ class FailoverRun:
 
     def _adopt(self, planned: Sequence[Transaction]) -> list[Work]:
         """Open transactions go on where they were; the plan adds to them. One VM, one transaction."""
-        open_ones = {record["vm_id"]: steps.from_record(record) for record in self._database.open_transactions()}
+        records = [record for record in self._database.open_transactions() if record["vm_id"] not in self._leave]
+        open_ones = {record["vm_id"]: steps.from_record(record) for record in records}
         work = []
         for new in planned:
             old = open_ones.pop(new.vm_id, None)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -42,31 +42,40 @@ def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     accesses = read_hosts(params)
     planned = [_planned(entry, index) for index, entry in enumerate(params["vms"])]
     with StateDatabase.open(params["state_url"], create=not check_mode) as database:
-        left_open = [from_record(record) for record in database.open_transactions()]
-        sources = {transaction.source for transaction in (*planned, *left_open)}
-        missing = _missing_fences((*planned, *left_open), storage, database.memory(), policy)
-        accesses = [access for access in accesses if access.name not in sources or access.name in _restarts(planned)]
         if check_mode:
-            return _would_do(planned, left_open, missing)
-        work, unregistered = _carry_out(params, policy, database, accesses, planned, missing)
+            left_open = [from_record(record) for record in database.open_transactions()]
+            return _would_do(planned, left_open, _missing_fences((*planned, *left_open), storage, database.memory(), policy))
+        lease = (params["holder"], params["token"], params["lease"])
+        work, unregistered = fail_over(planned, accesses, storage, policy, database, lease)
     return _result(work, unregistered)
 
 
-def _carry_out(
-    params: Mapping[str, Any],
+def fail_over(
+    planned: Sequence[Transaction],
+    accesses: Sequence[HostAccess],
+    storage: tuple[StorageObservation, ...],
     policy: Policy,
     database: StateDatabase,
-    accesses: Sequence[HostAccess],
-    planned: Sequence[Transaction],
-    missing: Mapping[str, str],
+    lease: tuple[str, int, float],
+    leave: Collection[str] = (),
+    stopping: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Work], list[str]]:
+    """Complete *planned*, and whatever an earlier run left open but for the VMs *leave*, on the hosts *accesses*.
+
+    *storage* was read directly before; *lease* is holder, token and seconds. Returns the work, and the .vmx files that nobody
+    registered. Raises LeaseLost.
+    """
+    left_open = [from_record(record) for record in database.open_transactions() if record["vm_id"] not in leave]
+    sources = {transaction.source for transaction in (*planned, *left_open)}
+    missing = _missing_fences((*planned, *left_open), storage, database.memory(), policy)
+    usable = [access for access in accesses if access.name not in sources or access.name in _restarts(planned)]
     deadman = Deadman()
-    keeper = LeaseKeeper(database, params["holder"], params["token"], params["lease"], clock.now, deadman)
+    keeper = LeaseKeeper(database, *lease, clock.now, deadman)
     try:
-        with _open_all(accesses, keeper) as (hosts, unopened):
-            work = FailoverRun(database, keeper, hosts, policy.failover, clock.now, missing, unopened).run(planned)
+        with _open_all(usable, keeper) as (hosts, unopened):
+            work = FailoverRun(database, keeper, hosts, policy.failover, clock.now, missing, unopened, leave, stopping).run(planned)
             deadman.disarm()  # what follows only reads
-            return work, _unregistered(hosts, work)
+            return work, [] if stopping() else _unregistered(hosts, work)
     finally:
         deadman.disarm()
 
@@ -171,12 +180,8 @@ def _would_do(planned: Sequence[Transaction], left_open: Sequence[Transaction], 
 
 
 def _result(work: Sequence[Work], unregistered: Sequence[str]) -> dict[str, Any]:
-    vms = [_shown(item.transaction, item.history, item.transaction.reason) for item in work]
-    failed = [
-        "%s -> %s: %s" % (item.transaction.name, item.transaction.destination, item.transaction.reason or item.transaction.step.value)
-        for item in work
-        if not item.transaction.closed or item.transaction.step not in GOOD_ENDS
-    ]
+    vms = [shown_of(item) for item in work]
+    failed = undone_of(work)
     changed = [item for item in work if item.changed]
     result = {
         "changed": bool(changed),
@@ -192,6 +197,20 @@ def _result(work: Sequence[Work], unregistered: Sequence[str]) -> dict[str, Any]
             details=result,
         )
     return result
+
+
+def undone_of(work: Sequence[Work]) -> list[str]:
+    """The VMs that did not come up, each with its reason."""
+    return [
+        "%s -> %s: %s" % (item.transaction.name, item.transaction.destination, item.transaction.reason or item.transaction.step.value)
+        for item in work
+        if not item.transaction.closed or item.transaction.step not in GOOD_ENDS
+    ]
+
+
+def shown_of(work: Work) -> dict[str, Any]:
+    """One VM in a task's result."""
+    return _shown(work.transaction, work.history, work.transaction.reason)
 
 
 def _shown(transaction: Transaction, history: Sequence[str], reason: str) -> dict[str, Any]:

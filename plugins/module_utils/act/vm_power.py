@@ -32,6 +32,17 @@ LOOK_TIMEOUTS = 3  # of a host's timeout: log in, read, log out
 
 
 @dataclass(frozen=True)
+class PowerRequest:
+    """What to do with which VMs (ids); no ids: all of the hosts, only with state ``powered_off``. Times in seconds."""
+
+    state: str
+    vms: tuple[str, ...] = ()
+    only_without_heartbeat: bool = False
+    stop_timeout: float = 10.0
+    guest_timeout: float = 120.0
+
+
+@dataclass(frozen=True)
 class Ended:
     """One VM and how its act ended; ``reason`` is empty when it was done."""
 
@@ -71,36 +82,45 @@ KINDS = {
 def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The task's result; raises LibrehaError naming every VM with which it was not done."""
     accesses = {access.name: access for access in read_hosts(params)}
-    if params["state"] != "powered_off" and not params["vms"]:
+    request = PowerRequest(
+        params["state"], tuple(params["vms"]), params["only_without_heartbeat"], params["stop_timeout"], params["guest_timeout"]
+    )
+    if request.state != "powered_off" and not request.vms:
         raise LibrehaError("vms is empty", remedy="name the VMs by their ids; only state powered_off takes all VMs of the hosts")
     if check_mode:
-        found = _find(accesses, params)
-        return _result(params["state"], found, [Ended(host, vm) for host, vms in found.todo.items() for vm in vms])
+        found = _find(accesses, request)
+        return _result(request.state, found, [Ended(host, vm) for host, vms in found.todo.items() for vm in vms])
     with StateDatabase.open(params["state_url"], create=False) as database:
-        deadman = Deadman()
-        # The acts take their time without this thread, so the lease is taken for all of them at once.
-        seconds = params["lease"] + _longest(accesses, params)
-        keeper = LeaseKeeper(database, params["holder"], params["token"], seconds, clock.now, deadman)
-        try:
-            found = _find(accesses, params)
-            ended = _carry_out(accesses, found, params, database, keeper.guard) if found.todo else []
-        finally:
-            deadman.disarm()
-    return _result(params["state"], found, ended)
+        return power_vms(accesses, request, database, params["holder"], params["token"], params["lease"])
 
 
-def _longest(accesses: Mapping[str, HostAccess], params: Mapping[str, Any]) -> float:
+def power_vms(
+    accesses: Mapping[str, HostAccess], request: PowerRequest, database: StateDatabase, holder: str, token: int, lease: float
+) -> dict[str, Any]:
+    """Carry *request* out on the hosts *accesses*; the module's result. Raises LibrehaError naming every VM with which it was not done."""
+    deadman = Deadman()
+    # The acts take their time without this thread, so the lease is taken for all of them at once.
+    keeper = LeaseKeeper(database, holder, token, lease + _longest(accesses, request), clock.now, deadman)
+    try:
+        found = _find(accesses, request)
+        ended = _carry_out(accesses, found, request, database, keeper) if found.todo else []
+    finally:
+        deadman.disarm()
+    return _result(request.state, found, ended)
+
+
+def _longest(accesses: Mapping[str, HostAccess], request: PowerRequest) -> float:
     """Seconds for acting, at most."""
-    guests = params["guest_timeout"] if params["state"] == "stopped" else 0.0
+    guests = request.guest_timeout if request.state == "stopped" else 0.0
     return float(
-        guests + params["stop_timeout"] + LOOK_TIMEOUTS * max((access.connection.timeout for access in accesses.values()), default=0.0)
+        guests + request.stop_timeout + LOOK_TIMEOUTS * max((access.connection.timeout for access in accesses.values()), default=0.0)
     )
 
 
 # Looking
 
 
-def _find(accesses: Mapping[str, HostAccess], params: Mapping[str, Any]) -> Found:
+def _find(accesses: Mapping[str, HostAccess], request: PowerRequest) -> Found:
     looks = {name: partial(_read, access) for name, access in accesses.items()}
     slowest = max((access.connection.timeout for access in accesses.values()), default=0.0)
     todo: dict[str, list[VmObservation]] = {}
@@ -112,15 +132,15 @@ def _find(accesses: Mapping[str, HostAccess], params: Mapping[str, Any]) -> Foun
             failed.append(_failure(outcome, "reading its VMs", host))
             continue
         for vm in outcome:
-            if not _runs(vm, params["state"]) or not _is_wanted(vm, params["vms"]):
+            if not _runs(vm, request.state) or not _is_wanted(vm, request.vms):
                 continue
             seen.add(vm.id)
-            if params["only_without_heartbeat"] and vm.heartbeat in ALIVE:
+            if request.only_without_heartbeat and vm.heartbeat in ALIVE:
                 left_alone.append(Ended(host, vm, reason="its guest has a heartbeat"))
             else:
                 todo.setdefault(host, []).append(vm)
-    if params["state"] == "reset" and not failed:
-        failed += ["%s runs on none of the hosts" % identity for identity in params["vms"] if identity not in seen]
+    if request.state == "reset" and not failed:
+        failed += ["%s runs on none of the hosts" % identity for identity in request.vms if identity not in seen]
     return Found(todo, left_alone, failed)
 
 
@@ -152,46 +172,46 @@ def _is_wanted(vm: VmObservation, wanted: Sequence[str]) -> bool:
 
 
 def _carry_out(
-    accesses: Mapping[str, HostAccess], found: Found, params: Mapping[str, Any], database: StateDatabase, guard: Callable[[], None]
+    accesses: Mapping[str, HostAccess], found: Found, request: PowerRequest, database: StateDatabase, keeper: LeaseKeeper
 ) -> list[Ended]:
-    kind = KINDS[params["state"]]
-    database.journal([_before(kind, host, vm) for host, vms in found.todo.items() for vm in vms], params["token"])
-    acts = {host: partial(_act, accesses[host], vms, params, guard) for host, vms in found.todo.items()}
+    kind = KINDS[request.state]
+    database.journal([_before(kind, host, vm) for host, vms in found.todo.items() for vm in vms], keeper.token)
+    acts = {host: partial(_act, accesses[host], vms, request, keeper.guard) for host, vms in found.todo.items()}
     ended: list[Ended] = []
-    for host, outcome in in_parallel(acts, _longest(accesses, params)).items():
+    for host, outcome in in_parallel(acts, _longest(accesses, request)).items():
         if isinstance(outcome, list):
             ended += outcome
         else:
             reason = _failure(outcome, kind.words, host)
             ended += [Ended(host, vm, reason=reason) for vm in found.todo[host]]
-    database.journal([_after(kind, item) for item in ended], params["token"])
+    database.journal([_after(kind, item) for item in ended], keeper.token)
     return ended
 
 
-def _act(access: HostAccess, vms: Sequence[VmObservation], params: Mapping[str, Any], guard: Callable[[], None]) -> list[Ended]:
+def _act(access: HostAccess, vms: Sequence[VmObservation], request: PowerRequest, guard: Callable[[], None]) -> list[Ended]:
     moids = [vm.moid for vm in vms]
     without_lock: set[str] = set()
     with open_hypervisor(access.connection, guard) as hypervisor:
         hypervisor.on_answer = lambda moid, _question: without_lock.add(moid)
-        if params["state"] == "reset":
-            reasons = hypervisor.reset(moids, params["stop_timeout"])
+        if request.state == "reset":
+            reasons = hypervisor.reset(moids, request.stop_timeout)
             done = dict.fromkeys(moids, "reset")
-        elif params["state"] == "stopped":
-            reasons, done = _stop(hypervisor, vms, params)
+        elif request.state == "stopped":
+            reasons, done = _stop(hypervisor, vms, request)
         else:
-            reasons = hypervisor.power_off(moids, params["stop_timeout"])
+            reasons = hypervisor.power_off(moids, request.stop_timeout)
             done = dict.fromkeys(moids, "switched off")
     done.update(dict.fromkeys(without_lock, "ended by the answer that its lost lock is seen"))
     return [Ended(access.name, vm, done[vm.moid], reasons[vm.moid]) for vm in vms]
 
 
-def _stop(hypervisor: Hypervisor, vms: Sequence[VmObservation], params: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+def _stop(hypervisor: Hypervisor, vms: Sequence[VmObservation], request: PowerRequest) -> tuple[dict[str, str], dict[str, str]]:
     """The guests first, those that can hear it; whatever still runs when their time is up is switched off."""
     guests = [vm.moid for vm in vms if vm.tools == TOOLS_RUN]
-    asked = hypervisor.shut_down(guests, params["guest_timeout"]) if guests else {}
+    asked = hypervisor.shut_down(guests, request.guest_timeout) if guests else {}
     done = {vm.moid: "shut down by its guest" if asked.get(vm.moid) == "" else "switched off" for vm in vms}
     rest = [moid for moid, how in done.items() if how == "switched off"]
-    off = hypervisor.power_off(rest, params["stop_timeout"]) if rest else {}
+    off = hypervisor.power_off(rest, request.stop_timeout) if rest else {}
     return {vm.moid: off.get(vm.moid, "") for vm in vms}, done
 
 

@@ -18,7 +18,7 @@ from typing import Optional
 
 from .decision import KINDS, Action, Alarm, Decision, FenceAction, Held, HostVerdict, StopAction
 from .foresee.admission import admission, admission_alarm
-from .gate import Caller, Orders, authorise, still_approved
+from .gate import Caller, Orders, authorise, not_under_way, still_approved
 from .hosts.alarms import raise_alarms
 from .hosts.brake import Brake, HostForBrake, apply_brake
 from .hosts.duplicates import note_doubtful
@@ -72,10 +72,11 @@ def decide(
     vms = note_waiting(_with(cluster.vms, plan.records), plan.starts.waiting, plan.starts.down, now)
     approved = still_approved(memory, hosts, {vm.id: vm for vm in vms} if memory.approved else {}, plan.actions)
     memory = replace(memory, approved=approved)
-    gate = authorise(plan.actions, memory, policy.mode, hosts, Caller(able, only_host))
+    wanted = not_under_way(plan.actions, observation.under_way)
+    gate = authorise(wanted, memory, policy.mode, hosts, Caller(able, only_host))
     # One look dates no progress: what moved since an earlier run's look may have stopped before this one.
     first_look = memory.run_id != run_id
-    settled = not first_look and not _still_open(cluster, plan, gate.orders, able, only_host)
+    settled = not first_look and not observation.under_way and not _still_open(cluster, plan, gate.orders, able, only_host)
     standing = admission(cluster)
     not_admitted = admission_alarm(standing)
     calm = all(host.verdict.works or not _open(host, policy) for host in hosts.values())

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .by_hand import by_hand, by_hand_alarm
 from .decision import (
@@ -32,7 +32,7 @@ from .decision import (
     StopAction,
 )
 from .memory import Approval, Memory, VmRecord
-from .observations import Power
+from .observations import ActUnderWay, Power
 from .policy import Mode
 from .state import HostState
 
@@ -106,6 +106,25 @@ def _out_of_reach(action: Action, mode: Mode, hosts: Mapping[str, HostState], ca
     if action.kind not in caller.able:
         return by_hand(action)
     return "mode: observe" if mode is Mode.OBSERVE else ""
+
+
+def not_under_way(actions: Iterable[Action], acts: Iterable[ActUnderWay]) -> list[Action]:
+    """*actions* without what is being carried out already: nothing is ordered twice."""
+    acts = tuple(acts)
+    hosts = {act.host for act in acts if not act.vm}
+    ids = {act.vm for act in acts if act.vm}
+    if not acts:
+        return list(actions)
+    left: list[Action] = []
+    for action in actions:
+        if isinstance(action, (FenceAction, RejoinAction)):
+            left += [] if action.host in hosts else [action]
+        elif not any(vm.id in ids for vm in action.vms):
+            left.append(action)
+        else:
+            rest: Any = tuple(vm for vm in action.vms if vm.id not in ids)
+            left += [replace(action, vms=rest)] if rest else []
+    return left
 
 
 def still_approved(

@@ -303,6 +303,14 @@ class IsolationProbe:
 
 
 @dataclass(frozen=True)
+class ActUnderWay:
+    """An act that was ordered and has not ended: on the whole ``host``, or on one VM there (``vm``, its id)."""
+
+    host: str
+    vm: str = ""
+
+
+@dataclass(frozen=True)
 class Observation:
     """Everything seen in one look."""
 
@@ -316,6 +324,7 @@ class Observation:
     isolation: tuple[IsolationProbe, ...] = ()
     results: tuple[ActResult, ...] = ()  # of acts since the last look; repeating older ones does no harm
     event_gaps: tuple[EventGap, ...] = ()
+    under_way: tuple[ActUnderWay, ...] = ()  # when the look began
 
     @cached_property
     def _host_named(self) -> Mapping[str, HostObservation]:

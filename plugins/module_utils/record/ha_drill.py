@@ -22,7 +22,7 @@ from ..errors import LibrehaError
 from ..policy.reader import read_policy
 from .database import StateDatabase
 from .drill_report import picture_lines, report_lines, summary_line
-from .ha_decide import RESULTS, start_results
+from .results import RESULTS, start_results
 
 Result = dict[str, Any]
 

@@ -55,7 +55,7 @@ def run(params: Mapping[str, Any], *, check_mode: bool = False, now: Callable[[]
     _required(params)
     target, fence_list = read_storage(params)
     fencer = Fencer(target, fence_list, read_permit(params, host=host, now=now), now)
-    initiators = [_name(initiator, host) for initiator in params["initiators"]]
+    initiators = [initiator_name(initiator, host) for initiator in params["initiators"]]
     before = _rights(fencer)
     if state == "fenced":
         outcome = fencer.fence(host, initiators, params["token"], params["reason"], wait=params["wait"], check_mode=check_mode)
@@ -128,7 +128,7 @@ def _age(params: Mapping[str, Any], present: Instant) -> float | None:
         ) from error
 
 
-def _name(initiator: str, host: str | None) -> str:
+def initiator_name(initiator: str, host: str | None) -> str:
     """tgtd and targets.conf take the name in a line of text: a space or a comma in it would be another option."""
     name = initiator.strip()
     if not name.lower().startswith(("iqn.", "eui.", "naa.")) or any(character in name for character in ' \t\n,#"\\<>'):

@@ -14,7 +14,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
-from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_decide import power_results
+from ansible_collections.libreha.vmware.plugins.module_utils.record.results import power_results
 from real_hosts import DATASTORE_UUID, Host, StorageServer, until, write_vm
 
 NAMES = ("vm01", "vm02", "vm03")

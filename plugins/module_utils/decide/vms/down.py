@@ -68,6 +68,9 @@ def _starts(action: Action) -> dict[str, str]:
 
 
 def _otherwise(vm: VmRecord, cluster: Cluster) -> str:
+    acting = next((act.host for act in cluster.observation.under_way if act.vm == vm.id), "")
+    if acting:
+        return "it is being started on %s" % acting
     host = cluster.hosts.get(vm.host)
     if host is None:
         return "%s, where it is recorded, is not among the hosts" % vm.host

@@ -56,6 +56,7 @@ def update_vms(
     cut_off = {name for name, verdict in verdicts.items() if verdict is Verdict.FENCED}
     look = _Look(verdicts, told, frozenset(observation.vms_read) - fenced, now, observation.events_unread)
     once, several = _sightings(observation, look.read)
+    acting = {act.vm for act in observation.under_way}
     records = memory.vms_by_id
     _tell_inaccessible(once, records, look)
     after: list[VmRecord] = []
@@ -71,7 +72,8 @@ def update_vms(
             sightings = [vm for vm in sightings if vm.accessible]
         elif known.under_way is not None:
             runs = any(vm.power is Power.ON for vm in sightings)
-            known = settle(known, {vm.host for vm in sightings}, runs, look.read, now, results.get(identity, ()), cut_off)
+            told_by = results.get(identity, ())
+            known = settle(known, {vm.host for vm in sightings}, runs, look.read, now, told_by, cut_off, identity in acting)
         record = _first_seen(sightings, look) if known is None else _seen_again(known, sightings, look, moved)
         if record is not None:
             after.append(record)

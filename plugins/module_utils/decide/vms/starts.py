@@ -3,7 +3,8 @@
 """All VMs that have to start again, in one plan: from fenced hosts elsewhere, from working hosts where they are or elsewhere.
 
 One plan, because they compete for the same room: the restart priority decides, not the reason for which a VM is down.
-What one look plans and cannot start is planned anew by the next one, for ever.
+What one look plans and cannot start is planned anew by the next one, for ever. A VM on which an act is under way is not planned
+again: it keeps the place that it is being started in, and its room there is taken.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ def plan_starts(cluster: Cluster, can_move: bool = True) -> Starts:
         return out
     out.down = frozenset(wish.vm.id for wish in wishes)
     out.rooms, out.running = rooms_for(cluster), running_on(cluster)
-    places = place(wishes, out.rooms, cluster.rules, out.running)
+    acting = {act.vm: act.host for act in cluster.observation.under_way if act.host in out.rooms}
+    taken = [Place(wish, acting[wish.vm.id], "", ()) for wish in wishes if wish.vm.id in acting]
+    _take(taken, out)
+    places = place([wish for wish in wishes if wish.vm.id not in acting], out.rooms, cluster.rules, out.running)
     here = {wish.vm.id for wish in down.here}
     _take(places, out)
     second = elsewhere_instead([item for item in places if item.wish.vm.id in here], cluster, out)
@@ -58,7 +62,7 @@ def plan_starts(cluster: Cluster, can_move: bool = True) -> Starts:
         more = place(second, out.rooms, cluster.rules, out.running)
         _take(more, out)
         places += more
-    _hand_out(_in_order(places, cluster, out), lost, out)
+    _hand_out(_in_order(places, taken, cluster, out), lost, out)
     return out
 
 
@@ -67,11 +71,11 @@ def _take(places: Sequence[Place], out: Starts) -> None:
     out.running.update({item.wish.vm.id: item.host for item in places if item.host and item.wish.power_on})
 
 
-def _in_order(places: Sequence[Place], cluster: Cluster, out: Starts) -> list[Place]:
-    """Without the VMs that wait for others, in the order in which the rest starts."""
-    starting = [item.wish.vm for item in places if item.wish.power_on]
+def _in_order(places: Sequence[Place], taken: Sequence[Place], cluster: Cluster, out: Starts) -> list[Place]:
+    """*places* without the VMs that wait for others, in the order in which the rest starts; *taken* are being started already."""
+    starting = [item.wish.vm for item in (*places, *taken) if item.wish.power_on]
     order = StartOrderPlan(cluster.policy, cluster.vms, starting, cluster.now)
-    placed = {item.wish.vm.id for item in places if item.host}
+    placed = {item.wish.vm.id for item in (*places, *taken) if item.host}
     rank = {vm.id: index for index, vm in enumerate(order.sorted())}
     go: list[Place] = []
     for item in sorted(places, key=lambda one: (rank.get(one.wish.vm.id, len(rank)), one.wish.vm.name, one.wish.vm.id)):

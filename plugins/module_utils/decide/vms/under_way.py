@@ -60,9 +60,10 @@ def settle(
     now: Instant,
     results: Iterable[ActResult] = (),
     fenced: Collection[str] = (),
+    acting: bool = False,
 ) -> VmRecord:
     """*record* with its open order judged by a look: *sighted_on* are the hosts that list the VM, *read* those whose list was read,
-    *fenced* those whose fence is confirmed, *results* how acts on it ended."""
+    *fenced* those whose fence is confirmed, *results* how acts on it ended, *acting* whether one is under way."""
     order = record.under_way
     if order is None:
         return record
@@ -84,7 +85,7 @@ def settle(
         if order.host in sighted_on:
             return replace(record, under_way=None)
         return replace(record, host=order.came_from, power=Power.OFF, under_way=None)
-    return replace(record, under_way=None) if age is None or age >= LANDED else record
+    return replace(record, under_way=None) if not acting and (age is None or age >= LANDED) else record
 
 
 def unsettled(vms: Iterable[VmRecord]) -> frozenset[str]:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module ``ha_decide`` does: one look is decided on, and what it changes is recorded in one transaction.
+"""Judge one look, and commit: memory, journal and alarms are recorded in one transaction, before anything is carried out.
 
 The decision is made by ``decide``; here the memory is read and written around it, and verdicts, alarms, holds and actions
 become journal entries. Whoever reads the journal finds each of them with its reasons.
@@ -9,8 +9,8 @@ become journal entries. Whoever reads the journal finds each of them with its re
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Optional
 
 from .. import clock
 from ..decide.answers import ApiAnswer
@@ -19,59 +19,58 @@ from ..decide.decide import decide
 from ..decide.decision import Action, Alarm, Decision, FailoverAction, HostVerdict, PlannedVm, RestartAction, Severity
 from ..decide.gate import is_empty
 from ..decide.hosts.verdict import Verdict
-from ..decide.instant import Instant
 from ..decide.json_form import to_dict
 from ..decide.memory import Memory
-from ..decide.observations import Act, ActResult, Observation
+from ..decide.observations import Observation
 from ..decide.policy import Policy
-from ..decide.vms.failover import Step, start_asked
 from ..errors import LibrehaError
-from ..policy.reader import read_policy
-from . import state as state_table
-from .database import StateDatabase
-from .journal import JournalEntry
-from .storage_report import health_lines
+from ..record import state as state_table
+from ..record.database import StateDatabase
+from ..record.journal import JournalEntry
+from ..record.results import results_of
+from ..record.storage_report import health_lines
 
 Result = dict[str, Any]
-RESULTS = 1000  # closed failover transactions that are looked at for starts that failed
 HOLD = "hold/"  # begins the key of what is held
-POWER_RESULTS = 200  # journal entries that are looked at for stops and resets that failed
 
 
-def run(params: Mapping[str, Any], check_mode: bool) -> Result:
-    """The task's result; raises LibrehaError."""
-    policy = read_policy(params["policy"])
-    if params["validate_only"]:
-        return {"changed": False, "mode": policy.mode.value}
-    observation = _read(params["observation"])
-    with StateDatabase.open(params["state_url"], create=False) as database:
-        if not check_mode:
-            database.renew_lease(params["holder"], params["token"], policy.lease)
-        return _look(database, policy, observation, params, check_mode)
+@dataclass(frozen=True)
+class Asker:
+    """The run for which a look is judged: its lease, the kinds of action that it carries out, and what it is about (a host, or all)."""
+
+    holder: str
+    token: Optional[int]
+    able: Collection[str]
+    only_host: str = ""
+    commands: Sequence[Mapping[str, Any]] = ()
 
 
-def _read(raw: Mapping[str, Any]) -> Observation:
-    try:
-        return Observation.from_dict(raw)
-    except ValueError as error:
-        raise LibrehaError(str(error), remedy="pass what the *_info modules returned, untouched") from None
+@dataclass(frozen=True)
+class Judged:
+    """A look's decision, with what was news in it. ``committed``: it is in the record, under the asker's token, and may be carried out."""
+
+    decision: Decision
+    news: tuple[str, ...]
+    open_transactions: tuple[Mapping[str, Any], ...]
+    journal_seq: int
+    committed: bool
 
 
-def _look(database: StateDatabase, policy: Policy, observation: Observation, params: Mapping[str, Any], check_mode: bool) -> Result:
-    run_id = params["holder"] or "check mode"
-    memory, said = _hear_persons(policy, database.memory(), params["commands"], run_id, params["carries_out"])
-    results = start_results(database.transactions(closed=True, limit=RESULTS))
-    results += power_results(database.read_journal(kinds=["power"], limit=POWER_RESULTS))
-    decision = decide(
-        policy, memory, replace(observation, results=results), clock.now(), run_id, params["carries_out"], params["host"] or ""
-    )
+def judge(database: StateDatabase, policy: Policy, observation: Observation, asker: Asker, commit: bool) -> Judged:
+    """Decide on *observation* and, with *commit*, record it all in one transaction. Raises LeaseLost, with nothing written, when the
+    asker's lease is not alive; LibrehaError for a command that is refused."""
+    run_id = asker.holder or "check mode"
+    memory, said = _hear_persons(policy, database.memory(), asker.commands, run_id, asker.able)
+    seen = replace(observation, results=results_of(database))
+    decision = decide(policy, memory, seen, clock.now(), run_id, asker.able, asker.only_host)
     before = {row["name"]: row for row in database.hosts()}
     ordered = [_order_entry(action, policy) for action in decision.actions if not is_empty(action)]
     news = [*said, *_verdict_entries(decision, before), *ordered]
     standing = [*map(to_dict, decision.alarms), *_proposals(decision), *_holds(decision)]
     told = [item for item in standing if not item["key"].startswith(HOLD)]
-    if not check_mode:
-        with database.change(params["token"]) as change:
+    if commit:
+        assert asker.token is not None
+        with database.change(asker.token) as change:
             change.memory(decision.memory.to_dict())
             change.hosts(_host_rows(decision))
             change.vms(state_table.vm_rows(decision.memory))
@@ -79,8 +78,8 @@ def _look(database: StateDatabase, policy: Policy, observation: Observation, par
             changes = change.alarms(standing)
             told = [item for item in told if item["key"] in {*changes.raised, *changes.changed}]
     report = [entry.text for entry in news] + [_line(item) for item in told]
-    result = _result(decision, observation, policy, report, len(database.open_transactions()))
-    return {**result, "journal_seq": max((entry["seq"] for entry in database.read_journal(limit=1)), default=0)}
+    seq = max((entry["seq"] for entry in database.read_journal(limit=1)), default=0)
+    return Judged(decision, tuple(report), tuple(database.open_transactions()), seq, commit)
 
 
 def _hear_persons(
@@ -97,31 +96,6 @@ def _hear_persons(
         if text:
             entries.append(JournalEntry("person", text, subject=command.subject or "cluster", data={"by": command.by}))
     return memory, entries
-
-
-def start_results(transactions: Iterable[Mapping[str, Any]]) -> tuple[ActResult, ...]:
-    """How the starts of earlier failovers ended. The token grows from run to run, and the clock within a run."""
-    found = []
-    for row in transactions:
-        at = Instant.from_dict(row["updated_at"])
-        if row["power_on"]:
-            ok = row["outcome"] in (Step.VERIFIED.value, Step.POWERED_ON.value)
-            key = "%012d/%017.3f/%s" % (row["token"], at.seconds, row["id"])
-            asked, blocked = start_asked(row), row["outcome"] == Step.BLOCKED.value
-            found.append(ActResult(key, row["vm_id"], row["destination"], Act.START, ok, at, "; ".join(row["reasons"]), asked, blocked))
-    return tuple(found)
-
-
-def power_results(entries: Iterable[Mapping[str, Any]]) -> tuple[ActResult, ...]:
-    """How stops and resets ended, out of what ``act/vm_power.py`` wrote into the journal."""
-    found = []
-    for entry in entries:
-        data = entry["data"]
-        if data["phase"] == "after":
-            at = Instant.from_dict(entry["at"])
-            key = "%012d/%017.3f/%d" % (entry["token"], at.seconds, entry["seq"])
-            found.append(ActResult(key, data["vm"], data["host"], Act(data["act"]), data["ok"], at, data["reason"]))
-    return tuple(found)
 
 
 def _verdict_entries(decision: Decision, before: Mapping[str, Mapping[str, Any]]) -> Iterable[JournalEntry]:
@@ -189,8 +163,7 @@ def _line(standing: Mapping[str, Any]) -> str:
 
 def _host_rows(decision: Decision) -> list[dict[str, Any]]:
     verdicts = {host.host: host for host in decision.hosts}
-    fenced = [name for name, host in verdicts.items() if host.verdict in (Verdict.FENCED, Verdict.FENCING)]
-    rows = state_table.host_rows(decision.memory, fenced)
+    rows = state_table.host_rows(decision.memory, sorted(fenced_hosts(decision)))
     for row in rows:
         host = verdicts.get(row["name"])
         if host is not None:
@@ -200,35 +173,45 @@ def _host_rows(decision: Decision) -> list[dict[str, Any]]:
     return rows
 
 
-def _result(
-    decision: Decision,
-    observation: Observation,
-    policy: Policy,
-    report: Sequence[str],
-    open_transactions: int,
-) -> Result:
+def fenced_hosts(decision: Decision) -> set[str]:
+    return {host.host for host in decision.hosts if host.verdict in (Verdict.FENCED, Verdict.FENCING)}
+
+
+def live_hosts(decision: Decision, observation: Observation) -> list[str]:
+    """The hosts on which VMs may be started: they answered in this look, and are not fenced."""
+    fenced = fenced_hosts(decision)
+    return [host.name for host in observation.hosts if host.api_answer is ApiAnswer.ANSWERED and host.name not in fenced]
+
+
+def result_of(judged: Judged, observation: Observation) -> Result:
+    """The part of a task's result that is about one look."""
+    decision = judged.decision
     plan = [vm for action in decision.actions if action.kind in ("failover", "restart") for vm in to_dict(action)["vms"]]
-    fenced = {host.host for host in decision.hosts if host.verdict in (Verdict.FENCED, Verdict.FENCING)}
-    answered = [host.name for host in observation.hosts if host.api_answer is ApiAnswer.ANSWERED and host.name not in fenced]
     shown = ("hosts", "alarms", "held", "actions", "down", "admission", "storage", "settled", "taken_at")
     return {
         "changed": False,
-        "mode": policy.mode.value,
+        "mode": decision.mode.value,
         **{name: to_dict(getattr(decision, name)) for name in shown},
         "proposed": [{**to_dict(item.action), "why_not": item.why_not} for item in decision.proposed],
-        "next_sample_in": _wait(decision, observation),
+        "next_sample_in": wait_after(decision, observation),
         "plan": plan,
-        "live_hosts": answered,
-        "open_transactions": open_transactions,
+        "live_hosts": live_hosts(decision, observation),
+        "open_transactions": len(judged.open_transactions),
         "disarmed": decision.memory.disarmed,
-        "events_seen": {host.name: host.last_event for host in decision.memory.hosts if host.last_event is not None},
-        "report": list(report),
+        "events_seen": events_seen(decision.memory),
+        "report": list(judged.news),
         "summary": _summary(decision),
         "undone": _undone(decision),
+        "journal_seq": judged.journal_seq,
     }
 
 
-def _wait(decision: Decision, observation: Observation) -> float:
+def events_seen(memory: Memory) -> dict[str, int]:
+    """Host -> the key of the newest of its events that is known."""
+    return {host.name: host.last_event for host in memory.hosts if host.last_event is not None}
+
+
+def wait_after(decision: Decision, observation: Observation) -> float:
     """Seconds until the next look is due: samples are counted from look to look, and this one took its time."""
     took = decision.taken_at.since(observation.taken_at) or 0.0
     return round(max(0.0, decision.next_sample_in - took), 1)

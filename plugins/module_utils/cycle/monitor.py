@@ -1,0 +1,177 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The monitor's loop: observe, judge, commit, act - and again, until nothing is left to do.
+
+Invariants, asserted below:
+
+* Memory and journal of a look are committed before the first act that it orders begins.
+* Nothing is carried out that is not in a committed decision of this run.
+* Nothing is ordered twice: a look is judged with the acts that were under way when it began.
+
+Looks go on while acts are under way, so a second host that dies during a failover is judged and fenced at once. Acts end by
+themselves; what they did, the next look sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Optional
+
+from ..decide.decision import FailoverAction, FenceAction, ResetAction, RestartAction, StopAction
+from ..decide.observations import ActUnderWay, Observation
+from ..decide.policy import Mode, Policy
+from ..record.database import StateDatabase
+from ..record.journal import JournalEntry
+from .judge import Asker, Judged, events_seen, judge, live_hosts, wait_after
+from .ports import Ended, Eyes, FailoverOrder, FenceOrder, Hands, Order, PowerOrder
+
+ABLE = ("fence", "failover", "restart", "stop", "reset")  # kinds of action that are carried out here
+MAX_LOOKS = 60
+
+
+@dataclass
+class Story:
+    """What happened in a run beside its last look."""
+
+    looks: int = 0
+    ended: list[Ended] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[str]:
+        """What the last order of each kind about each thing left undone: one that was repeated with success is no failure."""
+        last: dict[str, tuple[str, ...]] = {}
+        for item in self.ended:
+            last[_about(item.order)] = item.failed
+        return [text for texts in last.values() for text in texts]
+
+
+def _about(order: Order) -> str:
+    return "start" if isinstance(order, FailoverOrder) else "%s %s" % (type(order).__name__, order.acts[0].host)
+
+
+class Monitor:
+    """One run, under one lease."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        eyes: Eyes,
+        hands: Hands,
+        database: StateDatabase,
+        asker: Asker,
+    ) -> None:
+        self._policy = policy
+        self._eyes = eyes
+        self._hands = hands
+        self._database = database
+        self._asker = asker
+        self.story = Story()
+        self.judged: Optional[Judged] = None
+        self.observation: Optional[Observation] = None
+
+    def run_once(self) -> Judged:
+        """One look, and the beginning of what it orders. Raises LeaseLost when this run may act no more."""
+        assert self._asker.token is not None
+        self._renew()
+        self._take_in()
+        acting = tuple(act for order in self._hands.under_way() for act in order.acts)
+        observation = replace(self._look(), under_way=acting)
+        self._renew()
+        judged = judge(self._database, self._policy, observation, self._asker, commit=True)
+        self.story.looks += 1
+        self.judged, self.observation = judged, observation
+        for order in self._orders(judged, observation):
+            self._begin(order, judged, acting)
+        return judged
+
+    def until_settled(self, max_looks: int = MAX_LOOKS) -> Judged:
+        """Looks until a decision is settled and no act is under way, or *max_looks* have found nothing to carry out."""
+        idle = 0
+        health_tried = False
+        while True:
+            judged = self.run_once()
+            assert self.observation is not None
+            decision = judged.decision
+            health_tried = health_tried or bool(self.observation.storage_health)
+            idle += 0 if self._hands.under_way() else 1
+            if not self._hands.under_way():
+                # A run that was busy with its hosts until now makes one look more for the storage servers' own health.
+                tries_health = not health_tried and any(server.due for server in decision.storage)
+                health_tried = health_tried or tries_health
+                if (decision.settled and not tries_health) or idle >= max_looks:
+                    self._take_in()
+                    return judged
+                if tries_health and decision.settled:
+                    continue
+            self._hands.wait(wait_after(decision, self.observation))
+
+    # One look
+
+    def _look(self) -> Observation:
+        decision = self.judged.decision if self.judged is not None else None
+        if decision is None:
+            return self._eyes.look({}, (), ())
+        due = [server.name for server in decision.storage if server.due]
+        disks = [server.name for server in decision.storage if server.disks_due]
+        return self._eyes.look(events_seen(decision.memory), due, disks)
+
+    def _renew(self) -> None:
+        assert self._asker.token is not None
+        self._database.renew_lease(self._asker.holder, self._asker.token, self._policy.lease)
+
+    def _take_in(self) -> None:
+        """What acts left undone goes into the journal: nothing half done stays unnoticed."""
+        assert self._asker.token is not None
+        entries = []
+        for ended in self._hands.ended():
+            self.story.ended.append(ended)
+            for text in ended.failed:
+                entries.append(JournalEntry("act", "not done: %s" % text, subject=ended.order.acts[0].host, data={"ok": False}))
+        if entries:
+            self._database.journal(entries, self._asker.token)
+
+    # Acting
+
+    def _orders(self, judged: Judged, observation: Observation) -> list[Order]:
+        """What a decision orders, and what earlier ones left open."""
+        decision = judged.decision
+        orders: list[Order] = [FenceOrder(action) for action in decision.actions if isinstance(action, FenceAction)]
+        starts = tuple(vm for action in decision.actions if isinstance(action, (FailoverAction, RestartAction)) for vm in action.vms)
+        resumed = self._left_open(judged, {vm.id for vm in starts})
+        if starts or resumed:
+            leave = frozenset(act.vm for order in self._hands.under_way() for act in order.acts if act.vm)
+            orders.append(FailoverOrder(starts, resumed, tuple(live_hosts(decision, observation)), leave))
+        for action in decision.actions:
+            if isinstance(action, (StopAction, ResetAction)) and action.vms:
+                orders.append(PowerOrder(action.kind, action.host, tuple(vm.id for vm in action.vms)))
+        return orders
+
+    def _left_open(self, judged: Judged, planned: Iterable[str]) -> tuple[tuple[str, str], ...]:
+        """VM id and destination of open transactions on which nobody is at work; none for a run that is about one host."""
+        if judged.decision.mode is Mode.OBSERVE or judged.decision.memory.disarmed or self._asker.only_host:
+            return ()
+        busy = {act.vm for order in self._hands.under_way() for act in order.acts} | set(planned)
+        return tuple((row["vm_id"], row["destination"]) for row in judged.open_transactions if row["vm_id"] not in busy)
+
+    def _begin(self, order: Order, judged: Judged, acting: Sequence[ActUnderWay]) -> None:
+        assert judged.committed, "an act that is not in the record: %s" % order
+        assert not set(order.acts) & set(acting), "ordered twice: %s" % order
+        if isinstance(order, FenceOrder):
+            self._call_off_starts_on(order.action.host)
+        self._hands.begin(order)
+
+    def _call_off_starts_on(self, host: str) -> None:
+        """A host that is to be fenced starts nothing: its VMs, and what else was ordered with them, are planned anew."""
+        for order in self._hands.under_way():
+            if isinstance(order, FailoverOrder) and any(act.host == host for act in order.acts):
+                self._hands.call_off(order)
+
+
+def moved_in(story: Story) -> list[Mapping[str, Any]]:
+    """VM by VM how the run's starts ended, the last word on each."""
+    last: dict[Any, Mapping[str, Any]] = {}
+    for ended in story.ended:
+        for vm in ended.moved:
+            last[vm["id"]] = vm
+    return list(last.values())

@@ -1,0 +1,107 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the monitor's loop needs of the world: the one narrow place between it and real hosts, or simulated ones.
+
+The loop (monitor.py), the judgement (judge.py), the runners (act/) and the database are the same in both worlds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Union
+
+from ..decide.decision import FenceAction, PlannedVm
+from ..decide.observations import ActUnderWay, Observation
+
+
+@dataclass(frozen=True)
+class FenceOrder:
+    """Fence one host."""
+
+    action: FenceAction
+
+    @property
+    def acts(self) -> tuple[ActUnderWay, ...]:
+        return (ActUnderWay(self.action.host),)
+
+    def __str__(self) -> str:
+        return "fence %s" % self.action.host
+
+
+@dataclass(frozen=True)
+class FailoverOrder:
+    """Start VMs: ``planned``, and those whose open transactions an earlier run left (``resumed``: VM id -> destination). ``live`` are
+    the hosts on which they may be started; ``leave`` are ids of VMs that another order is about."""
+
+    planned: tuple[PlannedVm, ...]
+    resumed: tuple[tuple[str, str], ...]
+    live: tuple[str, ...]
+    leave: frozenset[str]
+
+    @property
+    def acts(self) -> tuple[ActUnderWay, ...]:
+        destinations = {**dict(self.resumed), **{vm.id: vm.destination for vm in self.planned}}
+        return tuple(ActUnderWay(host, vm) for vm, host in destinations.items())
+
+    def __str__(self) -> str:
+        return "start %d VMs" % len(self.acts)
+
+
+@dataclass(frozen=True)
+class PowerOrder:
+    """Stop or reset VMs (``kind``) of one host, by their ids."""
+
+    kind: str
+    host: str
+    vms: tuple[str, ...]
+
+    @property
+    def acts(self) -> tuple[ActUnderWay, ...]:
+        return tuple(ActUnderWay(self.host, vm) for vm in self.vms)
+
+    def __str__(self) -> str:
+        return "%s %d VMs on %s" % (self.kind, len(self.vms), self.host)
+
+
+Order = Union[FenceOrder, FailoverOrder, PowerOrder]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An order that has come to its end. ``failed`` are sentences about what is not done; ``moved`` what a failover did, VM by VM."""
+
+    order: Order
+    failed: tuple[str, ...] = ()
+    changed: bool = False
+    moved: tuple[Mapping[str, object], ...] = ()
+    unregistered: tuple[str, ...] = ()  # .vmx files that no host has registered
+
+
+class Eyes(Protocol):
+    """Looks at the cluster; changes nothing."""
+
+    def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str]) -> Observation:
+        """One look at everything: bounded in time, whatever does not answer. *health*: storage servers whose own health is due."""
+
+    def highest_token(self) -> int:
+        """The highest fencing token that any storage server tells of; 0 where none answers."""
+
+
+class Hands(Protocol):
+    """Carries orders out, each by itself: none waits for another, and the loop waits for none."""
+
+    def begin(self, order: Order) -> None:
+        """Start to carry *order* out."""
+
+    def under_way(self) -> Sequence[Order]:
+        """Orders that have begun and not ended."""
+
+    def ended(self) -> Sequence[Ended]:
+        """Orders that ended since the last call. Raises LeaseLost or StaleToken when one of them found that this run may act no more."""
+
+    def call_off(self, order: Order) -> None:
+        """Begin nothing more of *order*; it ends soon, and what is open then is planned anew."""
+
+    def wait(self, seconds: float) -> None:
+        """Until an order ends, or *seconds* are over."""

@@ -1,0 +1,145 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The real world for the monitor's loop: hosts, storage servers and BMCs of the inventory, and acts in child processes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import clock
+from ..act.failover import new_transaction
+from ..act.fence import Fenced, Run, fence_host
+from ..act.vm_failover import fail_over, shown_of, undone_of
+from ..act.vm_power import PowerRequest, power_vms
+from ..act.worker import Child, Died, Failed, ForkServer, wait_for_any
+from ..arguments.hosts import HostAccess
+from ..decide.observations import Observation
+from ..decide.policy import Policy
+from ..observe.cluster import observe_cluster, observe_servers
+from ..record.database import StateDatabase
+from ..storage.server import ServerAccess
+from .ports import Ended, FailoverOrder, FenceOrder, Order, PowerOrder
+
+
+@dataclass(frozen=True)
+class Site:
+    """The cluster as the arbiter reaches it. It holds secrets: it is inherited by the children and never written anywhere."""
+
+    policy: Policy
+    accesses: Mapping[str, HostAccess]
+    servers: Mapping[str, ServerAccess]
+    state_url: str
+    state_file: str = ""
+
+
+class RealEyes:
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str]) -> Observation:
+        site = self._site
+        addresses = site.policy.isolation_addresses
+        servers = list(site.servers.values())
+        return observe_cluster(list(site.accesses.values()), addresses, servers, events_after, health, disks, site.state_file)
+
+    def highest_token(self) -> int:
+        seen = observe_servers(list(self._site.servers.values()))
+        return max([0, *(server.highest_token for server in seen if server.highest_token is not None)])
+
+
+class RealHands:
+    """Each order is a child process of its own. ``run`` is the run under whose lease they act."""
+
+    def __init__(self, server: ForkServer, run: Run) -> None:
+        self._server = server
+        self._run = run
+        self._children: dict[Child, Order] = {}
+
+    def begin(self, order: Order) -> None:
+        self._children[self._server.start((order, self._run))] = order
+
+    def under_way(self) -> Sequence[Order]:
+        return list(self._children.values())
+
+    def ended(self) -> Sequence[Ended]:
+        over = [child for child in self._children if child.poll()]
+        found = []
+        for child in over:
+            order, answer = self._children.pop(child), child.answer
+            if isinstance(answer, Failed) and answer.ends_the_run:
+                raise answer.error
+            found.append(_ended(order, answer))
+        return found
+
+    def call_off(self, order: Order) -> None:
+        for child, mine in self._children.items():
+            if mine is order:
+                child.stop()
+
+    def wait(self, seconds: float) -> None:
+        if self._children:
+            wait_for_any(list(self._children), seconds)
+        else:
+            clock.sleep(seconds)
+
+    def finish(self, seconds: float) -> bool:
+        """Have everything come to its end, and wait for it no longer than *seconds*. Returns whether nothing acts any more."""
+        for child in self._children:
+            child.stop()
+        until = clock.now().seconds + seconds
+        while any(not child.poll() for child in self._children) and clock.now().seconds < until:
+            wait_for_any([child for child in self._children if not child.ended], until - clock.now().seconds)
+        return all(child.ended for child in self._children)
+
+
+def _ended(order: Order, answer: Any) -> Ended:
+    if isinstance(answer, Died):
+        return Ended(order, ("%s: %s" % (order, answer.text),))
+    if isinstance(answer, Failed):
+        return Ended(order, (str(answer.error),), bool(answer.error.details.get("changed")))
+    return dataclasses.replace(answer, order=order)
+
+
+def worker(site: Site) -> Callable[[Any, Callable[[], bool]], Ended]:
+    """What a child does with an order."""
+
+    def carry_out(item: tuple[Order, Run], stopping: Callable[[], bool]) -> Ended:
+        order, run = item
+        with StateDatabase.open(site.state_url, create=False) as database:
+            if isinstance(order, FenceOrder):
+                return _fence(site, order, database, run)
+            if isinstance(order, FailoverOrder):
+                return _fail_over(site, order, database, run, stopping)
+            return _power(site, order, database, run)
+
+    return carry_out
+
+
+def _fence(site: Site, order: FenceOrder, database: StateDatabase, run: Run) -> Ended:
+    fenced: Fenced = fence_host(order.action, site.accesses.get(order.action.host), site.servers, database, run)
+    return Ended(order, fenced.failed, fenced.changed)
+
+
+def _fail_over(site: Site, order: FailoverOrder, database: StateDatabase, run: Run, stopping: Callable[[], bool]) -> Ended:
+    storage = observe_servers(list(site.servers.values()))  # the fences are looked at anew, right before
+    planned = [new_transaction(dataclasses.asdict(vm)) for vm in order.planned]
+    live = [site.accesses[name] for name in order.live if name in site.accesses]
+    lease = (run.holder, run.token, run.lease)
+    work, unregistered = fail_over(planned, live, storage, site.policy, database, lease, order.leave, stopping)
+    failed = () if stopping() else tuple(undone_of(work))
+    moved = tuple(shown_of(item) for item in work)
+    return Ended(order, failed, any(item.changed for item in work), moved, tuple(unregistered))
+
+
+def _power(site: Site, order: PowerOrder, database: StateDatabase, run: Run) -> Ended:
+    access = site.accesses.get(order.host)
+    if access is None:
+        return Ended(order, ("%s is not among the hosts of this run" % order.host,))
+    resets = order.kind == "reset"
+    # Of a reset: the guest may have come back since the look.
+    request = PowerRequest("reset" if resets else "stopped", order.vms, only_without_heartbeat=resets)
+    result = power_vms({access.name: access}, request, database, run.holder, run.token, run.lease)
+    return Ended(order, changed=bool(result["changed"]))

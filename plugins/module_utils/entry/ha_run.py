@@ -1,0 +1,199 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The module ``ha_run``: one run of the monitor, from the lease to its end."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Optional
+
+from ..act.fence import PER_LEVEL, Run
+from ..act.worker import ForkServer
+from ..arguments.hosts import hosts_spec, read_hosts
+from ..arguments.state import state_spec
+from ..cycle.judge import Asker, judge, result_of
+from ..cycle.monitor import ABLE, MAX_LOOKS, Monitor, moved_in
+from ..cycle.ports import PowerOrder
+from ..cycle.real import RealEyes, RealHands, Site, worker
+from ..decide.commands import CommandKind
+from ..errors import LibrehaError
+from ..policy.reader import read_policy
+from ..record.database import StateDatabase
+from ..storage.fence_list import DEFAULT_FENCE_LIST
+from ..storage.registry import DRIVERS
+from ..storage.server import ServerAccess, Ssh
+
+Result = dict[str, Any]
+FOLLOW = 0.5  # s between two looks at the journal, for those who watch
+NOT_TOLD = ("held",)  # kinds of entries that are for the journal only
+
+
+def argument_spec() -> dict[str, Any]:
+    return {
+        **hosts_spec(),
+        **state_spec(),
+        "policy": {"type": "dict", "required": True},
+        "storage": {"type": "list", "elements": "dict", "required": True, "options": _storage_spec()},
+        "holder": {"type": "str"},
+        "host": {"type": "str"},
+        "commands": {"type": "list", "elements": "dict", "default": [], "options": _command_spec()},
+        "wait": {"type": "float", "default": 0},
+        "max_looks": {"type": "int", "default": MAX_LOOKS},
+        "progress": {"type": "path"},
+    }
+
+
+def _storage_spec() -> dict[str, Any]:
+    return {
+        "name": {"type": "str", "required": True},
+        "driver": {"type": "str", "default": "tgt", "choices": list(DRIVERS)},
+        "control_port": {"type": "int", "default": 0},
+        "saved_config": {"type": "path"},
+        "fence_list": {"type": "path", "default": DEFAULT_FENCE_LIST},
+        "timeout": {"type": "float", "default": 5.0},
+        "ssh": {
+            "type": "dict",
+            "options": {
+                "host": {"type": "str", "required": True},
+                "user": {"type": "str", "default": "root"},
+                "port": {"type": "int", "default": 22},
+                "key": {"type": "path"},
+                "python": {"type": "path", "default": "/usr/bin/python3"},
+                "become": {"type": "bool", "default": False},
+            },
+        },
+    }
+
+
+def _command_spec() -> dict[str, Any]:
+    return {
+        "kind": {"type": "str", "required": True, "choices": [kind.value for kind in CommandKind]},
+        "subject": {"type": "str", "default": ""},
+        "to": {"type": "str", "default": ""},
+        "by": {"type": "str", "default": "an operator"},
+        "reason": {"type": "str", "default": ""},
+    }
+
+
+def run(params: Mapping[str, Any], check_mode: bool) -> Result:
+    """The task's result; raises LibrehaError, LeaseHeld when another run is at work."""
+    site = _site(params)
+    if check_mode:
+        return _look_only(site, params)
+    holder = params["holder"] or "monitor %s %s" % (socket.gethostname(), uuid.uuid4())
+    levels = max((len({device.level for device in access.bmc}) for access in site.accesses.values()), default=0)
+    with ForkServer(worker(site)) as server, StateDatabase.open(params["state_url"], create=False) as database:
+        eyes = RealEyes(site)
+        lease = database.acquire_lease(holder, site.policy.lease, eyes.highest_token(), params["wait"])
+        hands = RealHands(server, Run(holder, lease.token, site.policy.lease))
+        asker = Asker(holder, lease.token, ABLE, params["host"] or "", params["commands"])
+        monitor = Monitor(site.policy, eyes, hands, database, asker)
+        try:
+            with _told(database, params["progress"]):
+                monitor.until_settled(params["max_looks"])
+        finally:
+            # What still acts would act under a lease that is free. If it does not end, the lease runs out by itself.
+            if hands.finish(site.policy.lease + PER_LEVEL * levels):
+                database.release_lease(holder, lease.token)
+    return _result(monitor)
+
+
+def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
+    """Check mode: one look, decided on, nothing recorded."""
+    observation = RealEyes(site).look({}, (), ())
+    with StateDatabase.open(params["state_url"], create=False) as database:
+        asker = Asker("", None, ABLE, params["host"] or "", params["commands"])
+        judged = judge(database, site.policy, observation, asker, commit=False)
+    return {**_shown(result_of(judged, observation)), "looks": 1, "failed_acts": [], "vms": [], "unregistered": []}
+
+
+def _result(monitor: Monitor) -> Result:
+    assert monitor.judged is not None and monitor.observation is not None
+    story = monitor.story
+    found = result_of(monitor.judged, monitor.observation)
+    power = [text for ended in story.ended if isinstance(ended.order, PowerOrder) for text in ended.failed]
+    return {
+        **_shown(found),
+        "changed": any(ended.changed for ended in story.ended),
+        "looks": story.looks,
+        "undone": found["undone"] + power,
+        "failed_acts": story.failed,
+        "vms": moved_in(story),
+        "unregistered": sorted({path for ended in story.ended for path in ended.unregistered}),
+    }
+
+
+def _shown(found: Result) -> Result:
+    """What is about the cluster, without what is only for the next step of a play."""
+    inner = ("plan", "live_hosts", "journal_seq", "open_transactions", "events_seen", "next_sample_in", "report", "actions")
+    return {name: value for name, value in found.items() if name not in inner}
+
+
+def _site(params: Mapping[str, Any]) -> Site:
+    policy = read_policy(params["policy"])
+    accesses = {access.name: access for access in read_hosts(params)}
+    servers = {item["name"]: _server(item) for item in params["storage"]}
+    for what, known, listed in (("hosts", set(policy.hosts), set(accesses)), ("storage", set(policy.storage), set(servers))):
+        if known != listed:
+            raise LibrehaError(
+                "%s names %s, and the policy's %s are %s" % (what, ", ".join(sorted(listed)), what, ", ".join(sorted(known))),
+                remedy="give both the same, as the filters host_connections, storage_servers and cluster_policy do from one inventory",
+            )
+    url = params["state_url"]
+    state_file = url.partition(":///")[2] if url.startswith("sqlite") else ""
+    return Site(policy, accesses, servers, url, state_file)
+
+
+def _server(item: Mapping[str, Any]) -> ServerAccess:
+    given = {name: item[name] for name in ("name", "driver", "control_port", "fence_list", "timeout")}
+    ssh = item.get("ssh")
+    return ServerAccess(
+        **given,
+        saved_config=item["saved_config"] or "",
+        ssh=Ssh(ssh["host"], ssh["user"], ssh["port"], ssh["key"] or "", ssh["python"], ssh["become"]) if ssh else None,
+    )
+
+
+@contextmanager
+def _told(database: StateDatabase, path: Optional[str]) -> Iterator[None]:
+    """Meanwhile, what the journal gets is written to *path*, a line for each thing that happens."""
+    if not path:
+        yield
+        return
+    over = threading.Event()
+    with open(path, "a", encoding="utf-8") as lines:
+        seen = max((entry["seq"] for entry in database.read_journal(limit=1)), default=0)
+        follower = threading.Thread(target=_follow, args=(database, seen, lines.write, lines.flush, over), daemon=True)
+        follower.start()
+        try:
+            yield
+        finally:
+            over.set()
+            follower.join()
+
+
+def _follow(database: StateDatabase, seen: int, write: Callable[[str], Any], flush: Callable[[], None], over: threading.Event) -> None:
+    while True:
+        last = over.wait(FOLLOW)
+        try:
+            entries = database.read_journal(since=seen)
+        except LibrehaError:  # the run itself tells what is wrong
+            entries = []
+        for entry in entries:
+            seen = entry["seq"]
+            if entry["kind"] not in NOT_TOLD and not entry["key"].startswith("hold/"):
+                write("%s  %s\n" % (entry["wall"][11:23], line_of(entry)))
+        flush()
+        if last:
+            write("\n")  # whoever follows sees that it is over
+            flush()
+            return
+
+
+def line_of(entry: Mapping[str, Any]) -> str:
+    """A journal entry as one line for people."""
+    return "alarm: %s" % entry["text"] if entry["kind"] == "alarm" else str(entry["text"])

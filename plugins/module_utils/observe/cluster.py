@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One look at the storage servers, or at the whole cluster, from the arbiter: everybody is asked at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from .. import clock
+from ..arguments.hosts import HostAccess
+from ..decide.answers import ApiAnswer
+from ..decide.instant import Instant
+from ..decide.json_form import from_dict
+from ..decide.observations import Observation, StorageObservation
+from ..decide.storage_health.seen import StorageHealth
+from ..errors import LibrehaError, as_outcome
+from ..storage.remote import health_remote, observe_remote
+from ..storage.server import ServerAccess, observe_here, unasked
+from .hosts import observe_hosts
+from .parallel import Late, Outcome, in_parallel
+from .served import read_health
+from .vms import observe_vms
+
+SERVER_SECONDS = 30.0  # in which a storage server is given up: its own limits, and ssh's, are shorter
+
+
+def observe_servers(servers: Sequence[ServerAccess]) -> tuple[StorageObservation, ...]:
+    """Every storage server's observation, in the order given; of one that could not be asked, that and why."""
+    asked = in_parallel({server.name: _look_at(server) for server in servers}, SERVER_SECONDS)
+    return tuple(_seen(name, outcome) for name, outcome in asked.items())
+
+
+def observe_cluster(
+    accesses: Sequence[HostAccess],
+    isolation_addresses: Sequence[str],
+    servers: Sequence[ServerAccess],
+    events_after: Mapping[str, int],
+    health: Collection[str] = (),
+    disks: Collection[str] = (),
+    state_file: str = "",
+) -> Observation:
+    """One look at everything.
+
+    Args:
+        events_after: Host -> the key of the newest of its events that is known.
+        health: Names of the storage servers whose own health is read too, of *disks* also their disks. One of which it cannot be
+            read is left out; decide says when that has lasted for long.
+        state_file: The state database's file, whose file system must not fill up.
+    """
+    taken_at = clock.now()
+    looks: dict[str, Callable[[], Any]] = {
+        "storage": partial(observe_servers, servers),
+        "hosts": partial(_hosts_and_vms, accesses, isolation_addresses, events_after, taken_at),
+    }
+    due = [server for server in servers if server.name in health]
+    looks.update({"health " + server.name: partial(_health, server, server.name in disks, state_file) for server in due})
+    outcomes = in_parallel(looks, SERVER_SECONDS + 60.0)
+    hosts = _or_raise(outcomes["hosts"])
+    seen = [outcomes["health " + server.name] for server in due]
+    return Observation(
+        taken_at=taken_at,
+        storage=_or_raise(outcomes["storage"]),
+        storage_health=tuple(item for item in seen if isinstance(item, StorageHealth)),
+        **hosts,
+    )
+
+
+def _hosts_and_vms(
+    accesses: Sequence[HostAccess], isolation_addresses: Sequence[str], events_after: Mapping[str, int], taken_at: Instant
+) -> dict[str, Any]:
+    """The VMs of those hosts whose API answered a moment ago."""
+    hosts, isolation = observe_hosts(accesses, isolation_addresses, taken_at)
+    answered = {host.name for host in hosts if host.api_answer is ApiAnswer.ANSWERED}
+    vms = observe_vms([access for access in accesses if access.name in answered], events_after, True)
+    return {
+        "hosts": tuple(hosts),
+        "isolation": tuple(isolation),
+        "vms": vms.vms,
+        "vms_read": vms.vms_read,
+        "events": vms.events,
+        "event_gaps": vms.event_gaps,
+    }
+
+
+def _look_at(server: ServerAccess) -> Callable[[], StorageObservation]:
+    return partial(observe_here if server.ssh is None else observe_remote, server)
+
+
+def _seen(name: str, outcome: Outcome[StorageObservation]) -> StorageObservation:
+    if isinstance(outcome, StorageObservation):
+        return outcome
+    if isinstance(outcome, Late):
+        return unasked(name, LibrehaError("%s: no answer within %.0f s" % (name, outcome.after)))
+    return unasked(name, as_outcome(outcome.error, "looking at its target", name))
+
+
+def _health(server: ServerAccess, smart: bool, state_file: str) -> StorageHealth:
+    form = read_health(server, smart, state_file) if server.ssh is None else health_remote(server, smart)
+    health: StorageHealth = from_dict(StorageHealth, form, "storage_health")
+    return health
+
+
+def _or_raise(outcome: Outcome[Any]) -> Any:
+    if isinstance(outcome, Late):
+        raise LibrehaError("a look was not over after %.0f s" % outcome.after, remedy="this machine is overloaded: see what keeps it busy")
+    if hasattr(outcome, "error"):
+        raise outcome.error
+    return outcome

@@ -1,0 +1,48 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a storage server does that is asked over ssh: one request in, one answer out (storage/remote.py is the other end)."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, BinaryIO
+
+from .. import clock
+from ..act.deadman import Permit
+from ..decide.json_form import to_dict
+from ..errors import LibrehaError
+from ..storage.server import FenceRequest, ServerAccess, fence_here, observe_here
+from .storage_health.look import Wanted, look
+
+
+def serve(source: BinaryIO) -> None:
+    """Answer the one request in *source*, on standard output, after this machine's own time."""
+    print(json.dumps({"now": clock.now().seconds}), flush=True)
+    try:
+        print(json.dumps(_answer(json.loads(source.read()))), flush=True)
+    except LibrehaError as error:
+        told = {
+            "kind": type(error).__name__,
+            "message": error.message,
+            "host": error.host,
+            "remedy": error.remedy,
+            "details": error.details,
+        }
+        print(json.dumps({"error": told}), flush=True)
+
+
+def read_health(server: ServerAccess, smart: bool, state_file: str = "") -> dict[str, Any]:
+    """The JSON form of this machine's StorageHealth; what lies beside *state_file* and the fence list must not fill up."""
+    paths = (os.path.dirname(server.fence_list), *([state_file] if state_file else []))
+    return look(Wanted(server.name, paths, server.driver, server.control_port, server.saved_config, smart, server.timeout))
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    server = ServerAccess(**request["server"])
+    if request["do"] == "observe":
+        return {"storage": to_dict(observe_here(server))}
+    if request["do"] == "health":
+        return {"health": read_health(server, request["smart"])}
+    fence = FenceRequest(**{**request["fence"], "initiators": tuple(request["fence"]["initiators"])})
+    return {"fence": fence_here(server, fence, Permit(request["deadline"], host=fence.host))}

@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A storage server as the arbiter reaches it: on the same machine, or over ssh.
+
+Whatever keeps a server from being asked is in its observation (``serving`` None, with the reason), and never an error of the look:
+nobody knows then which of its fences stand, and decide holds what depends on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from .. import clock
+from ..act.deadman import Permit
+from ..decide.observations import StorageObservation
+from .fence_list import DEFAULT_FENCE_LIST, FenceList
+from .fencing import Fencer
+from .iscsi_fence import initiator_name
+from .observing import observe_storage
+from .registry import open_storage
+
+FENCE_WAIT = 10.0  # s for the verification of a fence
+
+
+@dataclass(frozen=True)
+class Ssh:
+    """How to log in on a storage server from the arbiter. Its host key must be known there."""
+
+    host: str
+    user: str = "root"
+    port: int = 22
+    key: str = ""
+    python: str = "/usr/bin/python3"
+    become: bool = False
+
+
+@dataclass(frozen=True)
+class ServerAccess:
+    """A storage server's name, its target service, and how it is reached; ``ssh`` None: it is this machine."""
+
+    name: str
+    driver: str = "tgt"
+    control_port: int = 0
+    saved_config: str = ""
+    fence_list: str = DEFAULT_FENCE_LIST
+    timeout: float = 5.0
+    ssh: Optional[Ssh] = None
+
+
+@dataclass(frozen=True)
+class FenceRequest:
+    """A host to fence at one storage server, under *token*."""
+
+    host: str
+    initiators: tuple[str, ...]
+    token: int
+    reason: str
+
+
+def observe_here(access: ServerAccess) -> StorageObservation:
+    """One look at the target of this machine. Raises LibrehaError for a fence list that cannot be understood."""
+    target, fence_list = _open(access)
+    return observe_storage(access.name, target, fence_list)
+
+
+def fence_here(access: ServerAccess, request: FenceRequest, permit: Permit) -> dict[str, Any]:
+    """Fence a host at the target of this machine and verify it; the outcome as ``Fencer.fence`` gives it. In the main thread only."""
+    target, fence_list = _open(access)
+    initiators = [initiator_name(name, request.host) for name in request.initiators]
+    fencer = Fencer(target, fence_list, permit)
+    return fencer.fence(request.host, initiators, request.token, request.reason, wait=FENCE_WAIT).to_dict()
+
+
+def unasked(name: str, error: Exception) -> StorageObservation:
+    """In place of an observation: the server could not be asked."""
+    return StorageObservation(name, clock.now(), reason=str(error))
+
+
+def _open(access: ServerAccess) -> tuple[Any, FenceList]:
+    target = open_storage(
+        access.driver,
+        control_port=access.control_port,
+        saved_config=access.saved_config,
+        fence_list=access.fence_list,
+        chap_user="",
+        timeout=access.timeout,
+    )
+    return target, FenceList(access.fence_list)
