@@ -151,7 +151,8 @@ def _judge_one(
 ) -> tuple[Judgement, Confirmation]:
     if fence.whole:
         verdict = Verdict.FENCED if fence.confirmed else Verdict.FENCING
-        record = replace(record, verdict=verdict.value, since=None, samples=0, last_sample=None, condemned=False)
+        since = record.since if record.verdict in (Verdict.FENCED.value, Verdict.FENCING.value) else evidence.taken_at
+        record = replace(record, verdict=verdict.value, since=since, samples=0, last_sample=None, condemned=False)
         return Judgement(verdict, 0, fence.missing or "on the fence list"), Confirmation(record, True, 0.0, 0.0)
     judgement = judge_host(evidence, cut_off)
     if fence.listed and judgement.verdict is Verdict.HEALTHY:

@@ -30,6 +30,8 @@ from .fencing import Execution, execution, initiators_to_fence
 from .told import rebooting
 from .verdict import Verdict
 
+FENCING = 30.0  # s that a fence under way may take before what it lacks is an alarm
+
 
 @dataclass
 class Responses:
@@ -124,7 +126,7 @@ def _repeat(host: HostState, cluster: Cluster, out: Responses) -> None:
     if host.fence.admitted:
         reasons.append("%s is fenced and yet admitted: %s" % (host.name, host.fence.missing))
         out.alarms.append(Alarm("fence_undone:%s" % host.name, Severity.CRITICAL, host.name, reasons[-1] + "; it is fenced again"))
-    elif not host.fence.confirmed or host.fence.by_word:
+    elif (not host.fence.confirmed and not _is_being_fenced(host, cluster)) or host.fence.by_word:
         reasons.append("the fence of %s is not confirmed: %s" % (host.name, host.fence.missing or host.fence.by_word))
         then = "nothing starts until it is"
         if host.fence.confirmed:
@@ -140,19 +142,21 @@ def _repeat(host: HostState, cluster: Cluster, out: Responses) -> None:
             executing[0][1],
         )
         reasons.append(text)
-        out.alarms.append(
-            Alarm(
-                "not_stopped:%s" % host.name,
-                Severity.CRITICAL,
-                host.name,
-                text + "; nothing of it is started elsewhere until it is stopped",
-            )
-        )
+        if not _is_being_fenced(host, cluster):  # which is about to stop them
+            text += "; nothing of it is started elsewhere until it is stopped"
+            out.alarms.append(Alarm("not_stopped:%s" % host.name, Severity.CRITICAL, host.name, text))
     if reasons:
         # A host that is being let in again had its power cut for that already.
         rejoins = host.record.rejoin is not None and host.record.rejoin.cycled_at is not None
         power = host.has_bmc and host.is_fenced and bool(executing) and host.evidence.power is not Power.OFF and not rejoins
         out.fences.append(_fence(host, cluster, cluster.servers if host.is_fenced else host.fence.servers, power, tuple(reasons)))
+
+
+def _is_being_fenced(host: HostState, cluster: Cluster) -> bool:
+    """Whether its first fence is still under way: what is missing yet is no news, and no cause for an alarm."""
+    lasted = cluster.now.since(host.record.since)
+    fresh = lasted is not None and lasted < FENCING
+    return fresh and any(act.host == host.name and not act.vm for act in cluster.observation.under_way)
 
 
 def unstopped(host: HostState, cluster: Cluster) -> list[tuple[VmRecord, str]]:
