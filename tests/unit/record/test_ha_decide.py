@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
-from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_decide import run
+from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "decide"))  # the simulated cluster of decide's tests
 from decide_world import Host, Vm, World, three_hosts

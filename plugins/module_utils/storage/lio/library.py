@@ -8,10 +8,9 @@ import contextlib
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
-
-from ansible.module_utils.basic import missing_required_lib
 
 from ...errors import LibrehaError
 from .configfs import ROOT
@@ -29,7 +28,7 @@ REMEDY_LIBRARY = "install it for the Python that runs this module (Debian and Ub
 def need_library() -> Any:
     """The package rtslib_fb. Raises LibrehaError when it is not there."""
     if rtslib is None:
-        raise LibrehaError(missing_required_lib("rtslib-fb"), remedy=REMEDY_LIBRARY)
+        raise LibrehaError("the Python library rtslib-fb is missing for %s" % sys.executable, remedy=REMEDY_LIBRARY)
     return rtslib
 
 
