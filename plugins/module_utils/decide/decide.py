@@ -12,7 +12,7 @@ or that comes back with an old memory, cannot start a VM whose host can still wr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Optional
 
@@ -35,6 +35,7 @@ from .picture import Picture, take_picture
 from .policy import Mode, Policy
 from .state import Cluster, HostState, leads_to_fence
 from .storage_health.judge import judge_storage_health
+from .storage_health.record import HealthRecord
 from .vms.down import still_down
 from .vms.names import name_alarms
 from .vms.overdue import note_down, overdue
@@ -78,46 +79,25 @@ def decide(
     first_look = memory.run_id != run_id
     settled = not first_look and not observation.under_way and not _still_open(cluster, plan, gate.orders, able, only_host)
     standing = admission(cluster)
-    not_admitted = admission_alarm(standing)
     calm = all(host.verdict.works or not _open(host, policy) for host in hosts.values())
     health = judge_storage_health(
         policy.storage_health, memory.storage_health, observation.storage_health, cluster.servers, now, not first_look, calm
     )
     down = still_down(cluster, vms, gate.orders, gate.proposed, plan.held)
     vms = note_down(vms, down, cluster)
-    alarms = [
-        *raise_alarms(cluster),
-        *name_alarms(cluster),
-        *picture.alarms,
-        *plan.alarms,
-        *gate.alarms,
-        *overdue(vms, down, cluster),
-        *([not_admitted] if not_admitted else []),
-        *health.alarms,
-    ]
-    before = replace(
-        memory,
-        run_id=run_id,
-        looked_at=now,
-        watching_since=picture.watching_since,
-        datastores=tuple(cluster.datastores[uuid] for uuid in sorted(cluster.datastores)),
-        storage=cluster.storage,
-        storage_health=health.records,
-        brake=brake.record,
-        heard=tuple(item for item in memory.heard if item.run == run_id),
-    )
+    kept = _remembered(memory, picture, health.records, brake, run_id)
     return Decision(
         taken_at=now,
         mode=policy.mode,
         hosts=tuple(_verdict(host) for host in hosts.values()),
-        alarms=_unique(alarms),
+        alarms=_alarms(picture, plan, [*gate.alarms, *overdue(vms, down, cluster), *_if_any(admission_alarm(standing)), *health.alarms]),
         held=plan.held,
         actions=gate.orders.actions,
         proposed=gate.proposed,
         down=down,
         admission=standing,
         storage=health.servers,
-        memory=_with_orders(before, cluster, vms, plan, gate.orders),
+        memory=_with_orders(kept, cluster, vms, plan, gate.orders),
         settled=settled,
         next_sample_in=_next_sample(policy, settled),
     )
@@ -174,6 +154,22 @@ def _plan(picture: Picture, brake: Brake, memory: Memory, able: Collection[str])
     )
 
 
+def _remembered(memory: Memory, picture: Picture, health: tuple[HealthRecord, ...], brake: Brake, run_id: str) -> Memory:
+    """*memory* with what this look found about the cluster as a whole."""
+    cluster = picture.cluster
+    return replace(
+        memory,
+        run_id=run_id,
+        looked_at=cluster.now,
+        watching_since=picture.watching_since,
+        datastores=tuple(cluster.datastores[uuid] for uuid in sorted(cluster.datastores)),
+        storage=cluster.storage,
+        storage_health=health,
+        brake=brake.record,
+        heard=tuple(item for item in memory.heard if item.run == run_id),
+    )
+
+
 def _with_orders(memory: Memory, cluster: Cluster, vms: tuple[VmRecord, ...], plan: _Plan, orders: Orders) -> Memory:
     """*memory* with the records of this look and what is ordered about them. It takes orders, and nothing that was only planned."""
     policy, now = cluster.policy, cluster.now
@@ -211,7 +207,8 @@ def _remember(record: HostRecord, rejoins: Mapping[str, Optional[RejoinRecord]],
 
 def _for_brake(host: HostState, cluster: Cluster) -> HostForBrake:
     return HostForBrake(
-        condemned=not host.is_fenced and leads_to_fence(host.verdict, cluster.policy),
+        # Row 7 too: a storage server that hangs looks like many hosts that fail, one a second earlier than the others.
+        condemned=not host.is_fenced and (leads_to_fence(host.verdict, cluster.policy) or host.judgement.row == 7),
         answers=host.verdict.works and not leads_to_fence(host.verdict, cluster.policy),
         proved_off=host.judgement.certain or (host.is_fenced and host.evidence.power is Power.OFF),
         fenced=host.fence.listed,
@@ -261,5 +258,12 @@ def _verdict(host: HostState) -> HostVerdict:
     )
 
 
-def _unique(alarms: list[Alarm]) -> tuple[Alarm, ...]:
+def _if_any(alarm: Optional[Alarm]) -> list[Alarm]:
+    return [alarm] if alarm is not None else []
+
+
+def _alarms(picture: Picture, plan: _Plan, others: Iterable[Alarm]) -> tuple[Alarm, ...]:
+    """Each once, by key."""
+    cluster = picture.cluster
+    alarms = [*raise_alarms(cluster), *name_alarms(cluster), *picture.alarms, *plan.alarms, *others]
     return tuple({alarm.key: alarm for alarm in sorted(alarms, key=lambda item: item.key)}.values())

@@ -50,6 +50,17 @@ class SessionRecord:
 
 
 @dataclass(frozen=True)
+class Silence:
+    """One path to a host, in the present run of the monitor; see ``silence``. Instants are on the clock of whoever probes the path."""
+
+    path: str
+    since: Instant  # its last sign of life; of a path that was never alive in this run, its first failed probe
+    first: Optional[Instant] = None  # the first failed probe after that
+    last: Optional[Instant] = None  # and the latest
+    probes: int = 0  # that failed, since then
+
+
+@dataclass(frozen=True)
 class RejoinRecord:
     """An operator's wish to let a fenced host in again; see ``rejoin``."""
 
@@ -79,6 +90,7 @@ class HostRecord:
     wrong_bmc: str = ""  # why its BMC is another machine's, as last read; empty: nothing speaks against it
     datastores: tuple[str, ...] = ()  # UUIDs of those on iSCSI that it had
     sessions: tuple[SessionRecord, ...] = ()
+    silences: tuple[Silence, ...] = ()
     last_event: Optional[int] = None  # highest event key dealt with
     going_down: str = ""  # shutdown or reboot: announced by an event, not yet back
     going_down_at: Optional[Instant] = None

@@ -126,7 +126,7 @@ def _judge_all(
     same_run = memory.run_id == run_id
     hosts = {}
     for name in names:
-        judgement, confirmation = _judge_one(told[name].record, evidence[name], fences[name], cut_off, same_run, policy)
+        judgement, confirmation = _judge_one(told[name].record, evidence[name], fences[name], cut_off, same_run, policy, now)
         hosts[name] = HostState(
             policy=policy.host(name),
             seen=seen.get(name),
@@ -147,18 +147,18 @@ def _has_bmc(name: str, policy: Policy, record: HostRecord, seen: Optional[HostO
 
 
 def _judge_one(
-    record: HostRecord, evidence: HostEvidence, fence: FenceState, cut_off: bool, same_run: bool, policy: Policy
+    record: HostRecord, evidence: HostEvidence, fence: FenceState, cut_off: bool, same_run: bool, policy: Policy, now: Instant
 ) -> tuple[Judgement, Confirmation]:
     if fence.whole:
         verdict = Verdict.FENCED if fence.confirmed else Verdict.FENCING
         since = record.since if record.verdict in (Verdict.FENCED.value, Verdict.FENCING.value) else evidence.taken_at
-        record = replace(record, verdict=verdict.value, since=since, samples=0, last_sample=None, condemned=False)
+        record = replace(record, verdict=verdict.value, since=since, samples=0, last_sample=None, condemned=False, silences=())
         return Judgement(verdict, 0, fence.missing or "on the fence list"), Confirmation(record, True, 0.0, 0.0)
     judgement = judge_host(evidence, cut_off)
     if fence.listed and judgement.verdict is Verdict.HEALTHY:
         judgement = Judgement(Verdict.DEGRADED, judgement.row, "it is fenced at %s, where it lost its storage" % ", ".join(fence.servers))
     condemned = leads_to_fence(judgement.verdict, policy)
-    return judgement, confirm(record, evidence, judgement, condemned, same_run, policy)
+    return judgement, confirm(record, evidence, judgement, condemned, same_run, policy, now)
 
 
 def _remember_host(host: HostState, had: Mapping[str, tuple[str, ...]], observation: Observation, now: Instant) -> HostRecord:

@@ -41,6 +41,8 @@ def look(
 ) -> World:
     """One look in which the health of the storage server was read; its clock is its own."""
     world.now += after
+    for host in world.hosts.values():
+        host.counter += bool(after and host.writes and host.session)
     at = Instant(boot, world.now + 5000)
     health = StorageHealth(name, at, tuple(sensors), fills, None if disks is None else tuple(disks))
     world.step(0, replace(world.look(), storage_health=(health,)))

@@ -3,8 +3,8 @@
 """The brake: losing many hosts at once says that the judge is wrong, not the hosts.
 
 Invariant: within any ``brake_window`` no more than ``max_dead_fraction`` of the hosts are given a fence. Everyone whose
-verdict would lead to a fence counts from its first sample on, confirmed or not, and whoever was fenced within the
-window goes on counting, so hosts that fail one after another do not slip through one by one. While the brake
+verdict would lead to a fence counts from its first sample on, confirmed or not, and so does every other host whose storage
+failed. Whoever was fenced within the window goes on counting, so hosts that fail one after another do not slip through. While the brake
 holds, a host leaves the count only by answering again, by being proved off, or by a person's word - not by
 its evidence fading to unknown. A person's word covers the hosts that were lost when it was given. Hosts that are lost later are
 counted among those that were left then, so that the word for some does not let the rest go.
@@ -25,7 +25,7 @@ from ..policy import Policy
 class HostForBrake:
     """What the brake must know of a host."""
 
-    condemned: bool  # its verdict would lead to a fence
+    condemned: bool  # its verdict would lead to a fence, or its storage failed
     answers: bool  # its verdict is one of a working host
     proved_off: bool
     fenced: bool  # on the fence list

@@ -2,10 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """When a verdict may be acted upon.
 
-Invariant: nothing that can be undone only by people follows from less than an unbroken row of fresh samples of one and
-the same verdict, at least three of them and spanning at least ``confirm_after``, all taken by this very run, on one
-boot's clock, with no gap longer than ``confirm_after``. A sample that is repeated, old, or from before a gap proves
-nothing about now. Power that is proved off is the exception: no later look can contradict it.
+Invariant: no fence follows from less than ``confirm_after`` of silence on every path that the verdict calls failed, counted from the
+last sign of life on any of them and heard by at least three probes of each, the first and the last at least half that time apart, all
+made by this very run on one boot's clock (``silence``). Power that is proved off is the exception: no later look can contradict it.
+
+A verdict that leads to no fence is confirmed by lasting as it is, in at least three fresh samples without a gap longer than
+``confirm_after``: that ends a run, and raises an alarm.
 
 Flapping - a suspicion that passes, again and again - doubles the time with every turn up to eight times, and is
 forgotten after twenty confirmation times without one.
@@ -15,9 +17,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ..instant import Instant
 from ..memory import HostRecord
 from ..policy import Policy
 from .evidence import HostEvidence
+from .silence import PROBES, Quiet, listen, quiet
 from .verdict import Judgement
 
 SAMPLES = 3
@@ -37,9 +41,9 @@ class Confirmation:
 
 
 def confirm(
-    record: HostRecord, evidence: HostEvidence, judgement: Judgement, condemned: bool, same_run: bool, policy: Policy
+    record: HostRecord, evidence: HostEvidence, judgement: Judgement, condemned: bool, same_run: bool, policy: Policy, now: Instant
 ) -> Confirmation:
-    """Count this look; *condemned* says that the verdict would lead to a fence."""
+    """Count this look; *condemned* says that the verdict would lead to a fence. One that would not is confirmed by lasting as it is."""
     taken = evidence.taken_at
     needed = needed_for(record, policy)
     if taken is None or not evidence.fresh:
@@ -58,14 +62,24 @@ def confirm(
         samples=record.samples + 1 if continues else 1,
         last_sample=taken,
         condemned=condemned or (record.condemned and not judgement.verdict.works),
+        silences=listen(record.silences if same_run else (), evidence, now, policy),
     )
     lasted = taken.since(since) or 0.0
     if judgement.certain:
         return Confirmation(record, True, lasted, 0.0)
+    if condemned:
+        return _by_silence(record, quiet(record.silences, evidence), needed, policy)
     if record.samples >= SAMPLES and lasted >= needed:
         return Confirmation(record, True, lasted, needed)
     waiting = "%.0f of %.0f s, %d samples of at least %d" % (lasted, needed, record.samples, SAMPLES)
     return Confirmation(record, False, lasted, needed, waiting)
+
+
+def _by_silence(record: HostRecord, silence: Quiet, needed: float, policy: Policy) -> Confirmation:
+    if silence.lasted >= needed and silence.probes >= PROBES and silence.spread >= policy.confirm_after / 2:
+        return Confirmation(record, True, silence.lasted, needed)
+    waiting = "silent for %.0f of %.0f s, %d probes of at least %d" % (silence.lasted, needed, silence.probes, PROBES)
+    return Confirmation(record, False, silence.lasted, needed, waiting)
 
 
 def needed_for(record: HostRecord, policy: Policy) -> float:

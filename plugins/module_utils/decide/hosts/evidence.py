@@ -48,6 +48,9 @@ class TargetEvidence:
     pending: bool = False  # unknown only because progress is still being judged, or in the target's grace
     accessible: Optional[bool] = None
     grace: bool = False  # the target has just started
+    probe: Evidence = Evidence.UNKNOWN  # this look alone: ok: progress, or what may have been some; failed: none
+    at: Optional[Instant] = None  # when it was read, on the storage server's clock
+    session: bool = False  # the host has one
 
 
 @dataclass(frozen=True)
@@ -189,11 +192,14 @@ def _at_server(
     grace = _starts_up(server, policy)
     found = []
     for target in sorted(admitted | {session.target for session in mine}):
-        state, reason, pending = _progress([item for item in records if item.target == target], server.taken_at, policy)
+        here = [item for item in records if item.target == target]
+        state, reason, pending = _progress(here, server.taken_at, policy)
+        probe = _probed(here, server.taken_at)
         if problem:
             # A target's grace ends by itself: whoever looks on will hear more.
-            state, reason, pending = Evidence.UNKNOWN, "storage unknown: %s" % problem, grace
-        found.append(TargetEvidence(server.name, target, state, reason, pending, words.get(target), grace))
+            state, reason, pending, probe = Evidence.UNKNOWN, "storage unknown: %s" % problem, grace, Evidence.UNKNOWN
+        word = words.get(target)
+        found.append(TargetEvidence(server.name, target, state, reason, pending, word, grace, probe, server.taken_at, session=bool(here)))
     return found, records
 
 
@@ -269,6 +275,15 @@ def _progress(sessions: Sequence[SessionRecord], at: Instant, policy: Policy) ->
     if still > policy.io_stale:
         return Evidence.FAILED, "storage failed %.0f s" % still, False
     return Evidence.UNKNOWN, "storage not judged yet", True
+
+
+def _probed(sessions: Sequence[SessionRecord], at: Instant) -> Evidence:
+    """What this look alone found: a counter that advanced since the last look, a new session, and one that is judged anew count as life."""
+    if any(at in (item.progress_at, item.since) for item in sessions):
+        return Evidence.OK
+    if any(item.commands_done is None and item.bytes_done is None for item in sessions):
+        return Evidence.UNKNOWN
+    return Evidence.FAILED
 
 
 def _words_about_targets(seen: Optional[HostObservation], record: HostRecord, memory: Memory) -> dict[str, Optional[bool]]:
