@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Any
 
 from .. import clock
 from ..decide.answers import ApiAnswer
@@ -39,7 +39,7 @@ class Asker:
     """The run for which a look is judged: its lease, the kinds of action that it carries out, and what it is about (a host, or all)."""
 
     holder: str
-    token: Optional[int]
+    token: int
     able: Collection[str]
     only_host: str = ""
     commands: Sequence[Mapping[str, Any]] = ()
@@ -50,6 +50,7 @@ class Judged:
     """A look's decision, with what was news in it. ``committed``: it is in the record, under the asker's token, and may be carried out."""
 
     decision: Decision
+    observation: Observation
     news: tuple[str, ...]
     open_transactions: tuple[Mapping[str, Any], ...]
     journal_seq: int
@@ -69,7 +70,6 @@ def judge(database: StateDatabase, policy: Policy, observation: Observation, ask
     standing = [*map(to_dict, decision.alarms), *_proposals(decision), *_holds(decision)]
     told = [item for item in standing if not item["key"].startswith(HOLD)]
     if commit:
-        assert asker.token is not None
         with database.change(asker.token) as change:
             change.memory(decision.memory.to_dict())
             change.hosts(_host_rows(decision))
@@ -79,7 +79,7 @@ def judge(database: StateDatabase, policy: Policy, observation: Observation, ask
             told = [item for item in told if item["key"] in {*changes.raised, *changes.changed}]
     report = [entry.text for entry in news] + [_line(item) for item in told]
     seq = max((entry["seq"] for entry in database.read_journal(limit=1)), default=0)
-    return Judged(decision, tuple(report), tuple(database.open_transactions()), seq, commit)
+    return Judged(decision, observation, tuple(report), tuple(database.open_transactions()), seq, commit)
 
 
 def _hear_persons(
@@ -177,13 +177,13 @@ def fenced_hosts(decision: Decision) -> set[str]:
     return {host.host for host in decision.hosts if host.verdict in (Verdict.FENCED, Verdict.FENCING)}
 
 
-def live_hosts(decision: Decision, observation: Observation) -> list[str]:
+def live_hosts(judged: Judged) -> list[str]:
     """The hosts on which VMs may be started: they answered in this look, and are not fenced."""
-    fenced = fenced_hosts(decision)
-    return [host.name for host in observation.hosts if host.api_answer is ApiAnswer.ANSWERED and host.name not in fenced]
+    fenced = fenced_hosts(judged.decision)
+    return [host.name for host in judged.observation.hosts if host.api_answer is ApiAnswer.ANSWERED and host.name not in fenced]
 
 
-def result_of(judged: Judged, observation: Observation) -> Result:
+def result_of(judged: Judged) -> Result:
     """The part of a task's result that is about one look."""
     decision = judged.decision
     plan = [vm for action in decision.actions if action.kind in ("failover", "restart") for vm in to_dict(action)["vms"]]
@@ -193,9 +193,9 @@ def result_of(judged: Judged, observation: Observation) -> Result:
         "mode": decision.mode.value,
         **{name: to_dict(getattr(decision, name)) for name in shown},
         "proposed": [{**to_dict(item.action), "why_not": item.why_not} for item in decision.proposed],
-        "next_sample_in": wait_after(decision, observation),
+        "next_sample_in": wait_after(judged),
         "plan": plan,
-        "live_hosts": live_hosts(decision, observation),
+        "live_hosts": live_hosts(judged),
         "open_transactions": len(judged.open_transactions),
         "disarmed": decision.memory.disarmed,
         "events_seen": events_seen(decision.memory),
@@ -211,9 +211,10 @@ def events_seen(memory: Memory) -> dict[str, int]:
     return {host.name: host.last_event for host in memory.hosts if host.last_event is not None}
 
 
-def wait_after(decision: Decision, observation: Observation) -> float:
+def wait_after(judged: Judged) -> float:
     """Seconds until the next look is due: samples are counted from look to look, and this one took its time."""
-    took = decision.taken_at.since(observation.taken_at) or 0.0
+    decision = judged.decision
+    took = decision.taken_at.since(judged.observation.taken_at) or 0.0
     return round(max(0.0, decision.next_sample_in - took), 1)
 
 

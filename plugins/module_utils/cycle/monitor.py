@@ -68,11 +68,9 @@ class Monitor:
         self._asker = asker
         self.story = Story()
         self.judged: Optional[Judged] = None
-        self.observation: Optional[Observation] = None
 
     def run_once(self) -> Judged:
         """One look, and the beginning of what it orders. Raises LeaseLost when this run may act no more."""
-        assert self._asker.token is not None
         self._renew()
         self._take_in()
         acting = tuple(act for order in self._hands.under_way() for act in order.acts)
@@ -80,8 +78,8 @@ class Monitor:
         self._renew()
         judged = judge(self._database, self._policy, observation, self._asker, commit=True)
         self.story.looks += 1
-        self.judged, self.observation = judged, observation
-        for order in self._orders(judged, observation):
+        self.judged = judged
+        for order in self._orders(judged):
             self._begin(order, judged, acting)
         return judged
 
@@ -91,9 +89,8 @@ class Monitor:
         health_tried = False
         while True:
             judged = self.run_once()
-            assert self.observation is not None
             decision = judged.decision
-            health_tried = health_tried or bool(self.observation.storage_health)
+            health_tried = health_tried or bool(judged.observation.storage_health)
             idle += 0 if self._hands.under_way() else 1
             if not self._hands.under_way():
                 # A run that was busy with its hosts until now makes one look more for the storage servers' own health.
@@ -104,7 +101,7 @@ class Monitor:
                     return judged
                 if tries_health and decision.settled:
                     continue
-            self._hands.wait(wait_after(decision, self.observation))
+            self._hands.wait(wait_after(judged))
 
     # One look
 
@@ -117,12 +114,10 @@ class Monitor:
         return self._eyes.look(events_seen(decision.memory), due, disks)
 
     def _renew(self) -> None:
-        assert self._asker.token is not None
         self._database.renew_lease(self._asker.holder, self._asker.token, self._policy.lease)
 
     def _take_in(self) -> None:
         """What acts left undone goes into the journal: nothing half done stays unnoticed."""
-        assert self._asker.token is not None
         entries = []
         for ended in self._hands.ended():
             self.story.ended.append(ended)
@@ -133,7 +128,7 @@ class Monitor:
 
     # Acting
 
-    def _orders(self, judged: Judged, observation: Observation) -> list[Order]:
+    def _orders(self, judged: Judged) -> list[Order]:
         """What a decision orders, and what earlier ones left open."""
         decision = judged.decision
         orders: list[Order] = [FenceOrder(action) for action in decision.actions if isinstance(action, FenceAction)]
@@ -141,7 +136,7 @@ class Monitor:
         resumed = self._left_open(judged, {vm.id for vm in starts})
         if starts or resumed:
             leave = frozenset(act.vm for order in self._hands.under_way() for act in order.acts if act.vm)
-            orders.append(FailoverOrder(starts, resumed, tuple(live_hosts(decision, observation)), leave))
+            orders.append(FailoverOrder(starts, resumed, tuple(live_hosts(judged)), leave))
         for action in decision.actions:
             if isinstance(action, (StopAction, ResetAction)) and action.vms:
                 orders.append(PowerOrder(action.kind, action.host, tuple(vm.id for vm in action.vms)))
@@ -155,8 +150,10 @@ class Monitor:
         return tuple((row["vm_id"], row["destination"]) for row in judged.open_transactions if row["vm_id"] not in busy)
 
     def _begin(self, order: Order, judged: Judged, acting: Sequence[ActUnderWay]) -> None:
-        assert judged.committed, "an act that is not in the record: %s" % order
-        assert not set(order.acts) & set(acting), "ordered twice: %s" % order
+        if not judged.committed:
+            raise AssertionError("an act that is not in the record: %s" % order)
+        if set(order.acts) & set(acting):
+            raise AssertionError("ordered twice: %s" % order)
         if isinstance(order, FenceOrder):
             self._call_off_starts_on(order.action.host)
         self._hands.begin(order)

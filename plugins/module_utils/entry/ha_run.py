@@ -15,8 +15,8 @@ from ..act.fence import PER_LEVEL, Run
 from ..act.worker import ForkServer
 from ..arguments.hosts import hosts_spec, read_hosts
 from ..arguments.state import state_spec
-from ..cycle.judge import Asker, judge, result_of
-from ..cycle.monitor import ABLE, MAX_LOOKS, Monitor, moved_in
+from ..cycle.judge import Asker, Judged, judge, result_of
+from ..cycle.monitor import ABLE, MAX_LOOKS, Monitor, Story, moved_in
 from ..cycle.ports import PowerOrder
 from ..cycle.real import RealEyes, RealHands, Site, worker
 from ..decide.commands import CommandKind
@@ -94,27 +94,25 @@ def run(params: Mapping[str, Any], check_mode: bool) -> Result:
         monitor = Monitor(site.policy, eyes, hands, database, asker)
         try:
             with _told(database, params["progress"]):
-                monitor.until_settled(params["max_looks"])
+                judged = monitor.until_settled(params["max_looks"])
         finally:
             # What still acts would act under a lease that is free. If it does not end, the lease runs out by itself.
             if hands.finish(site.policy.lease + PER_LEVEL * levels):
                 database.release_lease(holder, lease.token)
-    return _result(monitor)
+    return _result(judged, monitor.story)
 
 
 def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
     """Check mode: one look, decided on, nothing recorded."""
     observation = RealEyes(site).look({}, (), ())
     with StateDatabase.open(params["state_url"], create=False) as database:
-        asker = Asker("", None, ABLE, params["host"] or "", params["commands"])
+        asker = Asker("", 0, ABLE, params["host"] or "", params["commands"])
         judged = judge(database, site.policy, observation, asker, commit=False)
-    return {**_shown(result_of(judged, observation)), "looks": 1, "failed_acts": [], "vms": [], "unregistered": []}
+    return {**_shown(result_of(judged)), "looks": 1, "failed_acts": [], "vms": [], "unregistered": []}
 
 
-def _result(monitor: Monitor) -> Result:
-    assert monitor.judged is not None and monitor.observation is not None
-    story = monitor.story
-    found = result_of(monitor.judged, monitor.observation)
+def _result(judged: Judged, story: Story) -> Result:
+    found = result_of(judged)
     power = [text for ended in story.ended if isinstance(ended.order, PowerOrder) for text in ended.failed]
     return {
         **_shown(found),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import Any, BinaryIO
 
 from .. import clock
@@ -18,9 +19,9 @@ from .storage_health.look import Wanted, look
 
 def serve(source: BinaryIO) -> None:
     """Answer the one request in *source*, on standard output, after this machine's own time."""
-    print(json.dumps({"now": clock.now().seconds}), flush=True)
+    _say({"now": clock.now().seconds})
     try:
-        print(json.dumps(_answer(json.loads(source.read()))), flush=True)
+        _say(_answer(json.loads(source.read())))
     except LibrehaError as error:
         told = {
             "kind": type(error).__name__,
@@ -29,7 +30,12 @@ def serve(source: BinaryIO) -> None:
             "remedy": error.remedy,
             "details": error.details,
         }
-        print(json.dumps({"error": told}), flush=True)
+        _say({"error": told})
+
+
+def _say(form: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(form) + "\n")
+    sys.stdout.flush()
 
 
 def read_health(server: ServerAccess, smart: bool, state_file: str = "") -> dict[str, Any]:

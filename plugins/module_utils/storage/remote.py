@@ -22,7 +22,7 @@ import threading
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Optional
+from typing import IO, Any, Optional, cast
 
 from ..act.deadman import Permit
 from ..decide.json_form import from_dict
@@ -85,9 +85,9 @@ class _Call:
     """One request to one server."""
 
     def __init__(self, access: ServerAccess, words: Optional[Sequence[str]] = None) -> None:
-        assert access.ssh is not None
         self._access = access
-        self._words = list(words) if words is not None else command(access.ssh)
+        self._ssh = access.ssh or Ssh(access.name)
+        self._words = list(words) if words is not None else command(self._ssh)
 
     def ask(self, request: dict[str, Any], seconds: float, permit: Optional[Permit] = None) -> dict[str, Any]:
         """The answer within *seconds*. Raises LibrehaError, StaleToken or LeaseLost as the server did, or saying why it was not asked."""
@@ -96,11 +96,10 @@ class _Call:
         guard = threading.Timer(seconds, process.kill)
         guard.start()
         try:
-            assert process.stdin is not None and process.stdout is not None
-            archive = _archive()
-            process.stdin.write(b"%d\n" % len(archive) + archive)
-            process.stdin.flush()
-            hello = process.stdout.readline()
+            archive, stdin, stdout = _archive(), cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+            stdin.write(b"%d\n" % len(archive) + archive)
+            stdin.flush()
+            hello = stdout.readline()
             if permit is not None and hello:
                 permit.check("ask %s" % self._access.name)
                 request["deadline"] = json.loads(hello)["now"] + permit.remaining()
@@ -121,7 +120,7 @@ class _Call:
                 "could not be asked over ssh (exit code %s): %s" % (code, said[-400:] or "it said nothing in time"),
                 host=self._access.name,
                 remedy="log in from the arbiter as the monitor does and see what is missing: ssh -o BatchMode=yes -l %s %s"
-                % (self._access.ssh and self._access.ssh.user, self._access.ssh and self._access.ssh.host),
+                % (self._ssh.user, self._ssh.host),
             ) from None
         if "error" in answer:
             error = answer["error"]

@@ -10,8 +10,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 from ansible_collections.libreha.vmware.plugins.module_utils.record.journal import JournalEntry
-
-from conftest import Scene
+from scene import Scene
 
 
 def fenced(scene: Scene, host: str = "esx1") -> FenceOrder:
