@@ -20,7 +20,6 @@ description:
     also when O(vms) is empty.
   - Nothing is registered or started unless O(storage) shows the fence of the source as confirmed on every storage server.
     A VM that runs on another host already is left alone.
-  - One line of progress is shown for each step while it runs, also with a remote state database.
 options:
   vms:
     description:
@@ -52,11 +51,6 @@ options:
     description: Seconds for which the lease is renewed again and again while the module works.
     type: float
     default: 60
-  journal_after:
-    description:
-      - Show the progress of steps that have higher numbers in the journal than this, RV(libreha.vmware.ha_decide#module:journal_seq).
-        Without it the journal is asked first.
-    type: int
 extends_documentation_fragment:
   - libreha.vmware.hosts
   - libreha.vmware.state
@@ -151,7 +145,6 @@ def argument_spec():
         "holder": {"type": "str", "required": True},
         "token": {"type": "int", "required": True, "no_log": False},
         "lease": {"type": "float", "default": 60},
-        "journal_after": {"type": "int"},
         **hosts_spec(),
         **state_spec(),
     }

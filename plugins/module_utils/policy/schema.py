@@ -283,7 +283,7 @@ POLICY_SCHEMA: dict[str, Any] = {
                 default="observe",
             ),
             "confirm_after": _seconds(
-                "How long a verdict must last before it is acted upon; it also needs three fresh samples no further apart than this.", 15.0
+                "How long every path to a host must have been silent before it is fenced, by at least three probes of each.", 15.0
             ),
             "io_stale": _seconds("Without progress for this long, a host's session at the target counts as failed.", 10.0),
             "storage_grace": _seconds("For this long after the target's start, missing sessions say nothing about hosts.", 180.0),

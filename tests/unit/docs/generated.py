@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer, Evidence
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts import confirm
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts import confirm, silence
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.evidence import ALIVE
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdict import NOT_OK, TABLE, Row, Verdict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
@@ -99,7 +99,7 @@ def timers() -> str:
     failover = options["failover"]["properties"]
     rows += [("`failover.%s`" % name, "%g s" % failover[name]["default"], failover[name]["description"]) for name in FAILOVER_TIMERS]
     rows += [
-        ("fixed", "%d" % confirm.SAMPLES, "Fresh looks that a confirmation needs at least."),
+        ("fixed", "%d" % silence.PROBES, "Failed probes of each path that a confirmation needs at least."),
         ("fixed", "%d x `confirm_after`" % confirm.LONGEST, "The longest time that flapping leads to."),
         ("fixed", "%d x `confirm_after`" % confirm.FORGET, "Quiet time after which flapping is forgotten."),
         ("fixed", "%g s" % verification.INTERVAL, "Time between the two looks at the target that confirm a fence."),

@@ -50,13 +50,11 @@ def recovery_time(policy: Policy, lost: Iterable[HostRecord], plan: Sequence[Pla
     parts = [
         TimePart("until the next look", 0.0, apart, "the time between two looks of a monitor at work; a schedule's interval is on top"),
         TimePart(
-            "storage evidence fails, and a look sees it", 0.0, policy.io_stale + apart, "io_stale; 0 when the session is gone at once"
-        ),
-        TimePart(
-            "the verdict is confirmed",
-            0.0 if bmc else confirm,
-            confirm + apart,
-            "confirm_after, longer after flapping%s" % ("; 0 when the BMC says that it is off" if bmc else ""),
+            "all paths have been silent for long enough, and a look sees it",
+            0.0 if bmc else max(0.0, confirm - apart),
+            max(confirm, policy.io_stale) + apart,
+            "confirm_after, longer after flapping, from the last sign of life on; io_stale runs meanwhile%s"
+            % ("; 0 when the BMC says that it is off" if bmc else ""),
         ),
         TimePart("the fence is applied and seen confirmed", 1.0, 10.0, "7 s in the lab (docs/tested.md), the look that sees it included"),
         TimePart("registered elsewhere", 1.0, 5.0, "3 s in the lab (docs/tested.md)"),

@@ -59,7 +59,7 @@ class Acts:
     # Fence
 
     def _fence(self, action: FenceAction) -> Steps:
-        """playbooks/tasks/fence.yml: on the storage server, then its power, then, where it answers, its VMs."""
+        """act/fence.py: on the storage server, then its power, then, where it answers, its VMs."""
         parts, host = self._parts, self._parts.world.hosts[action.host]
         self._permit.renew(60.0 if action.power else 0.0)
         if host.name not in parts.world.target.fences:
