@@ -19,6 +19,7 @@ description:
   - With C(mode=observe) in the policy it decides and records, and changes no host.
   - Each act is a process of its own, which the kernel ends with the lease. A run that was killed at any point is completed by the next one.
   - Each thing that happens is shown in a line while it happens.
+  - The run goes on if the playbook is interrupted, and ends by itself; what it does is in the journal. Until then it holds the lease.
 options:
   policy:
     description:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ansible_collections.libreha.vmware.plugins.filter.cluster_policy import cluster_policy
 from ansible_collections.libreha.vmware.plugins.filter.host_connections import host_connections
+from ansible_collections.libreha.vmware.plugins.filter.storage_servers import storage_servers
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 
 HOSTVARS = {
@@ -50,3 +51,20 @@ def test_an_option_of_a_host_in_the_policy_leaves_what_the_inventory_says_of_it(
 def test_what_the_policy_says_of_a_host_itself_wins() -> None:
     own = {"esx1": {"initiator": "iqn.2026-01.org.example:one"}}
     assert read_policy(cluster_policy({"hosts": own}, HOSTVARS, ["esx1"], ["san1"])).host("esx1").initiator == "iqn.2026-01.org.example:one"
+
+
+def test_the_arbiter_itself_is_asked_on_the_spot_and_every_other_storage_server_over_ssh() -> None:
+    hostvars = {
+        "san1": {"ansible_host": "192.0.2.10", "libreha_storage": {"driver": "lio", "control_port": 3, "unknown": 1}},
+        "san2": {"ansible_host": "192.0.2.20", "ansible_user": "ha", "ansible_become": True, "libreha_storage": {"ssh": {"port": 2222}}},
+        "san3": {"ansible_connection": "local"},
+    }
+    assert storage_servers(["san1", "san2", "san3"], hostvars, "san1") == [
+        {"name": "san1", "driver": "lio", "control_port": 3},
+        {"name": "san2", "ssh": {"host": "192.0.2.20", "user": "ha", "become": True, "port": 2222}},
+        {"name": "san3"},
+    ]
+    assert [server.get("ssh", {}).get("host") for server in storage_servers(["san1", "san2"], hostvars, "localhost")] == [
+        "192.0.2.10",
+        "192.0.2.20",
+    ]
