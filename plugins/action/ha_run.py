@@ -18,7 +18,13 @@ from ansible.utils.display import Display
 display = Display()
 
 POLL = 1.0  # s between two looks at the file
-ALIVE = 10.0  # s between two questions whether the module still runs
+# s until Ansible is asked whether the module still runs; each time later than before, since that is a module run of its own.
+# It matters only for one that failed before it had a file: later, the shell that reads the file sees whether the process is there.
+FIRST_QUESTION, LAST_QUESTION = 3.0, 60.0
+# What is in the file after the first line and those that were shown, and whether the process was there before it was read.
+READ = (
+    "s=waits; [ ! -s %(file)s ] || { kill -0 $(head -n 1 %(file)s) 2>/dev/null && s=runs || s=over; tail -n +%(from)d %(file)s; }; echo $s"
+)
 LIMIT = 86400  # s after which Ansible ends the module; its own bounds are far shorter
 
 
@@ -48,13 +54,13 @@ class ActionModule(ActionBase):
             self._remove_tmp_path(folder)
 
     def _follow(self, job: str, path: str, task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        shown, asked = 0, time.monotonic()
+        shown, asked, pause = 0, time.monotonic(), FIRST_QUESTION
         while True:
             time.sleep(POLL)
             shown, over = self._show(path, shown)
-            if not over and time.monotonic() - asked < ALIVE:
+            if not over and time.monotonic() - asked < pause:
                 continue
-            asked = time.monotonic()
+            asked, pause = time.monotonic(), min(2 * pause, LAST_QUESTION)
             status = self._status(job, "status", task_vars)
             if status.get("finished") or (status.get("failed") and "started" not in status):
                 self._show(path, shown)
@@ -65,14 +71,13 @@ class ActionModule(ActionBase):
         return status
 
     def _show(self, path: str, shown: int) -> tuple[int, bool]:
-        """Show what the file has after *shown* lines; returns how many it has, and whether the last one says that the run is over."""
-        read = self._low_level_execute_command("tail -n +%d %s 2>/dev/null" % (shown + 1, shlex.quote(path)), sudoable=True)
-        lines = str(read.get("stdout") or "").splitlines()
-        over = bool(lines) and not lines[-1].strip()
+        """Show what the file has after *shown* lines; returns how many it has, and whether the run is over. The first line is the
+        process of the run."""
+        read = self._low_level_execute_command(READ % {"file": shlex.quote(path), "from": shown + 2}, sudoable=True)
+        *lines, last = str(read.get("stdout") or "").splitlines() or ["waits"]
         for line in lines:
-            if line.strip():
-                display.display("  %s" % line)
-        return shown + len(lines), over
+            display.display("  %s" % line)
+        return shown + len(lines), last.strip() == "over"
 
     def _status(self, job: str, mode: str, task_vars: dict[str, Any] | None) -> dict[str, Any]:
         folder = self._remote_expand_user(self.get_shell_option("async_dir", default="~/.ansible_async"))

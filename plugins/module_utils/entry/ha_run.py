@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import uuid
@@ -163,9 +164,10 @@ def _told(database: StateDatabase, path: Optional[str]) -> Iterator[None]:
         yield
         return
     over = threading.Event()
-    with open(path, "a", encoding="utf-8") as lines:
+    with open(path, "a", encoding="utf-8", buffering=1) as lines:
+        lines.write("%d\n" % os.getpid())  # whoever follows sees by it when the run is over
         seen = max((entry["seq"] for entry in database.read_journal(limit=1)), default=0)
-        follower = threading.Thread(target=_follow, args=(database, seen, lines.write, lines.flush, over), daemon=True)
+        follower = threading.Thread(target=_follow, args=(database, seen, lines.write, over), daemon=True)
         follower.start()
         try:
             yield
@@ -174,7 +176,7 @@ def _told(database: StateDatabase, path: Optional[str]) -> Iterator[None]:
             follower.join()
 
 
-def _follow(database: StateDatabase, seen: int, write: Callable[[str], Any], flush: Callable[[], None], over: threading.Event) -> None:
+def _follow(database: StateDatabase, seen: int, write: Callable[[str], Any], over: threading.Event) -> None:
     while True:
         last = over.wait(FOLLOW)
         try:
@@ -185,10 +187,7 @@ def _follow(database: StateDatabase, seen: int, write: Callable[[str], Any], flu
             seen = entry["seq"]
             if entry["kind"] not in NOT_TOLD and not entry["key"].startswith("hold/"):
                 write("%s  %s\n" % (entry["wall"][11:23], line_of(entry)))
-        flush()
         if last:
-            write("\n")  # whoever follows sees that it is over
-            flush()
             return
 
 
