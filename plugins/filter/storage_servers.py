@@ -13,7 +13,7 @@ description:
     C(libreha_storage) of each.
   - The arbiter itself, and a server to which Ansible connects with C(local), is asked on the spot. The arbiter asks every other one
     over ssh, as C(libreha_storage.ssh) says (host, user, port, key, python, become); what that leaves out is taken
-    from C(ansible_host), C(ansible_user), C(ansible_port) and C(ansible_become).
+    from C(ansible_host), C(ansible_user), C(ansible_port), C(ansible_become) and C(ansible_python_interpreter).
 positional: hostvars, arbiter
 options:
   _input:
@@ -68,6 +68,9 @@ def _of_ansible(name: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     for option, variable in (("user", "ansible_user"), ("port", "ansible_port"), ("become", "ansible_become")):
         if variables.get(variable) is not None:
             found[option] = variables[variable]
+    python = str(variables.get("ansible_python_interpreter") or "")
+    if python.startswith("/"):  # auto and its like are Ansible's own way to find one
+        found["python"] = python
     return found
 
 
