@@ -239,6 +239,11 @@ func TestCopyIsUnresolvedUntilResignatured(t *testing.T) {
 	if v := a.known()[0]; v.Name[:5] != "snap-" || v.UUID == "65a1b2c3-d4e5f607-1829-3a4b5c6d7e8f" {
 		t.Errorf("%s %s", v.Name, v.UUID)
 	}
+	_, err = methods.RenameDatastore(ctx, a.client, &types.RenameDatastore{This: a.known()[0].object.Self, NewName: "ds9"})
+	a.must(err)
+	if head := decodeVolume(lab.target.sector(0)); head.Label != "ds9" || a.datastores()[0] != "ds9" {
+		t.Errorf("%+v, datastores %v", head, a.datastores())
+	}
 }
 
 func TestCHAPIsSpokenBothWays(t *testing.T) {

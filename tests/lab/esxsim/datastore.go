@@ -37,6 +37,23 @@ func (d *datastoreObject) RefreshDatastore(_ *simulator.Context, _ *types.Refres
 	return &methods.RefreshDatastoreBody{Res: new(types.RefreshDatastoreResponse)}
 }
 
+// RenameDatastore renames the volume on a bare host's LUN; the other hosts see it at their next rescan.
+func (d *datastoreObject) RenameDatastore(_ *simulator.Context, req *types.RenameDatastore) soap.HasFault {
+	body := new(methods.RenameDatastoreBody)
+	fault := types.BaseMethodFault(new(types.NotSupported))
+	if d.host.adapter != nil {
+		if fault = d.host.freeLabel(req.NewName); fault == nil {
+			fault = d.host.renameVolume(d.Self, req.NewName)
+		}
+	}
+	if fault != nil {
+		body.Fault_ = simulator.Fault("", fault)
+	} else {
+		body.Res = new(types.RenameDatastoreResponse)
+	}
+	return body
+}
+
 func (d *datastoreObject) DestroyTask(_ *simulator.Context, _ *types.Destroy_Task) soap.HasFault {
 	return &methods.Destroy_TaskBody{Fault_: simulator.Fault("", new(types.NotSupported))}
 }

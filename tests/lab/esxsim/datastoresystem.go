@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log"
 	"strings"
@@ -154,7 +155,7 @@ func (h *host) format(lun foundLUN, label string) types.BaseMethodFault {
 func (d *datastoreSystem) ResignatureUnresolvedVmfsVolumeTask(
 	ctx *simulator.Context, req *types.ResignatureUnresolvedVmfsVolume_Task,
 ) soap.HasFault {
-	task := d.host.startTask(ctx, d.Self, "resignatureUnresolvedVmfsVolume", func(*taskRun) (types.AnyType, types.BaseMethodFault) {
+	task := d.host.startTask(ctx, d.host.system.Self, "resignatureUnresolvedVmfsVolume", func(*taskRun) (types.AnyType, types.BaseMethodFault) {
 		return d.host.resignature(req.ResolutionSpec.ExtentDevicePath)
 	})
 	return &methods.ResignatureUnresolvedVmfsVolume_TaskBody{Res: &types.ResignatureUnresolvedVmfsVolume_TaskResponse{Returnval: task}}
@@ -185,4 +186,44 @@ func (h *host) resignature(extents []string) (types.AnyType, types.BaseMethodFau
 		return nil, fault
 	}
 	return types.HostResignatureRescanResult{Result: mounted.object.Self}, nil
+}
+
+// renameVolume writes the label and puts a renamed volume in place of the old one.
+func (h *host) renameVolume(ref types.ManagedObjectReference, label string) types.BaseMethodFault {
+	device := h.session.Device()
+	for index, v := range h.known() {
+		if v.object.Self != ref || v.local {
+			continue
+		}
+		if !v.accessible() {
+			return v.inaccessible()
+		}
+		head := *device.Volume
+		head.Label = label
+		if err := h.session.Write(context.Background(), 0, head.encode()); err != nil {
+			return v.inaccessible()
+		}
+		renamed := *v
+		renamed.Name = label
+		h.mu.Lock()
+		h.volumes[index] = &renamed
+		h.mu.Unlock()
+		h.adapter.set(func(s *adapterSettings) {
+			for i := range s.Volumes {
+				if s.Volumes[i].UUID == v.UUID {
+					s.Volumes[i].Name = label
+				}
+			}
+		})
+		go func() { // the caller holds this object's lock
+			ctx := h.as("")
+			h.registry.WithLock(ctx, v.object, func() {
+				v.object.Name, v.object.Summary.Name = label, label
+				h.registry.Update(ctx, v.object, []types.PropertyChange{{Name: "name", Val: label}})
+			})
+			h.refreshStorage(h.session.Connected())
+		}()
+		return nil
+	}
+	return new(types.NotFound)
 }
