@@ -306,3 +306,61 @@ func TestPortBinding(t *testing.T) {
 		t.Errorf("%+v, %v", answer, err)
 	}
 }
+
+func TestSettingsAreShownAsTheyWereSet(t *testing.T) {
+	lab := blankLab(t)
+	a := lab.bare("esx1")
+	a.enable()
+	ctx, managers := context.Background(), a.system.ConfigManager
+	_, err := methods.ReconfigureAutostart(ctx, a.client, &types.ReconfigureAutostart{
+		This: *managers.AutoStartManager, Spec: types.HostAutoStartManagerConfig{Defaults: &types.AutoStartDefaults{Enabled: types.NewBool(true)}},
+	})
+	a.must(err)
+	_, err = methods.UpdateDateTimeConfig(ctx, a.client, &types.UpdateDateTimeConfig{
+		This: *managers.DateTimeSystem, Config: types.HostDateTimeConfig{NtpConfig: &types.HostNtpConfig{Server: []string{"192.0.2.1"}}},
+	})
+	a.must(err)
+	_, err = methods.UpdateServicePolicy(ctx, a.client, &types.UpdateServicePolicy{This: *managers.ServiceSystem, Id: "ntpd", Policy: "on"})
+	a.must(err)
+	_, err = methods.StartService(ctx, a.client, &types.StartService{This: *managers.ServiceSystem, Id: "ntpd"})
+	a.must(err)
+	var autostart mo.HostAutoStartManager
+	var clock mo.HostDateTimeSystem
+	var services mo.HostServiceSystem
+	collector := property.DefaultCollector(a.client)
+	a.must(collector.RetrieveOne(ctx, *managers.AutoStartManager, nil, &autostart))
+	a.must(collector.RetrieveOne(ctx, *managers.DateTimeSystem, nil, &clock))
+	a.must(collector.RetrieveOne(ctx, *managers.ServiceSystem, nil, &services))
+	if !*autostart.Config.Defaults.Enabled || autostart.Config.Defaults.StartDelay != 120 || clock.DateTimeInfo.NtpConfig.Server[0] != "192.0.2.1" {
+		t.Errorf("%+v, %+v", autostart.Config.Defaults, clock.DateTimeInfo.NtpConfig)
+	}
+	if ntpd := services.ServiceInfo.Service[0]; ntpd.Policy != "on" || !ntpd.Running {
+		t.Errorf("%+v", ntpd)
+	}
+	set := func(key string, value types.AnyType) error {
+		_, err := methods.UpdateOptions(ctx, a.client, &types.UpdateOptions{
+			This: *managers.AdvancedOption, ChangedValue: []types.BaseOptionValue{&types.OptionValue{Key: key, Value: value}},
+		})
+		return err
+	}
+	a.must(set("Misc.APDTimeout", int64(60)))
+	if err := set("Misc.APDTimeout", "60"); !isFault(err, &types.InvalidArgument{}) {
+		t.Errorf("another type: %v", err)
+	}
+	if err := set("Misc.NoSuchThing", int64(1)); !isFault(err, &types.InvalidName{}) {
+		t.Errorf("an option that is not there: %v", err)
+	}
+	policy := func() (string, string) {
+		var seen mo.HostStorageSystem
+		a.must(collector.RetrieveOne(ctx, a.storageRef(), []string{"storageDeviceInfo"}, &seen))
+		unit := seen.StorageDeviceInfo.MultipathInfo.Lun[0]
+		return unit.Id, unit.Policy.GetHostMultipathInfoLogicalUnitPolicy().Policy
+	}
+	wait(t, "the disk", func() bool { return len(a.luns()) == 1 })
+	id, _ := policy()
+	_, err = methods.SetMultipathLunPolicy(ctx, a.client, &types.SetMultipathLunPolicy{
+		This: a.storageRef(), LunId: id, Policy: &types.HostMultipathInfoLogicalUnitPolicy{Policy: "VMW_PSP_RR"},
+	})
+	a.must(err)
+	wait(t, "the policy", func() bool { _, now := policy(); return now == "VMW_PSP_RR" })
+}

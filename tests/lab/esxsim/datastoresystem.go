@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"log"
 	"strings"
@@ -31,7 +30,7 @@ func (d *datastoreSystem) QueryAvailableDisksForVmfs(*simulator.Context, *types.
 	}
 	for _, lun := range d.host.luns() {
 		if !lun.mountable() {
-			addLun(&info, lun, true)
+			d.host.addLun(&info, lun, true)
 		}
 	}
 	for _, disk := range info.ScsiLun {
@@ -172,12 +171,7 @@ func (h *host) resignature(extents []string) (types.AnyType, types.BaseMethodFau
 	head := *lun.Volume
 	head.UUID, head.Disk = newVolumeUUID(), lun.CanonicalName
 	head.Label = "snap-" + head.UUID[:8] + "-" + head.Label
-	session, err := openScan(h.adapter.get().way(staticTarget{lun.portal, lun.target}, lun.number), h.adapter.timeout())
-	if err == nil {
-		err = session.write(lun.number, 0, head.encode())
-		session.close()
-	}
-	if err != nil {
+	if err := h.writeHead(lun.CanonicalName, head); err != nil {
 		log.Printf("resignature of %s: %s", lun.CanonicalName, err)
 		return nil, new(types.HostConfigFault)
 	}
@@ -186,6 +180,20 @@ func (h *host) resignature(extents []string) (types.AnyType, types.BaseMethodFau
 		return nil, fault
 	}
 	return types.HostResignatureRescanResult{Result: mounted.object.Self}, nil
+}
+
+// writeHead writes a VMFS' identity by a login of its own: the host's session may be waiting for an object that the caller has locked.
+func (h *host) writeHead(disk string, head volumeHead) error {
+	lun, ok := h.lunAt(disk)
+	if !ok {
+		return errDisconnected
+	}
+	session, err := openScan(h.adapter.get().way(staticTarget{lun.portal, lun.target}, lun.number), h.adapter.timeout())
+	if err != nil {
+		return err
+	}
+	defer session.close()
+	return session.write(lun.number, 0, head.encode())
 }
 
 // renameVolume writes the label and puts a renamed volume in place of the old one.
@@ -200,7 +208,8 @@ func (h *host) renameVolume(ref types.ManagedObjectReference, label string) type
 		}
 		head := *device.Volume
 		head.Label = label
-		if err := h.session.Write(context.Background(), 0, head.encode()); err != nil {
+		if err := h.writeHead(device.CanonicalName, head); err != nil {
+			log.Printf("renaming %s: %s", v.Name, err)
 			return v.inaccessible()
 		}
 		renamed := *v

@@ -41,6 +41,7 @@ type host struct {
 	tasks      taskTable
 	sendTarget []types.HostInternetScsiHbaSendTarget
 	adapter    *softwareISCSI // of a bare host, else nil
+	settings   hostSettings
 
 	mu         sync.Mutex
 	registered *registrations
@@ -130,6 +131,7 @@ func (h *host) inventory() {
 		&eventManager{EventManager: h.registry.EventManager()},
 		&performanceManager{PerformanceManager: h.registry.Get(*esx.ServiceContent.PerfManager).(*simulator.PerformanceManager), host: h},
 	}
+	h.wrappers = append(h.wrappers, h.makeSettings()...)
 	for _, entry := range h.registered.VMs {
 		h.addMachine(entry)
 	}

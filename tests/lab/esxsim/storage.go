@@ -47,7 +47,7 @@ func (h *host) refreshStorage(connected bool) {
 		})
 	}
 	for _, lun := range h.luns() { // a LUN once seen stays listed, with its path dead, as on ESXi
-		addLun(&info, lun, connected || h.loggedIn())
+		h.addLun(&info, lun, connected || h.loggedIn())
 	}
 	var mounts []types.HostFileSystemMountInfo
 	for _, v := range h.known() {
@@ -128,7 +128,7 @@ func localDisk() *types.HostScsiDisk {
 }
 
 // addLun adds a LUN as it described itself, and the way to it: adapter, target, LUN number.
-func addLun(info *types.HostStorageDeviceInfo, lun foundLUN, connected bool) {
+func (h *host) addLun(info *types.HostStorageDeviceInfo, lun foundLUN, connected bool) {
 	device, number := lun.Device, int32(lun.number)
 	uuid := fmt.Sprintf("02%02x%06x%x", number, 0, device.Designator)
 	key := "key-vim.host.ScsiDisk-" + uuid
@@ -155,16 +155,20 @@ func addLun(info *types.HostStorageDeviceInfo, lun foundLUN, connected bool) {
 	last := len(info.ScsiTopology.Adapter) - 1
 	info.ScsiTopology.Adapter[last].Target = append(info.ScsiTopology.Adapter[last].Target, target)
 	name := fmt.Sprintf("%s:C0:T0:L%d", iscsiHBA, number)
+	policy := h.policy(uuid)
 	unit := types.HostMultipathInfoLogicalUnit{
 		Key: "key-vim.host.MultipathInfo.LogicalUnit-" + uuid, Id: uuid, Lun: key,
 		Path: []types.HostMultipathInfoPath{{
 			Key: "key-vim.host.MultipathInfo.Path-" + name, Name: name, PathState: path, State: path, IsWorkingPath: types.NewBool(connected),
 			Adapter: hbaKey("InternetScsiHba", iscsiHBA), Lun: "key-vim.host.MultipathInfo.LogicalUnit-" + uuid, Transport: transport,
 		}},
-		Policy: &types.HostMultipathInfoFixedLogicalUnitPolicy{
-			HostMultipathInfoLogicalUnitPolicy: types.HostMultipathInfoLogicalUnitPolicy{Policy: "VMW_PSP_FIXED"}, Prefer: name,
-		},
+		Policy:                 &types.HostMultipathInfoLogicalUnitPolicy{Policy: policy},
 		StorageArrayTypePolicy: &types.HostMultipathInfoLogicalUnitStorageArrayTypePolicy{Policy: "VMW_SATP_DEFAULT_AA"},
+	}
+	if policy == "VMW_PSP_FIXED" {
+		unit.Policy = &types.HostMultipathInfoFixedLogicalUnitPolicy{
+			HostMultipathInfoLogicalUnitPolicy: types.HostMultipathInfoLogicalUnitPolicy{Policy: policy}, Prefer: name,
+		}
 	}
 	info.MultipathInfo.Lun = append(info.MultipathInfo.Lun, unit)
 }
