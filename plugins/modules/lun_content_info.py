@@ -89,11 +89,11 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.lun_content import read_contents, require_driver_root
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.lun_content import read_contents, require_root
 
 
 def run(params, _check_mode):
-    require_driver_root()
+    require_root()
     found = read_contents(params["driver"], params["control_port"], params["timeout"])
     return {"changed": False, "luns": [asdict(lun) for lun in found]}
 

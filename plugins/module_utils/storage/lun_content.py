@@ -163,7 +163,7 @@ def _name(head: bytes) -> str:
     return "data, the first at byte %d" % (len(head) - len(head.lstrip(b"\0")))
 
 
-def require_driver_root() -> None:
+def require_root() -> None:
     """Raises LibrehaError for a user that may not read disks."""
     if os.geteuid() != 0:
         raise LibrehaError("only root may read what lies on the LUNs", remedy="run the task with become")
