@@ -52,6 +52,20 @@ def hosts_spec() -> dict[str, Any]:
     }
 
 
+def single_host_spec() -> dict[str, Any]:
+    """Part of an argument_spec of a module that configures one host (doc fragment ``libreha.vmware.host``)."""
+    spec = hosts_spec()
+    del spec["hosts"]
+    return {"name": {"type": "str"}, **spec}
+
+
+def read_single_host(params: Mapping[str, Any]) -> HostAccess:
+    """The host that *params* (made by single_host_spec) name. Raises LibrehaError that names the option and the remedy."""
+    if not params.get("hostname"):
+        raise LibrehaError("no host is named", remedy="give its name or address with hostname")
+    return read_hosts({**params, "hosts": [{"name": params.get("name") or params["hostname"], "hostname": params["hostname"]}]})[0]
+
+
 def _host_spec() -> dict[str, Any]:
     return {
         "name": {"type": "str", "required": True},

@@ -99,6 +99,15 @@ class Session:
         finally:
             self.stub.before_bytes = None
 
+    @contextlib.contextmanager
+    def patiently(self, seconds: float) -> Iterator[None]:
+        """Requests inside may take *seconds* to be answered (a rescan asks every target before it does). Connecting may not."""
+        self.stub.patience = seconds
+        try:
+            yield
+        finally:
+            self.stub.patience = None
+
     def _note(self, error: Exception) -> None:
         if not isinstance(error, (vmodl.MethodFault, LibrehaError)) or isinstance(error, HostUnavailable):
             self._answers = False

@@ -194,6 +194,8 @@ class HostStub(SoapStubAdapter):
         # Older versions of pyVmomi open proxies and ports differently; a connection of ours knows where to go.
         self.scheme = lambda *_address, **_options: HostConnection(connection, context)
         self.before_bytes: Callable[[], None] | None = None
+        self.timeout = connection.timeout
+        self.patience: float | None = None  # seconds for an answer, in place of the timeout, while a request is known to take long
 
     def speak(self, api_version: str) -> None:
         """Go on in the newest version that both the host ("8.0.3.0") and this library know."""
@@ -217,6 +219,7 @@ class HostStub(SoapStubAdapter):
         connected = super().GetConnection()
         if connected.sock is None:  # the host closed it after its last answer; http.client would connect while sending
             connected.connect()
+        connected.sock.settimeout(self.patience or self.timeout)
         if self.before_bytes is not None:
             try:
                 self.before_bytes()

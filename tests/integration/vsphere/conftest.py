@@ -46,3 +46,16 @@ def new_host(storage: StorageServer, authority: Authority) -> Iterator[Callable[
     yield make
     for host in made:
         host.end()
+
+
+@pytest.fixture
+def bare_host(storage: StorageServer, new_host: Callable[..., Host]) -> Callable[..., Host]:
+    """``bare_host()``: a host as installed, with the software iSCSI adapter off, before a LUN that is blank."""
+    storage.overwrite(0, bytes(512))
+
+    def make(**changes: Any) -> Host:
+        host = new_host(bare=True, datastore={}, vmkernel_ports=["vmk0", "vmk1", "vmk2"], **changes)
+        host.config["iscsi"] = {"initiator": host.initiator, "host_index": host.config["iscsi"]["host_index"]}
+        return host.start()
+
+    return make

@@ -81,6 +81,19 @@ class StorageServer:
     def _ask(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["tgtadm", "-C", self.control, "--lld", "iscsi", *words], capture_output=True, text=True, check=False)
 
+    def overwrite(self, at: int, data: bytes) -> None:
+        """Change the LUN below everybody."""
+        with self.image.open("r+b") as image:
+            image.seek(at)
+            image.write(data)
+
+    def content(self, size: int = 1 << 20) -> bytes:
+        with self.image.open("rb") as image:
+            return image.read(size)
+
+    def sessions(self, initiator: str) -> int:
+        return len(self._sessions(initiator))
+
     def admit(self, initiator: str) -> None:
         self.admin("--op", "bind", "--mode", "target", "--tid", "1", "-Q", initiator)
 
@@ -140,6 +153,14 @@ class Host:
     def connection(self, ca_path: Path, **changes: Any) -> Connection:
         given: dict[str, Any] = {"hostname": "127.0.0.1", "username": "root", "password": "VMware1!", "timeout": 10.0, **changes}
         return Connection(self.name, port=self.port, ca_path=str(ca_path), **given)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The host's options, as a module of its own is given them; the CA is the caller's."""
+        return {
+            "name": self.name, "hostname": "127.0.0.1", "port": self.port, "username": "root", "password": "VMware1!",
+            "validate_certs": True, "proxy_host": None, "proxy_port": None, "timeout": 10.0,
+        }  # fmt: skip
 
     def start(self, vms: list[str] | None = None) -> Host:
         """*vms*: paths that it has registered already."""

@@ -31,6 +31,8 @@ type Config struct {
 	CPUCores            int              `json:"cpu_cores"`
 	CPUMHz              int              `json:"cpu_mhz"`
 	Networks            []string         `json:"networks"` // port groups; "VM Network" when absent
+	Bare                bool             `json:"bare"`     // as installed: the software iSCSI adapter is off; whatever it has is set through the API
+	VMkernelPorts       []string         `json:"vmkernel_ports"`
 	ISCSI               ISCSIConfig      `json:"iscsi"`
 	Datastore           DatastoreConfig  `json:"datastore"`
 	LocalDatastore      *DatastoreConfig `json:"local_datastore"`
@@ -71,7 +73,7 @@ func loadConfig(path string) (*Config, error) {
 	}
 	defer file.Close()
 	config := &Config{
-		Port: 443, MemoryMiB: 65536, CPUCores: 16, CPUMHz: 2400, Networks: []string{"VM Network"},
+		Port: 443, MemoryMiB: 65536, CPUCores: 16, CPUMHz: 2400, Networks: []string{"VM Network"}, VMkernelPorts: []string{"vmk0"},
 		LeaseSeconds: 16, RecordIntervalMS: 100, HeartbeatIntervalMS: 1000, LoginRetryMS: 1000, TimeoutS: 5,
 		QuestionOnOtherHost: true, SessionIdleS: 1800,
 	}
@@ -88,12 +90,21 @@ func loadConfig(path string) (*Config, error) {
 }
 
 func (c *Config) check() error {
-	for key, value := range map[string]string{
+	required := map[string]string{
 		"name": c.Name, "address": c.Address, "username": c.Username, "password": c.Password, "certificate": c.Certificate,
 		"key": c.Key, "state_dir": c.StateDir, "execution_log": c.ExecutionLog, "iscsi.initiator": c.ISCSI.Initiator,
-		"iscsi.portal": c.ISCSI.Portal, "iscsi.target": c.ISCSI.Target, "datastore.name": c.Datastore.Name,
-		"datastore.uuid": c.Datastore.UUID,
-	} {
+	}
+	given := map[string]string{
+		"iscsi.portal": c.ISCSI.Portal, "iscsi.target": c.ISCSI.Target, "datastore.name": c.Datastore.Name, "datastore.uuid": c.Datastore.UUID,
+	}
+	for key, value := range given {
+		if !c.Bare {
+			required[key] = value
+		} else if value != "" || c.ISCSI.Device != "" {
+			return fmt.Errorf("a bare host has no %s and no iscsi.device: both are set through its API", key)
+		}
+	}
+	for key, value := range required {
 		if value == "" {
 			return fmt.Errorf("%s is missing", key)
 		}

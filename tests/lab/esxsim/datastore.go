@@ -2,7 +2,9 @@ package main
 
 import (
 	"io/fs"
+	"log"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,11 +37,34 @@ func (d *datastoreObject) RefreshDatastore(_ *simulator.Context, _ *types.Refres
 	return &methods.RefreshDatastoreBody{Res: new(types.RefreshDatastoreResponse)}
 }
 
+// RenameDatastore renames the volume on a bare host's LUN; the other hosts see it at their next rescan.
+func (d *datastoreObject) RenameDatastore(_ *simulator.Context, req *types.RenameDatastore) soap.HasFault {
+	body := new(methods.RenameDatastoreBody)
+	fault := types.BaseMethodFault(new(types.NotSupported))
+	if d.host.adapter != nil {
+		if fault = d.host.freeLabel(req.NewName); fault == nil {
+			fault = d.host.renameVolume(d.Self, req.NewName)
+		}
+	}
+	if fault != nil {
+		body.Fault_ = simulator.Fault("", fault)
+	} else {
+		body.Res = new(types.RenameDatastoreResponse)
+	}
+	return body
+}
+
 func (d *datastoreObject) DestroyTask(_ *simulator.Context, _ *types.Destroy_Task) soap.HasFault {
 	return &methods.Destroy_TaskBody{Fault_: simulator.Fault("", new(types.NotSupported))}
 }
 
-func (v *volume) accessible() bool { return v.local || v.host.session.Connected() }
+func (v *volume) accessible() bool {
+	if v.local || v.host.adapter == nil {
+		return v.local || v.host.session.Connected()
+	}
+	device := v.host.session.Device()
+	return v.host.session.Connected() && device.Volume.UUID == v.UUID
+}
 
 func (v *volume) url() string { return "ds://" + v.mountPath() + "/" }
 
@@ -50,7 +75,7 @@ func (v *volume) diskName() string {
 	if v.local {
 		return "mpx.vmhba0:C0:T0:L0"
 	}
-	if device := v.host.session.Device(); device != nil {
+	if device := v.host.session.Device(); device != nil && (v.host.adapter == nil || device.Volume != nil && device.Volume.UUID == v.UUID) {
 		return device.CanonicalName
 	}
 	return ""
@@ -121,17 +146,48 @@ func (h *host) makeVolume(config DatastoreConfig, local bool) *volume {
 		SeSparseSupported: types.NewBool(true),
 	}
 	v.object = ds
+	ctx := h.as("")
 	browser := &datastoreBrowser{volume: v}
 	browser.Self = ds.Browser
 	browser.Datastore = []types.ManagedObjectReference{ds.Self}
 	h.registry.Put(browser)
 	folder := h.registry.Get(h.datacenter.DatastoreFolder).(*simulator.Folder)
 	h.registry.PutEntity(folder, ds)
-	folder.ChildEntity = append(folder.ChildEntity, ds.Self)
-	h.datacenter.Datastore = append(h.datacenter.Datastore, ds.Self)
-	h.system.Datastore = append(h.system.Datastore, ds.Self)
-	h.compute.Datastore = append(h.compute.Datastore, ds.Self)
+	h.registry.AppendReference(ctx, folder, &folder.ChildEntity, ds.Self)
+	for _, owner := range []struct {
+		object mo.Reference
+		list   *[]types.ManagedObjectReference
+	}{{h.datacenter, &h.datacenter.Datastore}, {h.system, &h.system.Datastore}, {h.compute, &h.compute.Datastore}} {
+		h.registry.AppendReference(ctx, owner.object, owner.list, ds.Self)
+	}
 	return v
+}
+
+// known are the volumes of this moment; a bare host gets more of them while it runs.
+func (h *host) known() []*volume {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.volumes)
+}
+
+// mountFound mounts the VMFS on the LUN of a bare host, as ESXi mounts what a rescan finds.
+func (h *host) mountFound() {
+	device := h.session.Device()
+	if h.adapter == nil || device == nil || device.Volume == nil || device.Volume.UUID == "" {
+		return
+	}
+	for _, v := range h.known() {
+		if v.UUID == device.Volume.UUID {
+			return
+		}
+	}
+	config := DatastoreConfig{Name: device.Volume.Label, UUID: device.Volume.UUID}
+	v := h.makeVolume(config, false)
+	h.mu.Lock()
+	h.volumes = append(h.volumes, v)
+	h.mu.Unlock()
+	h.adapter.set(func(s *adapterSettings) { s.Volumes = append(s.Volumes, config) })
+	log.Printf("datastore %s (%s) is mounted", config.Name, config.UUID)
 }
 
 // refresh brings the datastore's object up to date.
@@ -168,7 +224,7 @@ func (h *host) locate(name string) (*volume, string, types.BaseMethodFault) {
 		return nil, "", &types.InvalidDatastorePath{DatastorePath: name}
 	}
 	rest = strings.TrimSpace(rest)
-	for _, v := range h.volumes {
+	for _, v := range h.known() {
 		if v.Name == label || v.UUID == label {
 			if clean := strings.TrimPrefix(path.Clean("/"+rest), "/"); clean == strings.Trim(rest, "/") {
 				return v, clean, nil

@@ -40,6 +40,8 @@ type host struct {
 	sessions   sessionTable
 	tasks      taskTable
 	sendTarget []types.HostInternetScsiHbaSendTarget
+	adapter    *softwareISCSI // of a bare host, else nil
+	settings   hostSettings
 
 	mu         sync.Mutex
 	registered *registrations
@@ -66,6 +68,11 @@ func newHost(config *Config) (*host, error) {
 	}
 	h.locks = newLockTable(h.session, config.id, config.Name, config.ISCSI.HostIndex, config.lease(), hostClock)
 
+	if config.Bare {
+		if h.adapter, err = newSoftwareISCSI(h); err != nil {
+			return nil, err
+		}
+	}
 	content := esx.ServiceContent
 	h.product(&content.About)
 	esx.HostSystem.Summary.Config.Product = &content.About // config.product later: the simulator knows no release after 8.0.2
@@ -103,7 +110,13 @@ func (h *host) inventory() {
 	h.compute.Name = h.config.Name
 	h.describe()
 	h.makeNetworks()
-	h.volumes = append(h.volumes, h.makeVolume(h.config.Datastore, false))
+	shared := []DatastoreConfig{h.config.Datastore}
+	if h.adapter != nil {
+		shared = h.adapter.get().Volumes
+	}
+	for _, config := range shared {
+		h.volumes = append(h.volumes, h.makeVolume(config, false))
+	}
 	if h.config.LocalDatastore != nil {
 		h.volumes = append(h.volumes, h.makeVolume(*h.config.LocalDatastore, true))
 	}
@@ -112,13 +125,13 @@ func (h *host) inventory() {
 		&hostSystem{HostSystem: h.system, host: h},
 		&storageSystem{HostStorageSystem: h.storage, host: h},
 		&vmFolder{Folder: h.vmFolder, host: h},
+		h.datastoreSystem(),
+		h.iscsiManager(),
 		&searchIndex{SearchIndex: h.registry.SearchIndex(), host: h},
 		&eventManager{EventManager: h.registry.EventManager()},
 		&performanceManager{PerformanceManager: h.registry.Get(*esx.ServiceContent.PerfManager).(*simulator.PerformanceManager), host: h},
 	}
-	for _, v := range h.volumes {
-		h.wrappers = append(h.wrappers, &datastoreObject{Datastore: v.object, host: h})
-	}
+	h.wrappers = append(h.wrappers, h.makeSettings()...)
 	for _, entry := range h.registered.VMs {
 		h.addMachine(entry)
 	}
@@ -129,6 +142,9 @@ func (h *host) boot() (halt func()) {
 	log.Printf("%s boots as %s, %d VMs registered", h.config.Name, h.config.ISCSI.Initiator, len(h.vms))
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
+	if h.adapter != nil {
+		go h.adapter.rescan()
+	}
 	for _, task := range []func(context.Context){
 		h.session.Run,
 		func(ctx context.Context) { heartbeat(ctx, h.session, h.config) },
@@ -155,6 +171,9 @@ func (h *host) boot() (halt func()) {
 
 // storageChanged is told by the session when it comes and goes.
 func (h *host) storageChanged(connected bool) {
+	if connected {
+		h.mountFound()
+	}
 	h.refreshStorage(connected)
 	if connected {
 		h.locksPoke()

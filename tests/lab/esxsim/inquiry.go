@@ -8,7 +8,6 @@ package main
 import "C"
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -26,6 +25,7 @@ type Device struct {
 	Designator              []byte
 	Blocks                  uint64
 	BlockBytes              uint32
+	Volume                  *volumeHead // what its first sector says of a VMFS; nil: there is none
 }
 
 func (d *Device) bytes() int64 { return int64(d.Blocks) * int64(d.BlockBytes) }
@@ -42,12 +42,12 @@ const (
 var operations = map[lunQuestion]C.int{askInquiry: C.SHIM_INQUIRY, askCapacity: C.SHIM_CAPACITY, askSector0: C.SHIM_READ}
 
 // identify asks a LUN who it is, directly after the login.
-func (s *Session) identify(ctx context.Context, iscsi *C.struct_iscsi_context) (*Device, error) {
-	return describe(s.lun, func(what lunQuestion, evpd, page, length int) ([]byte, error) {
+func (s *Session) identify(ctx context.Context, iscsi *C.struct_iscsi_context, lun int) (*Device, error) {
+	return describe(lun, func(what lunQuestion, evpd, page, length int) ([]byte, error) {
 		for try := 0; ; try++ {
 			command := newCommand(operations[what], 0, make([]byte, length))
 			command.evpd, command.page = C.int(evpd), C.int(page)
-			if C.shim_submit(iscsi, C.int(s.lun), command) != 0 {
+			if C.shim_submit(iscsi, C.int(lun), command) != 0 {
 				freeCommand(command)
 				return nil, errLost
 			}
@@ -88,9 +88,7 @@ func describe(lun int, ask func(what lunQuestion, evpd, page, length int) ([]byt
 	if err != nil {
 		return nil, fmt.Errorf("reading sector 0 of LUN %d: %w", lun, err)
 	}
-	if !bytes.HasPrefix(first, lunMagic) { // never write to a stranger's disk
-		return nil, fmt.Errorf("LUN %d is not a LUN of the lab: sector 0 does not begin with %q", lun, lunMagic)
-	}
+	device.Volume = decodeVolume(first)
 	if page, err := ask(askInquiry, 1, 0x80, 255); err == nil && len(page) > 4 {
 		device.Serial = text(page[4:min(len(page), 4+int(page[3]))])
 	}
@@ -101,6 +99,19 @@ func describe(lun int, ask func(what lunQuestion, evpd, page, length int) ([]byt
 		device.CanonicalName = fmt.Sprintf("mpx.vmhba64:C0:T0:L%d", lun)
 	}
 	return device, nil
+}
+
+// mountable: it holds a VMFS, and no copy of one that lies on another disk. To a stranger's disk nothing is ever written.
+func (d *Device) mountable() bool {
+	return d.Volume != nil && (d.Volume.Disk == "" || d.Volume.Disk == d.CanonicalName)
+}
+
+// refusal is why a host that was configured for this LUN does not use it.
+func (d *Device) refusal(lun int) error {
+	if d.mountable() {
+		return nil
+	}
+	return fmt.Errorf("LUN %d is not a LUN of the lab: sector 0 does not begin with %q, or is a copy of another disk's", lun, lunMagic)
 }
 
 func orShort(err error) error {

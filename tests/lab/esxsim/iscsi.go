@@ -61,10 +61,14 @@ type Session struct {
 
 	wake int // eventfd
 
+	bare bool // whatever the LUN holds, the session stays: I/O waits for a VMFS on it
+
 	mu        sync.Mutex
 	initiator string
-	renamed   bool // the initiator name changed: log in anew
-	connected bool
+	chap      chapSettings
+	renamed   bool // name, target, LUN or secret changed: log in anew
+	loggedIn  bool
+	connected bool // logged in, and the LUN holds a VMFS that can be mounted
 	device    *Device
 	queue     []*request
 }
@@ -77,7 +81,7 @@ func NewSession(config ISCSIConfig, retry, timeout time.Duration, onChange func(
 	}
 	return &Session{
 		initiator: config.Initiator, portal: config.Portal, target: config.Target, lun: config.LUN,
-		retry: retry, timeout: timeout, onChange: onChange, wake: wake,
+		retry: retry, timeout: timeout, onChange: onChange, wake: wake, bare: config.Target == "",
 	}, nil
 }
 
@@ -100,6 +104,21 @@ func (s *Session) Initiator() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.initiator
+}
+
+// LoggedIn says whether the target admits the host, whatever the LUN holds.
+func (s *Session) LoggedIn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loggedIn
+}
+
+// Use ends the session and logs in anew as *way* says; without a target it stays logged out.
+func (s *Session) Use(way sessionWay) {
+	s.mu.Lock()
+	s.initiator, s.portal, s.target, s.lun, s.chap, s.renamed = way.Initiator, way.Portal, way.Target, way.LUN, way.Chap, true
+	s.mu.Unlock()
+	s.poke()
 }
 
 // Rename changes the initiator name; the session logs in anew.

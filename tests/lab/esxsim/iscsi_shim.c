@@ -10,13 +10,20 @@
 #include <iscsi/scsi-lowlevel.h>
 
 /* The ISID is fixed for an initiator, as ESXi's is: a target that reinstates sessions ends the old one at a new login. */
-struct iscsi_context *shim_open(const char *initiator, const char *target, uint32_t isid)
+struct iscsi_context *shim_open(const char *initiator, const char *target, uint32_t isid, const struct shim_chap *chap)
 {
 	struct iscsi_context *iscsi = iscsi_create_context(initiator);
 	if (iscsi == NULL)
 		return NULL;
 	iscsi_set_isid_random(iscsi, isid & 0xffffff, 0);
 	iscsi_set_noautoreconnect(iscsi, 1); /* libiscsi would hide a lost session for ever */
+	if (chap->user[0] != 0 && (iscsi_set_initiator_username_pwd(iscsi, chap->user, chap->secret) != 0 ||
+	    (chap->target_user[0] != 0 && iscsi_set_target_username_pwd(iscsi, chap->target_user, chap->target_secret) != 0))) {
+		iscsi_destroy_context(iscsi);
+		return NULL;
+	}
+	if (target[0] == 0) /* a discovery session (RFC 7143, 4.3) */
+		return iscsi_set_session_type(iscsi, ISCSI_SESSION_DISCOVERY) == 0 ? iscsi : (iscsi_destroy_context(iscsi), NULL);
 	if (iscsi_set_targetname(iscsi, target) != 0 || iscsi_set_session_type(iscsi, ISCSI_SESSION_NORMAL) != 0 ||
 	    iscsi_set_header_digest(iscsi, ISCSI_HEADER_DIGEST_NONE) != 0) {
 		iscsi_destroy_context(iscsi);

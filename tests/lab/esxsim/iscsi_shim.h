@@ -28,7 +28,12 @@ struct shim_login {
 	int status;
 };
 
-struct iscsi_context *shim_open(const char *initiator, const char *target, uint32_t isid);
+/* One-way and mutual CHAP; empty user: none. */
+struct shim_chap {
+	const char *user, *secret, *target_user, *target_secret;
+};
+
+struct iscsi_context *shim_open(const char *initiator, const char *target, uint32_t isid, const struct shim_chap *chap);
 int shim_connect(struct iscsi_context *iscsi, const char *portal, int lun, struct shim_login *login);
 int shim_submit(struct iscsi_context *iscsi, int lun, struct shim_command *command);
 int shim_turn(struct iscsi_context *iscsi, int wake, int milliseconds);

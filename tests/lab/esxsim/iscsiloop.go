@@ -23,26 +23,36 @@ import (
 func (s *Session) Run(ctx context.Context) {
 	last := ""
 	for ctx.Err() == nil {
-		iscsi, device, err := s.login(ctx)
+		way := s.way()
+		if way.Target == "" { // a host whose administrator has not configured a target yet
+			s.pause(ctx)
+			continue
+		}
+		iscsi, device, err := s.login(ctx, way)
+		if err == nil && !s.bare {
+			if err = device.refusal(way.LUN); err != nil {
+				C.iscsi_destroy_context(iscsi)
+			}
+		}
 		if err != nil {
 			if text := err.Error(); text != last { // one line for each new reason, not one a second
-				log.Printf("iscsi: login to %s at %s: %s; trying again every %s", s.target, s.portal, text, s.retry)
+				log.Printf("iscsi: login to %s at %s: %s; trying again every %s", way.Target, way.Portal, text, s.retry)
 				last = text
 			}
 			s.pause(ctx)
 			continue
 		}
 		last = ""
-		log.Printf("iscsi: logged in to %s at %s, LUN %d is %s", s.target, s.portal, s.lun, device.CanonicalName)
+		log.Printf("iscsi: logged in to %s at %s, LUN %d is %s", way.Target, way.Portal, way.LUN, device.CanonicalName)
 		s.change(true, device)
-		flying, err := s.serve(ctx, iscsi)
+		flying, err := s.serve(ctx, iscsi, way.LUN)
 		if ctx.Err() != nil {
 			s.logout(iscsi)
 		}
 		C.iscsi_destroy_context(iscsi) // cancels what flies; libiscsi touches none of it after this
 		s.takeBack(flying)
 		s.change(false, device)
-		log.Printf("iscsi: session with %s ended: %s", s.target, err)
+		log.Printf("iscsi: session with %s ended: %s", way.Target, err)
 	}
 }
 
@@ -54,9 +64,10 @@ func (s *Session) pause(ctx context.Context) {
 }
 
 // change tells the world; what was not retained fails.
-func (s *Session) change(connected bool, device *Device) {
+func (s *Session) change(loggedIn bool, device *Device) {
+	connected := loggedIn && device.mountable()
 	s.mu.Lock()
-	s.connected, s.device = connected, device
+	s.loggedIn, s.connected, s.device = loggedIn, connected, device
 	var dropped, kept []*request
 	if !connected {
 		for _, r := range s.queue {
@@ -77,21 +88,52 @@ func (s *Session) change(connected bool, device *Device) {
 	}
 }
 
-func (s *Session) login(ctx context.Context) (*C.struct_iscsi_context, *Device, error) {
+// sessionWay is how the host gets to its LUN.
+type sessionWay struct {
+	Initiator, Portal, Target string
+	LUN                       int
+	Chap                      chapSettings
+}
+
+// way is how to log in now; a change from here on means logging in anew.
+func (s *Session) way() sessionWay {
 	s.mu.Lock()
-	name := s.initiator
+	defer s.mu.Unlock()
 	s.renamed = false
-	s.mu.Unlock()
+	return sessionWay{s.initiator, s.portal, s.target, s.lun, s.chap}
+}
+
+// current is how the host logs in, without taking note of it.
+func (s *Session) current() sessionWay {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sessionWay{s.initiator, s.portal, s.target, s.lun, s.chap}
+}
+
+// open makes libiscsi's context. The ISID is the initiator's, *nth* of them; a target of "" is a discovery session.
+func (w sessionWay) open(nth uint32) (*C.struct_iscsi_context, error) {
 	hash := fnv.New32a()
-	_, _ = hash.Write([]byte(name))
-	initiator, target, portal := C.CString(name), C.CString(s.target), C.CString(s.portal)
-	defer C.free(unsafe.Pointer(initiator))
-	defer C.free(unsafe.Pointer(target))
-	defer C.free(unsafe.Pointer(portal))
-	iscsi := C.shim_open(initiator, target, C.uint32_t(hash.Sum32()))
-	if iscsi == nil {
-		return nil, nil, errors.New("libiscsi refused the names of initiator or target")
+	_, _ = hash.Write([]byte(w.Initiator))
+	var given [6]*C.char
+	for i, text := range []string{w.Initiator, w.Target, w.Chap.User, w.Chap.Secret, w.Chap.MutualUser, w.Chap.MutualSecret} {
+		given[i] = C.CString(text)
+		defer C.free(unsafe.Pointer(given[i]))
 	}
+	chap := C.struct_shim_chap{given[2], given[3], given[4], given[5]}
+	iscsi := C.shim_open(given[0], given[1], C.uint32_t(hash.Sum32()+nth), &chap)
+	if iscsi == nil {
+		return nil, errors.New("libiscsi refused the names of initiator or target, or the CHAP secrets")
+	}
+	return iscsi, nil
+}
+
+func (s *Session) login(ctx context.Context, way sessionWay) (*C.struct_iscsi_context, *Device, error) {
+	iscsi, err := way.open(0)
+	if err != nil {
+		return nil, nil, err
+	}
+	portal := C.CString(way.Portal)
+	defer C.free(unsafe.Pointer(portal))
 	state := (*C.struct_shim_login)(C.calloc(1, C.sizeof_struct_shim_login))
 	defer C.free(unsafe.Pointer(state))
 	fail := func(err error) (*C.struct_iscsi_context, *Device, error) {
@@ -101,7 +143,7 @@ func (s *Session) login(ctx context.Context) (*C.struct_iscsi_context, *Device, 
 		C.iscsi_destroy_context(iscsi) // ends the pending login, whose state is freed after this
 		return nil, nil, err
 	}
-	if C.shim_connect(iscsi, portal, C.int(s.lun), state) != 0 {
+	if C.shim_connect(iscsi, portal, C.int(way.LUN), state) != 0 {
 		return fail(errors.New("cannot connect"))
 	}
 	if err := s.turnUntil(ctx, iscsi, func() bool { return state.done != 0 }); err != nil {
@@ -110,7 +152,7 @@ func (s *Session) login(ctx context.Context) (*C.struct_iscsi_context, *Device, 
 	if state.status != C.SCSI_STATUS_GOOD {
 		return fail(errors.New("refused"))
 	}
-	device, err := s.identify(ctx, iscsi)
+	device, err := s.identify(ctx, iscsi, way.LUN)
 	if err != nil {
 		return fail(err)
 	}
@@ -144,7 +186,7 @@ func (s *Session) turnUntil(ctx context.Context, iscsi *C.struct_iscsi_context, 
 func ran(elapsed time.Duration) time.Duration { return min(elapsed, 250*time.Millisecond) }
 
 // serve sends what is queued and hands out answers until the session is lost. It returns what was at the target then, and why.
-func (s *Session) serve(ctx context.Context, iscsi *C.struct_iscsi_context) (flying []*request, reason error) {
+func (s *Session) serve(ctx context.Context, iscsi *C.struct_iscsi_context, lun int) (flying []*request, reason error) {
 	last := time.Now()
 	for {
 		if ctx.Err() != nil {
@@ -159,14 +201,14 @@ func (s *Session) serve(ctx context.Context, iscsi *C.struct_iscsi_context) (fly
 				r.finish(nil, r.ctx.Err())
 				continue
 			}
-			if C.shim_submit(iscsi, C.int(s.lun), r.command) != 0 {
+			if C.shim_submit(iscsi, C.int(lun), r.command) != 0 {
 				r.finish(nil, errors.New("libiscsi refused the command: "+C.GoString(C.iscsi_get_error(iscsi))))
 				continue
 			}
 			flying = append(flying, r)
 		}
 		if renamed {
-			return flying, errors.New("the initiator name was changed")
+			return flying, errors.New("the adapter's configuration was changed")
 		}
 		if C.shim_turn(iscsi, C.int(s.wake), 100) != 0 {
 			return flying, errLost

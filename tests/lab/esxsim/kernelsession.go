@@ -92,6 +92,9 @@ func (k *KernelSession) connect() error {
 	device, err := describe(k.config.LUN, func(what lunQuestion, evpd, page, length int) ([]byte, error) {
 		return k.ask(file, what, evpd, page, length)
 	})
+	if err == nil {
+		err = device.refusal(k.config.LUN)
+	}
 	if err != nil {
 		_ = file.Close()
 		return err

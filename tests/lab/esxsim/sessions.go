@@ -96,6 +96,11 @@ func (h *host) handle(ctx *simulator.Context, method *simulator.Method) (mo.Refe
 			ctx.Session.Registry.Put(object)
 		}
 	}
+	for _, v := range h.known() { // a datastore that was mounted since the login, too
+		if reference := v.object.Self; fresh || ctx.Session.Registry.Get(reference) == nil {
+			ctx.Session.Registry.Put(&datastoreObject{Datastore: v.object, host: h})
+		}
+	}
 	return nil, nil
 }
 

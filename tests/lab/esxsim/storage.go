@@ -2,14 +2,8 @@ package main
 
 import (
 	"fmt"
-	"log"
-	"net"
 	"slices"
-	"strconv"
 
-	"github.com/vmware/govmomi/simulator"
-	"github.com/vmware/govmomi/vim25/methods"
-	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -23,20 +17,18 @@ func hbaKey(kind, device string) string { return "key-vim.host." + kind + "-" + 
 
 // refreshStorage brings adapters, LUNs, paths, mounts and datastores up to date with the iSCSI session.
 func (h *host) refreshStorage(connected bool) {
-	device := h.session.Device()
 	info := types.HostStorageDeviceInfo{
 		HostBusAdapter: []types.BaseHostHostBusAdapter{
 			&types.HostBlockHba{HostHostBusAdapter: types.HostHostBusAdapter{
 				Key: hbaKey("BlockHba", localHBA), Device: localHBA, Status: "unknown", Model: "Simulated AHCI controller", Driver: "vmw_ahci",
 				Pci: "0000:00:1f.2", StorageProtocol: "scsi",
 			}},
-			h.internetScsiHba(connected),
 		},
 		ScsiLun:                     []types.BaseScsiLun{localDisk()},
 		ScsiTopology:                &types.HostScsiTopology{},
 		MultipathInfo:               &types.HostMultipathInfo{},
 		PlugStoreTopology:           &types.HostPlugStoreTopology{},
-		SoftwareInternetScsiEnabled: true,
+		SoftwareInternetScsiEnabled: h.adapter == nil || h.adapter.get().Enabled,
 	}
 	info.ScsiTopology.Adapter = []types.HostScsiTopologyInterface{
 		{
@@ -47,13 +39,18 @@ func (h *host) refreshStorage(connected bool) {
 				Transport: &types.HostBlockAdapterTargetTransport{},
 			}},
 		},
-		{Key: "key-vim.host.ScsiTopology.Interface-" + iscsiHBA, Adapter: hbaKey("InternetScsiHba", iscsiHBA)},
 	}
-	if device != nil { // a LUN once seen stays listed, with its path dead, as on ESXi
-		h.addLun(&info, device, connected)
+	if info.SoftwareInternetScsiEnabled {
+		info.HostBusAdapter = append(info.HostBusAdapter, h.internetScsiHba(connected || h.loggedIn()))
+		info.ScsiTopology.Adapter = append(info.ScsiTopology.Adapter, types.HostScsiTopologyInterface{
+			Key: "key-vim.host.ScsiTopology.Interface-" + iscsiHBA, Adapter: hbaKey("InternetScsiHba", iscsiHBA),
+		})
+	}
+	for _, lun := range h.luns() { // a LUN once seen stays listed, with its path dead, as on ESXi
+		h.addLun(&info, lun, connected || h.loggedIn())
 	}
 	var mounts []types.HostFileSystemMountInfo
-	for _, v := range h.volumes {
+	for _, v := range h.known() {
 		vmfs := v.vmfs()
 		mounts = append(mounts, types.HostFileSystemMountInfo{MountInfo: v.mountInfo(), Volume: &vmfs, VStorageSupport: "vStorageUnsupported"})
 	}
@@ -66,9 +63,27 @@ func (h *host) refreshStorage(connected bool) {
 		h.system.Config.StorageDevice = &info
 		h.system.Config.FileSystemVolume = &volumes
 	})
-	for _, v := range h.volumes {
+	for _, v := range h.known() {
 		v.refresh()
 	}
+}
+
+// luns are the disks behind the iSCSI adapter: of a bare host what the latest rescan found, else the one of its configuration.
+func (h *host) luns() []foundLUN {
+	if h.adapter != nil {
+		_, luns := h.adapter.seen()
+		return luns
+	}
+	if device := h.session.Device(); device != nil {
+		return []foundLUN{{h.config.ISCSI.Portal, h.config.ISCSI.Target, h.config.ISCSI.LUN, device, nil}}
+	}
+	return nil
+}
+
+// loggedIn: a bare host's target admits it, whatever its LUNs hold.
+func (h *host) loggedIn() bool {
+	session, ok := h.session.(*Session)
+	return ok && h.adapter != nil && session.LoggedIn()
 }
 
 func (h *host) internetScsiHba(connected bool) *types.HostInternetScsiHba {
@@ -76,17 +91,7 @@ func (h *host) internetScsiHba(connected bool) *types.HostInternetScsiHba {
 	if connected {
 		status = "online"
 	}
-	h.mu.Lock()
-	sendTargets := h.sendTarget
-	h.mu.Unlock()
-	target := types.HostInternetScsiHbaStaticTarget{IScsiName: h.config.ISCSI.Target}
-	address, port, err := net.SplitHostPort(h.config.ISCSI.Portal)
-	if err != nil {
-		address, port = h.config.ISCSI.Portal, "3260"
-	}
-	number, _ := strconv.Atoi(port)
-	target.Address, target.Port = address, int32(number)
-	return &types.HostInternetScsiHba{
+	hba := &types.HostInternetScsiHba{
 		HostHostBusAdapter: types.HostHostBusAdapter{
 			Key: hbaKey("InternetScsiHba", iscsiHBA), Device: iscsiHBA, Status: status, Model: "iSCSI Software Adapter", Driver: "iscsi_vmk",
 			StorageProtocol: "scsi",
@@ -95,10 +100,19 @@ func (h *host) internetScsiHba(connected bool) *types.HostInternetScsiHba {
 		CanBeDisabled:            types.NewBool(true),
 		NetworkBindingSupport:    types.HostInternetScsiHbaNetworkBindingSupportTypeOptional,
 		IScsiName:                h.session.Initiator(),
-		ConfiguredSendTarget:     slices.Clone(sendTargets),
-		ConfiguredStaticTarget:   []types.HostInternetScsiHbaStaticTarget{target},
 		AuthenticationProperties: types.HostInternetScsiHbaAuthenticationProperties{ChapAuthEnabled: false},
 	}
+	if h.adapter != nil {
+		h.adapter.describe(hba)
+		return hba
+	}
+	h.mu.Lock()
+	hba.ConfiguredSendTarget = slices.Clone(h.sendTarget)
+	h.mu.Unlock()
+	target := types.HostInternetScsiHbaStaticTarget{IScsiName: h.config.ISCSI.Target}
+	target.Address, target.Port = splitPortal(h.config.ISCSI.Portal)
+	hba.ConfiguredStaticTarget = []types.HostInternetScsiHbaStaticTarget{target}
+	return hba
 }
 
 func localDisk() *types.HostScsiDisk {
@@ -113,9 +127,9 @@ func localDisk() *types.HostScsiDisk {
 	}
 }
 
-// addLun adds the shared LUN as it described itself, and the way to it: adapter, target, LUN number.
-func (h *host) addLun(info *types.HostStorageDeviceInfo, device *Device, connected bool) {
-	number := int32(h.config.ISCSI.LUN)
+// addLun adds a LUN as it described itself, and the way to it: adapter, target, LUN number.
+func (h *host) addLun(info *types.HostStorageDeviceInfo, lun foundLUN, connected bool) {
+	device, number := lun.Device, int32(lun.number)
 	uuid := fmt.Sprintf("02%02x%06x%x", number, 0, device.Designator)
 	key := "key-vim.host.ScsiDisk-" + uuid
 	state, path := "ok", "active"
@@ -133,76 +147,28 @@ func (h *host) addLun(info *types.HostStorageDeviceInfo, device *Device, connect
 		Capacity:   types.HostDiskDimensionsLba{BlockSize: int32(device.BlockBytes), Block: int64(device.Blocks)},
 		DevicePath: "/vmfs/devices/disks/" + device.CanonicalName, Ssd: types.NewBool(false), LocalDisk: types.NewBool(false), ScsiDiskType: "native512",
 	})
-	transport := &types.HostInternetScsiTargetTransport{IScsiName: h.config.ISCSI.Target, Address: []string{h.config.ISCSI.Portal}}
+	transport := &types.HostInternetScsiTargetTransport{IScsiName: lun.target, Address: []string{lun.portal}}
 	target := types.HostScsiTopologyTarget{
 		Key: "key-vim.host.ScsiTopology.Target-" + iscsiHBA + ":0:0", Target: 0, Transport: transport,
 		Lun: []types.HostScsiTopologyLun{{Key: "key-vim.host.ScsiTopology.Lun-" + uuid, Lun: number, ScsiLun: key}},
 	}
 	last := len(info.ScsiTopology.Adapter) - 1
-	info.ScsiTopology.Adapter[last].Target = []types.HostScsiTopologyTarget{target}
+	info.ScsiTopology.Adapter[last].Target = append(info.ScsiTopology.Adapter[last].Target, target)
 	name := fmt.Sprintf("%s:C0:T0:L%d", iscsiHBA, number)
+	policy := h.policy(uuid)
 	unit := types.HostMultipathInfoLogicalUnit{
 		Key: "key-vim.host.MultipathInfo.LogicalUnit-" + uuid, Id: uuid, Lun: key,
 		Path: []types.HostMultipathInfoPath{{
 			Key: "key-vim.host.MultipathInfo.Path-" + name, Name: name, PathState: path, State: path, IsWorkingPath: types.NewBool(connected),
 			Adapter: hbaKey("InternetScsiHba", iscsiHBA), Lun: "key-vim.host.MultipathInfo.LogicalUnit-" + uuid, Transport: transport,
 		}},
-		Policy: &types.HostMultipathInfoFixedLogicalUnitPolicy{
-			HostMultipathInfoLogicalUnitPolicy: types.HostMultipathInfoLogicalUnitPolicy{Policy: "VMW_PSP_FIXED"}, Prefer: name,
-		},
+		Policy:                 &types.HostMultipathInfoLogicalUnitPolicy{Policy: policy},
 		StorageArrayTypePolicy: &types.HostMultipathInfoLogicalUnitStorageArrayTypePolicy{Policy: "VMW_SATP_DEFAULT_AA"},
 	}
+	if policy == "VMW_PSP_FIXED" {
+		unit.Policy = &types.HostMultipathInfoFixedLogicalUnitPolicy{
+			HostMultipathInfoLogicalUnitPolicy: types.HostMultipathInfoLogicalUnitPolicy{Policy: policy}, Prefer: name,
+		}
+	}
 	info.MultipathInfo.Lun = append(info.MultipathInfo.Lun, unit)
-}
-
-// storageSystem answers for the HostStorageSystem: what an iSCSI setup of ESXi calls.
-type storageSystem struct {
-	*simulator.HostStorageSystem
-	host *host
-}
-
-func (s *storageSystem) refresh() { go s.host.refreshStorage(s.host.session.Connected()) }
-
-func (s *storageSystem) RescanAllHba(*simulator.Context, *types.RescanAllHba) soap.HasFault {
-	s.refresh()
-	return &methods.RescanAllHbaBody{Res: new(types.RescanAllHbaResponse)}
-}
-
-func (s *storageSystem) RescanHba(_ *simulator.Context, req *types.RescanHba) soap.HasFault {
-	if req.HbaDevice != iscsiHBA && req.HbaDevice != localHBA {
-		return &methods.RescanHbaBody{Fault_: simulator.Fault("", new(types.NotFound))}
-	}
-	s.refresh()
-	return &methods.RescanHbaBody{Res: new(types.RescanHbaResponse)}
-}
-
-func (s *storageSystem) UpdateSoftwareInternetScsiEnabled(_ *simulator.Context, req *types.UpdateSoftwareInternetScsiEnabled) soap.HasFault {
-	if !req.Enabled {
-		return &methods.UpdateSoftwareInternetScsiEnabledBody{Fault_: simulator.Fault("the adapter is in use", new(types.HostConfigFault))}
-	}
-	return &methods.UpdateSoftwareInternetScsiEnabledBody{Res: new(types.UpdateSoftwareInternetScsiEnabledResponse)}
-}
-
-func (s *storageSystem) AddInternetScsiSendTargets(_ *simulator.Context, req *types.AddInternetScsiSendTargets) soap.HasFault {
-	if req.IScsiHbaDevice != iscsiHBA {
-		return &methods.AddInternetScsiSendTargetsBody{Fault_: simulator.Fault("", new(types.NotFound))}
-	}
-	s.host.mu.Lock()
-	s.host.sendTarget = append(s.host.sendTarget, req.Targets...)
-	s.host.mu.Unlock()
-	s.refresh()
-	return &methods.AddInternetScsiSendTargetsBody{Res: new(types.AddInternetScsiSendTargetsResponse)}
-}
-
-// UpdateInternetScsiName changes the initiator name; the session logs in anew under it. It is forgotten at the next start.
-func (s *storageSystem) UpdateInternetScsiName(_ *simulator.Context, req *types.UpdateInternetScsiName) soap.HasFault {
-	if req.IScsiHbaDevice != iscsiHBA {
-		return &methods.UpdateInternetScsiNameBody{Fault_: simulator.Fault("", new(types.NotFound))}
-	}
-	if err := s.host.session.Rename(req.IScsiName); err != nil {
-		log.Printf("iscsi: %s", err)
-		return &methods.UpdateInternetScsiNameBody{Fault_: simulator.Fault(err.Error(), new(types.NotSupported))}
-	}
-	s.refresh()
-	return &methods.UpdateInternetScsiNameBody{Res: new(types.UpdateInternetScsiNameResponse)}
 }

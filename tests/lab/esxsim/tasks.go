@@ -32,7 +32,8 @@ var methodNames = map[string]string{
 	"shutdownGuest": "ShutdownGuest", "rebootGuest": "RebootGuest", "registerVm": "RegisterVM_Task",
 	"enterMaintenanceMode": "EnterMaintenanceMode_Task", "exitMaintenanceMode": "ExitMaintenanceMode_Task",
 	"shutdown": "ShutdownHost_Task", "reboot": "RebootHost_Task",
-	"searchDatastore": "SearchDatastore_Task", "searchDatastoreSubFolders": "SearchDatastoreSubFolders_Task",
+	"resignatureUnresolvedVmfsVolume": "ResignatureUnresolvedVmfsVolume_Task",
+	"searchDatastore":                 "SearchDatastore_Task", "searchDatastoreSubFolders": "SearchDatastoreSubFolders_Task",
 }
 
 // startTask starts a task on behalf of the caller and returns its reference.
