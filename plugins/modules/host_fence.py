@@ -25,7 +25,7 @@ description:
 extends_documentation_fragment:
   - libreha.vmware.deadline
 requirements:
-  - sushy (for O(bmc[].driver=redfish))
+  - sushy >= 5.0 (for O(bmc[].driver=redfish))
   - fence-agents (for O(bmc[].driver=fence_agent))
 notes:
   - Options go to a fence agent on its standard input. In place of ipmitool, agents get a program that hands it the password unseen.

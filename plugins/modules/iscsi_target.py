@@ -266,7 +266,7 @@ options:
     type: path
     default: /var/lib/libreha/fences.json
 requirements:
-  - rtslib-fb (C(python3-rtslib-fb) on Debian and Ubuntu, C(python3-rtslib) on the RHEL family)
+  - rtslib-fb >= 2.1.74 (C(python3-rtslib-fb) on Debian and Ubuntu, C(python3-rtslib) on the RHEL family)
   - The kernel modules target_core_mod and iscsi_target_mod
   - blkid, for a new block backstore
 attributes:
