@@ -396,6 +396,12 @@ saved_config:
   returned: success
   type: str
   sample: /etc/rtslib-fb-target/saveconfig.json
+errors:
+  description: Everything that is wrong in the options, each with its remedy.
+  returned: failure, when options are wrong
+  type: list
+  elements: str
+  sample: ["name is no iSCSI name: 'storage1'. Write iqn.YEAR-MONTH.REVERSED-DOMAIN:NAME"]
 refusals:
   description: Everything that is wrong, each with its remedy. Nothing was changed.
   returned: failure, when something was refused
