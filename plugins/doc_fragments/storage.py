@@ -43,6 +43,6 @@ options:
     default: 5.0
 requirements:
   - tgt (for O(driver=tgt))
-  - rtslib-fb (for changes with O(driver=lio); C(python3-rtslib-fb) on Debian and Ubuntu, C(python3-rtslib) on the RHEL family)
+  - rtslib-fb >= 2.1.74 (for changes with O(driver=lio); C(python3-rtslib-fb) on Debian and Ubuntu, C(python3-rtslib) on the RHEL family)
   - Linux 5.6 or newer
 """

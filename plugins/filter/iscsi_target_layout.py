@@ -53,9 +53,8 @@ def iscsi_target_layout(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> 
     machine = read_found(found)
     layout = make_layout(wanted, machine)
     paths = [described.device_of(lun) for lun in wanted["luns"]]
-    wrong = described.problem(wanted)
     return {
-        "problems": ([wrong] if wrong else []) + (described.tgt_lacks(wanted) if wanted["driver"] == "tgt" else []) + layout.problems,
+        "problems": described.problems(wanted) + (described.tgt_lacks(wanted) if wanted["driver"] == "tgt" else []) + layout.problems,
         "volume_groups": layout.volume_groups,
         "thin_pools": layout.thin_pools,
         "volumes": layout.volumes,

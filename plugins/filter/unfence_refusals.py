@@ -38,7 +38,8 @@ options:
     type: dict
     required: true
   record:
-    description: What M(libreha.vmware.ha_state) returned with C(include=[vms, transactions, journal]), the journal with C(kinds=[step]).
+    description: What M(libreha.vmware.ha_state_info) returned with C(include=[vms, transactions, journal]), the journal
+      with C(kinds=[step]).
     type: dict
     required: true
   forced:

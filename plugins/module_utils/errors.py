@@ -31,9 +31,13 @@ class LibrehaError(Exception):
         self.remedy = remedy
         self.details = dict(details or {})
 
+    @property
+    def said(self) -> str:
+        """Without the remedy: for the text of another error, which gives its own."""
+        return "%s: %s" % (self.host, self.message) if self.host else self.message
+
     def __str__(self) -> str:
-        text = "%s: %s" % (self.host, self.message) if self.host else self.message
-        return "%s. Remedy: %s" % (text.rstrip("."), self.remedy) if self.remedy else text
+        return "%s. Remedy: %s" % (self.said.rstrip("."), self.remedy) if self.remedy else self.said
 
 
 class StaleToken(LibrehaError):

@@ -38,7 +38,8 @@ class OwnDelay:
     @property
     def worst(self) -> float:
         """Also of the tick that is due: its thread may have been kept from running as well."""
-        return max(self._worst, clock.now().seconds - self._last - INTERVAL)
+        last = self._last  # read first: a tick writes worst and then last, so a tick in between is in one of the two
+        return max(clock.now().seconds - last - INTERVAL, self._worst)
 
     @property
     def reason(self) -> str:

@@ -7,28 +7,28 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ha_state
-short_description: Read and keep the state of the cluster - what runs where, the lease, the journal
+short_description: Keep the state database of the cluster - its schema, the lease, the journal
 version_added: "0.1.0"
 author:
   - The libreha contributors (@libreha)
 description:
   - The state database holds what the monitor remembers, the hosts' states and what runs where, every failover that is under way,
     the alarms that are open, the journal of what was done and why, and the lease under which one run at a time may act.
-  - This module creates or migrates it, takes and releases the lease, appends to the journal, and reads everything.
+  - This module creates or migrates it, takes and releases the lease, and appends to the journal. M(libreha.vmware.ha_state_info) reads it.
   - Run it on the machine that has the database, usually the storage server.
 options:
   state:
     description:
-      - V(query) reads and changes nothing.
       - V(present) makes sure that the database is there and has this collection's version of the schema. An older version is migrated,
         an SQLite file after a backup copy beside it, and never while a run holds the lease. A newer version is refused.
       - V(leased) takes the lease for O(holder), or prolongs it. It creates the database where it is missing, as V(present) does.
         A new token is given, higher than O(above) and than every token before, unless O(holder) holds the lease already.
       - V(released) frees the lease that O(holder) has with O(token). Nothing that acts under it may still be under way.
+        A lease that O(holder) had and has no more is free already. A token that it never had is an error.
       - V(journaled) appends O(entries) to the journal.
     type: str
-    choices: [query, present, leased, released, journaled]
-    default: query
+    choices: [present, leased, released, journaled]
+    default: present
   holder:
     description:
       - With O(state=leased) and O(state=released), the run that holds the lease. Give every run a name of its own;
@@ -78,34 +78,6 @@ options:
         description: Facts, as JSON. Never put a secret here.
         type: dict
         default: {}
-  include:
-    description:
-      - What O(state=query) returns.
-    type: list
-    elements: str
-    choices: [lease, hosts, vms, transactions, alarms, journal, memory]
-    default: [lease, hosts, vms, transactions, alarms, journal]
-  journal:
-    description:
-      - Which entries of the journal O(state=query) returns.
-    type: dict
-    suboptions:
-      since:
-        description:
-          - Only entries after the one with this number, the first O(journal.limit) of them.
-          - Without it the last O(journal.limit) are returned.
-        type: int
-      kinds:
-        description: Only entries of these kinds.
-        type: list
-        elements: str
-      subject:
-        description: Only entries about this host, VM or other thing.
-        type: str
-      limit:
-        description: At most so many entries.
-        type: int
-        default: 20
 extends_documentation_fragment:
   - libreha.vmware.state
 attributes:
@@ -115,16 +87,14 @@ attributes:
   diff_mode:
     description: Shows what changed, or in check mode would change.
     support: full
+seealso:
+  - module: libreha.vmware.ha_state_info
 """
 
 EXAMPLES = r"""
 - name: Create the state database, or migrate it after an upgrade
   libreha.vmware.ha_state:
     state: present
-
-- name: What runs where, and what happened last
-  libreha.vmware.ha_state:
-  register: cluster
 
 - name: Take the lease for this run, for a minute, above the token that the storage server has seen
   libreha.vmware.ha_state:
@@ -154,15 +124,6 @@ EXAMPLES = r"""
     entries:
       - text: Power supply of esx2 is being replaced
         subject: esx2
-
-- name: Everything that was fenced or failed over since entry 1200, from PostgreSQL
-  libreha.vmware.ha_state:
-    state_url: "postgresql+psycopg://libreha:{{ vault_state_password }}@db.example.com/libreha"
-    include: [journal]
-    journal:
-      since: 1200
-      kinds: [fence, step]
-      limit: 500
 """
 
 RETURN = r"""
@@ -210,32 +171,24 @@ deadline:
   sample: {"boot_id": "63a0915d-5b07-4d2e-be75-c39bee8201b9", "seconds": 1804.33, "wall": "2026-11-23T20:02:45.768+00:00"}
 lease:
   description: The lease.
-  returned: O(state=leased), not in check mode unless O(token) was given; O(state=query) if included
+  returned: O(state=leased), not in check mode unless O(token) was given
   type: dict
   contains:
     holder:
-      description: Who holds it; empty if it is free.
+      description: Who holds it.
       returned: always
       type: str
     token:
-      description: Its token, or the last one if it is free.
+      description: Its token.
       returned: always
       type: int
     remaining:
-      description: Seconds that remain; 0 if it ended; null if it cannot be told from this machine.
+      description: Seconds that remain; null in check mode if it cannot be told from this machine.
       returned: always
       type: float
     deadline:
       description: When it ends, see RV(deadline).
-      returned: O(state=leased), not in check mode
-      type: dict
-    alive:
-      description: Whether somebody holds it and it has not ended; null if it cannot be told from this machine.
-      returned: O(state=query)
-      type: bool
-    granted_at:
-      description: When it was taken, prolonged or freed last, with C(boot_id), C(seconds) and C(wall).
-      returned: O(state=query)
+      returned: not in check mode
       type: dict
 seq:
   description: The numbers of the new entries in the journal.
@@ -243,225 +196,6 @@ seq:
   type: list
   elements: int
   sample: [1207]
-hosts:
-  description: The hosts' states.
-  returned: O(state=query) if included
-  type: list
-  elements: dict
-  contains:
-    name:
-      description: The host.
-      returned: always
-      type: str
-    verdict:
-      description: What the monitor holds true of it.
-      returned: always
-      type: str
-    reason:
-      description: Why.
-      returned: always
-      type: str
-    fenced:
-      description: Whether it is fenced.
-      returned: always
-      type: bool
-    detail:
-      description: What else is known.
-      returned: always
-      type: dict
-    updated_at:
-      description: When this last changed, with C(boot_id), C(seconds) and C(wall).
-      returned: always
-      type: dict
-vms:
-  description: What runs where.
-  returned: O(state=query) if included
-  type: list
-  elements: dict
-  contains:
-    vm_id:
-      description: The VM's identity, its datastore's UUID and the path of its vmx file.
-      returned: always
-      type: str
-    name:
-      description: Its name.
-      returned: always
-      type: str
-    path:
-      description: The path of its vmx file.
-      returned: always
-      type: str
-    host:
-      description: Where it is.
-      returned: always
-      type: str
-    desired:
-      description: What it should be, started or stopped.
-      returned: always
-      type: str
-    power:
-      description: Its power state at the last look.
-      returned: always
-      type: str
-    detail:
-      description: What else is known.
-      returned: always
-      type: dict
-    updated_at:
-      description: When this last changed, with C(boot_id), C(seconds) and C(wall).
-      returned: always
-      type: dict
-transactions:
-  description: Failovers of single VMs, the open ones first, then the last 20 that were closed.
-  returned: O(state=query) if included
-  type: list
-  elements: dict
-  contains:
-    id:
-      description: The transaction.
-      returned: always
-      type: str
-    vm_id:
-      description: The VM's identity.
-      returned: always
-      type: str
-    vm_name:
-      description: The VM's name.
-      returned: always
-      type: str
-    path:
-      description: The path of its vmx file.
-      returned: always
-      type: str
-    source:
-      description: The host that it ran on.
-      returned: always
-      type: str
-    destination:
-      description: The host that it is to run on.
-      returned: always
-      type: str
-    step:
-      description: The last step that is done.
-      returned: always
-      type: str
-    power_on:
-      description: Whether it is to be powered on.
-      returned: always
-      type: bool
-    attempts:
-      description: How often it was tried.
-      returned: always
-      type: int
-    token:
-      description: The token of the run that wrote it last.
-      returned: always
-      type: int
-    reasons:
-      description: Why it is done, and why so.
-      returned: always
-      type: list
-      elements: str
-    detail:
-      description: What else the run noted.
-      returned: always
-      type: dict
-    closed:
-      description: Whether it has ended.
-      returned: always
-      type: bool
-    outcome:
-      description: How it ended; empty while it is open.
-      returned: always
-      type: str
-    opened_at:
-      description: When it was opened, with C(boot_id), C(seconds) and C(wall).
-      returned: always
-      type: dict
-    updated_at:
-      description: When it last changed, with C(boot_id), C(seconds) and C(wall).
-      returned: always
-      type: dict
-alarms:
-  description: The alarms that are open, oldest first.
-  returned: O(state=query) if included
-  type: list
-  elements: dict
-  contains:
-    key:
-      description: The same for as long as the same thing is wrong.
-      returned: always
-      type: str
-    subject:
-      description: The host, VM or storage server.
-      returned: always
-      type: str
-    text:
-      description: What is wrong.
-      returned: always
-      type: str
-    data:
-      description: What else is known, such as C(severity).
-      returned: always
-      type: dict
-    since:
-      description: Since when, with C(boot_id), C(seconds) and C(wall).
-      returned: always
-      type: dict
-journal:
-  description: Entries of the journal, in order.
-  returned: O(state=query) if included
-  type: list
-  elements: dict
-  contains:
-    seq:
-      description: Number of the entry; they follow each other without a gap.
-      returned: always
-      type: int
-    kind:
-      description: What kind of entry it is, such as verdict, alarm, held, fence, step, lease, person.
-      returned: always
-      type: str
-    subject:
-      description: The host, VM or other thing that it is about.
-      returned: always
-      type: str
-    key:
-      description: The key of an alarm.
-      returned: always
-      type: str
-    text:
-      description: What happened and why.
-      returned: always
-      type: str
-    data:
-      description: The facts.
-      returned: always
-      type: dict
-    token:
-      description: The token that it was written under.
-      returned: always
-      type: int
-    holder:
-      description: The run, or the person, that wrote it.
-      returned: always
-      type: str
-    at:
-      description: When, with C(boot_id), C(seconds) and C(wall).
-      returned: always
-      type: dict
-    wall:
-      description: The wall time, for people only.
-      returned: always
-      type: str
-memory:
-  description: What the monitor remembers; null before its first look.
-  returned: O(state=query) if included
-  type: dict
-memory_version:
-  description: How often the memory was saved.
-  returned: O(state=query) if RV(memory) is included
-  type: int
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -477,24 +211,15 @@ def argument_spec():
         "subject": {"type": "str", "default": ""},
         "data": {"type": "dict", "default": {}},
     }
-    filters = {
-        "since": {"type": "int"},
-        "kinds": {"type": "list", "elements": "str"},
-        "subject": {"type": "str"},
-        "limit": {"type": "int", "default": 20},
-    }
-    parts = ["lease", "hosts", "vms", "transactions", "alarms", "journal"]
     return dict(
         state_spec(),
-        state={"type": "str", "choices": ["query", "present", "leased", "released", "journaled"], "default": "query"},
+        state={"type": "str", "choices": ["present", "leased", "released", "journaled"], "default": "present"},
         holder={"type": "str"},
         token={"type": "int", "no_log": False},
         lease={"type": "float", "default": 60},
         above={"type": "int", "default": 0},
         wait={"type": "float", "default": 0},
         entries={"type": "list", "elements": "dict", "options": entry},
-        include={"type": "list", "elements": "str", "choices": parts + ["memory"], "default": parts},
-        journal={"type": "dict", "options": filters},
     )
 
 

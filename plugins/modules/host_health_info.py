@@ -36,7 +36,7 @@ attributes:
     description: Returns what changed, or would change, in diff mode.
     support: none
 requirements:
-  - icmplib (optional; without it no ICMP echo is sent)
+  - icmplib >= 3.0 (optional; without it no ICMP echo is sent)
 notes:
   - ICMP and ARP need root or CAP_NET_RAW; ICMP also works where C(net.ipv4.ping_group_range) allows it.
     A layer that could not be tried is named in RV(hosts[].ping_reason) and never counted as silence.

@@ -27,7 +27,8 @@ options:
     description:
       - V(fenced) takes the right of O(initiators) away and confirms it.
       - V(unfenced) gives it back in exactly the targets that it was taken from. It needs evidence of a fresh start after the fence,
-        which is O(uptime), O(power_cycled) or O(force).
+        which is O(uptime), O(power_cycled) or O(force). A host that was let in already is not changed. One that was never fenced on this
+        storage server is refused, since its name is most likely a wrong one.
       - V(reapplied) applies everything that is in the fence list. Run it when the storage server starts, before its portals open,
         and whenever its configuration was written anew. It needs no token, because it only repeats what was decided.
     type: str
@@ -166,7 +167,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 confirmed:
-  description: Whether the fence is confirmed, for all of RV(initiators). Also returned by a failed task.
+  description:
+    - Whether the fence is confirmed, for all of RV(initiators). Also returned by a failed task.
+    - V(false) where the target cannot be asked, even with nothing on the fence list, because nothing is known then.
   returned: with O(state=fenced) and O(state=reapplied)
   type: bool
   sample: true

@@ -266,7 +266,7 @@ options:
     type: path
     default: /var/lib/libreha/fences.json
 requirements:
-  - rtslib-fb (C(python3-rtslib-fb) on Debian and Ubuntu, C(python3-rtslib) on the RHEL family)
+  - rtslib-fb >= 2.1.74 (C(python3-rtslib-fb) on Debian and Ubuntu, C(python3-rtslib) on the RHEL family)
   - The kernel modules target_core_mod and iscsi_target_mod
   - blkid, for a new block backstore
 attributes:
@@ -396,6 +396,12 @@ saved_config:
   returned: success
   type: str
   sample: /etc/rtslib-fb-target/saveconfig.json
+errors:
+  description: Everything that is wrong in the options, each with its remedy.
+  returned: failure, when options are wrong
+  type: list
+  elements: str
+  sample: ["name is no iSCSI name: 'storage1'. Write iqn.YEAR-MONTH.REVERSED-DOMAIN:NAME"]
 refusals:
   description: Everything that is wrong, each with its remedy. Nothing was changed.
   returned: failure, when something was refused

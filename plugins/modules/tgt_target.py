@@ -236,6 +236,12 @@ file:
   returned: success
   type: str
   sample: /etc/tgt/conf.d/libreha.conf
+errors:
+  description: Everything that is wrong in the options, each with its remedy.
+  returned: failure, when options are wrong
+  type: list
+  elements: str
+  sample: ["name is no iSCSI name: 'storage1'. Write iqn.YEAR-MONTH.REVERSED-DOMAIN:NAME"]
 refusals:
   description: Everything that is wrong, each with its remedy. Nothing was changed.
   returned: failure, when something was refused

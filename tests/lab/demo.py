@@ -41,8 +41,8 @@ def playbook(inventory: str, name: str, *options: str) -> int:
 
 def journal(inventory: str) -> list[dict[str, Any]]:
     """All journal entries, read through the collection's own module."""
-    arguments = json.dumps({"state": "query", "include": ["journal"], "journal": {"limit": 100000}, "state_url": state_url(inventory)})
-    command = [str(BIN / "ansible"), "-i", inventory, "libreha_storage[0]", "-m", "libreha.vmware.ha_state", "-a", arguments]
+    arguments = json.dumps({"include": ["journal"], "journal": {"limit": 100000}, "state_url": state_url(inventory)})
+    command = [str(BIN / "ansible"), "-i", inventory, "libreha_storage[0]", "-m", "libreha.vmware.ha_state_info", "-a", arguments]
     env = {**environment(), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=False)
     (result,) = json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"].values()

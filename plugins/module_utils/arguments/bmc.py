@@ -39,6 +39,14 @@ IP_BEFORE_PORT = (
 USUAL_PORTS = ("22", "23", "80", "161", "443", "623")
 
 
+def host_spec() -> dict[str, Any]:
+    """Part of an argument_spec: the host whose devices they are, and its machine."""
+    return {
+        "host": {"type": "str", "required": True},
+        "machine": {"type": "dict", "options": {"uuid": {"type": "str", "default": ""}, "serial": {"type": "str", "default": ""}}},
+    }
+
+
 def bmc_spec() -> dict[str, Any]:
     """Part of an argument_spec."""
     return {

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Bring a host's power into a wanted state and prove it, inside the time in which the run may act."""
+"""Read a host's power, or bring it into a wanted state and prove it, inside the time in which the run may act."""
 
 from __future__ import annotations
 
@@ -15,8 +15,27 @@ from .interface import PowerDevice
 from .levels import Reading, SwitchedOff, by_level, combine, read_device, switch_off, switch_on, wrong_device
 from .registry import open_power_fence
 
-STATES = ("status", "on", "off", "cycled")
-NEEDED = {"status": (), "on": (Power.ON,), "off": (Power.OFF,), "cycled": (Power.OFF, Power.ON)}  # what a device must be able to do
+STATES = ("on", "off", "cycled")
+NEEDED = {"on": (Power.ON,), "off": (Power.OFF,), "cycled": (Power.OFF, Power.ON)}  # what a device must be able to do
+
+
+def read_power(devices: Sequence[PowerDevice], machine: Machine | None = None) -> dict[str, Any]:
+    """The result of ``host_power_info``: power, ``confirmed_off``, the reason, the devices. Raises LibrehaError when none can be asked.
+
+    Args:
+        devices: The host's power devices, at least one.
+        machine: The host's own machine, where that is known; with a device that belongs to another one the power is unknown.
+    """
+    readings = [read_device(open_power_fence(device)) for device in devices]
+    _need_one(devices[0].name, readings)
+    power, reason = _judged(readings, machine)
+    return {
+        "changed": False,
+        "power": power.value,
+        "confirmed_off": power is Power.OFF,
+        "reason": reason,
+        "devices": [reading.as_dict() for reading in readings],
+    }
 
 
 def fence_power(
@@ -46,8 +65,8 @@ def fence_power(
     host = devices[0].name
     _need_one(host, readings)
     wrong = wrong_device(readings, machine or Machine())
-    before, reason = (Power.UNKNOWN, wrong) if wrong else combine(readings)
-    changed = state == "cycled" or (state != "status" and before.value != state and (bool(wrong) or not _all_say(readings, state)))
+    before, reason = _judged(readings, machine)
+    changed = state == "cycled" or (before.value != state and (bool(wrong) or not _all_say(readings, state)))
     result: dict[str, Any] = {"power_before": before.value, "reason": reason, "level_errors": {}}
     if changed and wrong:
         remedy = "correct libreha_bmc of this host (address, system, plug); nothing was changed"
@@ -81,6 +100,12 @@ def fence_power(
         "confirmed_off": confirmed_off,
         "diff": {"before": {"power": before.value}, "after": {"power": after.value}},
     }
+
+
+def _judged(readings: Sequence[Reading], machine: Machine | None) -> tuple[Power, str]:
+    """The host's power from all readings, and why: unknown where a device is another machine's."""
+    wrong = wrong_device(readings, machine or Machine())
+    return (Power.UNKNOWN, wrong) if wrong else combine(readings)
 
 
 def _all_say(readings: Sequence[Reading], power: str) -> bool:

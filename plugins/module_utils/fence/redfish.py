@@ -16,6 +16,7 @@ from typing import Any, Callable
 from ..decide.machine import Machine
 from ..decide.observations import Power
 from ..errors import LibrehaError
+from ..libraries import unusable
 from .interface import AnswerLost, PowerFence
 
 try:
@@ -160,11 +161,7 @@ class RedfishPower(PowerFence):
         An *order* that may have arrived is an AnswerLost.
         """
         if SUSHY_MISSING is not None:
-            raise LibrehaError(
-                "power fencing by Redfish needs the Python library sushy, which cannot be imported: %s" % SUSHY_MISSING,
-                host=self.device.name,
-                remedy="install sushy for the Python that runs this module (ansible_python_interpreter)",
-            )
+            raise unusable("sushy", SUSHY_MISSING, host=self.device.name)
         self._status = 0
         try:
             return ask()

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from typing import Any, Callable
 
 from ..decide.answers import ApiAnswer
 from ..errors import LibrehaError
+from ..libraries import unusable
 from .faults import host_unavailable, hypervisor_fault
 from .interface import Connection, HostUnavailable
 from .pyvmomi import PROBLEM, vim, vmodl
@@ -22,10 +22,7 @@ class Session:
 
     def __init__(self, connection: Connection) -> None:
         if PROBLEM:
-            raise LibrehaError(
-                "the Python library pyVmomi cannot be used by %s: %s" % (sys.executable, PROBLEM),
-                remedy="install it for that Python where the task runs: pip install pyvmomi (below version 9.1 for Python 3.9)",
-            )
+            raise unusable("pyVmomi", PROBLEM)
         self.connection = connection
         self.stub = HostStub(connection)
         self.content: Any = None  # vim.ServiceInstanceContent

@@ -19,6 +19,7 @@ except ImportError:
 from ..decide.placement.rule_check import contradictions
 from ..decide.policy import Policy
 from ..errors import LibrehaError
+from ..libraries import unusable
 from .schema import POLICY_SCHEMA
 
 ROOT = "libreha_policy"
@@ -46,7 +47,7 @@ def read_policy(
         LibrehaError: Everything that is wrong, each with its place; ``details["errors"]`` has them one by one.
     """
     if not HAS_JSONSCHEMA:
-        raise LibrehaError("the policy cannot be checked: the Python library jsonschema is missing", remedy="pip install jsonschema")
+        raise unusable("jsonschema")
     if raw is not None and not isinstance(raw, Mapping):
         raise _refused(["%s: %s is not a mapping of options" % (ROOT, _shown(raw))])
     errors: list[str] = []

@@ -7,17 +7,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import LibrehaError
 from . import schema
 from .database import Lease, LeaseHeld, StateDatabase
 
 Result = dict[str, Any]
+GRANTS = 1000  # entries about one holder's leases that are looked through; a holder is one run, which has a few
 
 
 def run(params: Mapping[str, Any], check_mode: bool) -> Result:
     """Carry out *params* (the module's, complete); raises LibrehaError."""
-    return {"present": _present, "query": _query, "leased": _leased, "released": _released, "journaled": _journaled}[params["state"]](
-        params, check_mode
-    )
+    return {"present": _present, "leased": _leased, "released": _released, "journaled": _journaled}[params["state"]](params, check_mode)
 
 
 def _present(params: Mapping[str, Any], check_mode: bool) -> Result:
@@ -42,23 +42,10 @@ def _present(params: Mapping[str, Any], check_mode: bool) -> Result:
     return result
 
 
-def _query(params: Mapping[str, Any], check_mode: bool) -> Result:
-    filters = {"limit": 20, **(params["journal"] or {})}
-    with StateDatabase.open(params["state_url"], create=False) as database:
-        found = database.snapshot(
-            journal_limit=filters["limit"],
-            since=filters.get("since"),
-            kinds=filters.get("kinds") or (),
-            subject=filters.get("subject") or "",
-        )
-    wanted = set(params["include"])
-    if "memory" in wanted:
-        wanted.add("memory_version")
-    return {"changed": False, **{name: value for name, value in found.items() if name in wanted}}
-
-
 def _leased(params: Mapping[str, Any], check_mode: bool) -> Result:
     holder, token, seconds = params["holder"], params["token"], params["lease"]
+    if params["wait"] < 0:
+        raise LibrehaError("wait is %g" % params["wait"], remedy="give 0 or more seconds")
     if check_mode:
         return _would_lease(params)
     with StateDatabase.open(params["state_url"]) as database:
@@ -96,9 +83,24 @@ def _released(params: Mapping[str, Any], check_mode: bool) -> Result:
     with StateDatabase.open(params["state_url"], create=False) as database:
         before = database.lease()
         held = before["holder"] == holder and before["token"] == token
+        if not held:
+            _require_former(database, holder, token, before)
         changed = held if check_mode else database.release_lease(holder, token)
     after = {"holder": "", "token": before["token"]} if changed else _who(before)
     return {"changed": changed, "diff": _diff(_who(before), after, "lease")}
+
+
+def _require_former(database: StateDatabase, holder: str, token: int, lease: Mapping[str, Any]) -> None:
+    """A lease that *holder* had with *token* is free; one that it never had is a mistake in the name or in the token."""
+    granted = database.snapshot(journal_limit=GRANTS, kinds=["lease"], subject=holder)["journal"]
+    if any((entry["holder"], entry["token"]) == (holder, token) for entry in granted):
+        return
+    who = "%s holds the lease with token %d" % (lease["holder"], lease["token"]) if lease["holder"] else "the lease is free"
+    raise LibrehaError(
+        "%r never had a lease with token %d, so nothing was released; %s" % (holder, token, who),
+        remedy="give holder and token as state: leased returned them",
+        details={"lease_holder": lease["holder"]},
+    )
 
 
 def _journaled(params: Mapping[str, Any], check_mode: bool) -> Result:

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ansible.module_utils.basic import missing_required_lib
-
+from .. import libraries
 from ..decide.instant import Instant
 from ..errors import LibrehaError
 from . import lease, schema
@@ -45,10 +44,8 @@ class Opened:
 
 def parse(url: str) -> tuple[URL, Place]:
     """Read the URL; raises LibrehaError (which never shows it, it may hold a password)."""
-    if sa is None:
-        raise LibrehaError(
-            missing_required_lib("SQLAlchemy"), remedy="install it for the Python that runs this module, or name another interpreter"
-        )
+    if sa is None or libraries.too_old("sqlalchemy"):
+        raise libraries.unusable("sqlalchemy")
     example = "write sqlite:////absolute/path/state.db or postgresql+psycopg://user:password@host/database"
     try:
         parsed = sa.make_url(url)
@@ -100,7 +97,7 @@ def open_engine(parsed: URL, place: Place, busy_seconds: float, create: bool) ->
     except (ImportError, sa.exc.SQLAlchemyError) as error:
         raise LibrehaError(
             "%s: the driver %s cannot be used: %s" % (place, parsed.drivername, place.hide(str(error))),
-            remedy="pip install 'psycopg[binary]' for the Python that runs this module; write postgresql+psycopg:// in state_url",
+            remedy="write postgresql+psycopg:// in state_url; %s" % libraries.remedy("psycopg"),
         ) from None
 
     def set_up(connection: Any, _record: Any) -> None:

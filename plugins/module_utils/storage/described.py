@@ -10,10 +10,10 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ..errors import LibrehaError
 from . import tgt_target
 from .iscsi_target import argument_spec
 from .target.options import read_model
+from .target.wrong import WrongOptions
 
 Variables = Mapping[str, Any]
 
@@ -104,21 +104,21 @@ def device_unit(path: str) -> str:
     )
 
 
-def problem(wanted: Variables) -> str:
-    """What is wrong with the description itself, "" when nothing is. It never holds a secret."""
+def problems(wanted: Variables) -> list[str]:
+    """Everything that is wrong with the description itself, each with its remedy. It never holds a secret."""
     tgt = wanted["driver"] == "tgt"
     spec, options = (tgt_target.argument_spec(), tgt_options(wanted)) if tgt else (argument_spec(), module_options(wanted))
     validated = ArgumentSpecValidator(spec).validate(options)
     if validated.error_messages:
-        return "; ".join(validated.error_messages)
+        return list(validated.error_messages)
     try:
         if tgt:
             tgt_target.read_wanted(validated.validated_parameters)
         else:
             read_model(validated.validated_parameters)
-    except LibrehaError as error:
-        return _in_words_of_the_role(error.message) + (". %s" % error.remedy if error.remedy else "")
-    return ""
+    except WrongOptions as error:
+        return [_in_words_of_the_role(one.message) + (". %s" % one.remedy if one.remedy else "") for one in error.errors]
+    return []
 
 
 def _in_words_of_the_role(message: str) -> str:

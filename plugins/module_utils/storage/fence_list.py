@@ -56,16 +56,23 @@ class Entry:
 
 @dataclass(frozen=True)
 class Fences:
-    """The list's content."""
+    """The list's content. ``released`` are (host, initiator) that were fenced once and let in again: by these a host that needs no
+    unfence any more is told from a name that was never here."""
 
     highest_token: int = 0
     entries: tuple[Entry, ...] = ()
+    released: tuple[tuple[str, str], ...] = ()
 
     def of(self, initiator: str) -> Entry | None:
         return next((entry for entry in self.entries if entry.names(initiator)), None)
 
     def of_host(self, host: str) -> tuple[Entry, ...]:
         return tuple(entry for entry in self.entries if entry.host == host)
+
+    def knows(self, host: str, initiator: str | None = None) -> bool:
+        """Whether *host* (with that *initiator*) is fenced, or was once."""
+        seen = [(entry.host, entry.initiator) for entry in self.entries] + list(self.released)
+        return any(name == host and (initiator is None or one.casefold() == initiator.casefold()) for name, one in seen)
 
     def require(self, token: int, host: str, act: str) -> None:
         """Raises StaleToken when a run with a higher token has acted here."""
@@ -82,11 +89,15 @@ class Fences:
 
     def with_entry(self, entry: Entry) -> Fences:
         others = tuple(other for other in self.entries if not other.names(entry.initiator))
-        return replace(self, entries=tuple(sorted((*others, entry), key=lambda one: (one.host, one.initiator))))
+        released = tuple(pair for pair in self.released if not entry.names(pair[1]))
+        return replace(self, entries=tuple(sorted((*others, entry), key=lambda one: (one.host, one.initiator))), released=released)
 
     def without(self, initiators: Iterable[str]) -> Fences:
+        """Let them in: off the list of fences, and among the released."""
         gone = {initiator.casefold() for initiator in initiators}
-        return replace(self, entries=tuple(entry for entry in self.entries if entry.initiator.casefold() not in gone))
+        left = tuple(entry for entry in self.entries if entry.initiator.casefold() not in gone)
+        let_in = {(entry.host, entry.initiator) for entry in self.entries if entry not in left}
+        return replace(self, entries=left, released=tuple(sorted({*self.released, *let_in})))
 
 
 class FenceList:
@@ -140,6 +151,7 @@ class FenceList:
                 }
                 for entry in fences.entries
             ],
+            "released": [{"host": host, "initiator": initiator} for host, initiator in fences.released],
         }
         durable.replace(self.path, (json.dumps(content, indent=2) + "\n").encode())
 
@@ -226,7 +238,8 @@ def _fences(content: dict[str, Any]) -> Fences:
                 spellings=tuple(str(name) for name in spellings),
             )
         )
-    return Fences(highest, tuple(entries))
+    released = content.get("released", [])  # older lists have none
+    return Fences(highest, tuple(entries), tuple((str(item["host"]), str(item["initiator"])) for item in released))
 
 
 def _started(pid: int) -> str:

@@ -38,7 +38,8 @@ from .verification import INTERVAL, Reading, look_once, look_twice
 
 @dataclass
 class Outcome:
-    """What a fence, an unfence or a reapplication did. ``why_not`` names, by initiator, what is missing."""
+    """What a fence, an unfence or a reapplication did. ``why_not`` names, by initiator, what is missing, and ``trouble`` what of the
+    target could not be read, with the remedies."""
 
     changed: bool = False
     confirmed: bool = False
@@ -48,6 +49,8 @@ class Outcome:
     why_not: dict[str, list[str]] = field(default_factory=dict)
     steps: list[dict[str, Any]] = field(default_factory=list)
     errors: list[LibrehaError] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+    remedies: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -56,7 +59,8 @@ class Outcome:
             "token": self.token,
             "initiators": self.initiators,
             "sessions_ended": self.sessions_ended,
-            "why_not": ["%s: %s" % (initiator, what) for initiator, missing in self.why_not.items() for what in missing],
+            "why_not": ["%s: %s" % (initiator, what) for initiator, missing in self.why_not.items() for what in missing]
+            + (self.trouble if not self.why_not else []),
             "steps": self.steps,
         }
 
@@ -210,7 +214,8 @@ class Fencer:
                     "while this fence (token %d) was verified, a run with token %d has acted" % (token, reading.fences.highest_token),
                     remedy="leave it to that run",
                 )
-            outcome.confirmed = not outcome.why_not and not outcome.errors
+            outcome.trouble, outcome.remedies = reading.trouble, reading.remedies
+            outcome.confirmed = not outcome.why_not and not outcome.errors and not outcome.trouble
             if not outcome.why_not or self.now().seconds >= until or reading.trouble:
                 break
             with self.permit:
@@ -232,7 +237,8 @@ class Fencer:
         """Check mode: what the run would change, and whether the fence is there already."""
         reading = look_twice(self.target, self.fence_list, initiators, interval=self.interval)
         outcome.why_not = {name: missing for name in initiators for missing in [reading.missing(name)] if missing}
-        outcome.confirmed = not outcome.why_not
+        outcome.trouble, outcome.remedies = reading.trouble, reading.remedies
+        outcome.confirmed = not outcome.why_not and not outcome.trouble
         outcome.sessions_ended = len({_id for name in initiators for _id in _ids(reading.sessions(name))})
         outcome.changed = any(reading.fences.of(name) is None or reading.named(name) or reading.sessions(name) for name in initiators)
         return outcome
@@ -250,9 +256,9 @@ class Fencer:
     def _finish(outcome: Outcome, host: str | None) -> Outcome:
         if outcome.confirmed:
             return outcome
-        missing = [str(error) for error in outcome.errors]
+        missing = [error.said for error in outcome.errors]
         missing += [line for line in outcome.to_dict()["why_not"] if not any(error.message in line for error in outcome.errors)]
-        remedies = [error.remedy for error in outcome.errors if error.remedy]
+        remedies = [remedy for remedy in [*(error.remedy for error in outcome.errors), *outcome.remedies] if remedy]
         raise LibrehaError(
             "the fence is NOT confirmed, so nothing may be started elsewhere: %s" % "; ".join(missing),
             host=host,

@@ -78,6 +78,8 @@ def _required(params: Mapping[str, Any]) -> None:
                 raise LibrehaError("%s is empty, state %s needs it" % (option, value), host=params["host"], remedy="give it")
     if params["token"] is not None and params["token"] < 0:
         raise LibrehaError("token is %d" % params["token"], host=params["host"], remedy="give the token of the run's lease")
+    if params["wait"] < 0:
+        raise LibrehaError("wait is %g" % params["wait"], host=params["host"], remedy="give 0 or more seconds")
 
 
 _SECRET = re.compile(r"[A-Za-z0-9._/+-]{12,100}")

@@ -30,6 +30,7 @@ from .target.model import Backstore, Model
 from .target.options import derived_serial, iscsi_name, read_model
 from .target.steps import Act
 from .target.steps import Step as TargetStep
+from .target.wrong import Wrong, WrongOptions
 from .tgt import release, targets_conf
 from .tgt.control import NO_TARGET, Control, Mode, NotServing, Op
 from .tgt.difference import Plan, Running, Step, Wanted, make_plan
@@ -81,41 +82,51 @@ def argument_spec() -> dict[str, Any]:
 
 
 def read_wanted(params: Mapping[str, Any]) -> Model:
-    """What is described, checked without a look at the machine. Raises LibrehaError that names the option."""
+    """What is described, checked without a look at the machine. Raises WrongOptions naming everything that is wrong."""
+    wrong = Wrong()
     for at, lun in enumerate(params["luns"]):
         option = "luns[%d]" % at
         if not 1 <= lun["number"] <= _HIGHEST_LUN:
-            raise _bad("%s.number" % option, "is %d" % lun["number"], "give 1 to %d: LUN 0 is tgt's own" % _HIGHEST_LUN)
+            wrong.add("%s.number" % option, "is %d" % lun["number"], "give 1 to %d: LUN 0 is tgt's own" % _HIGHEST_LUN)
         if len(lun["serial"] or "") > _LONGEST_SERIAL:
-            raise _bad("%s.serial" % option, "is longer than %d characters" % _LONGEST_SERIAL, "give a UUID")
+            wrong.add("%s.serial" % option, "is longer than %d characters" % _LONGEST_SERIAL, "give a UUID")
         if not _PLAIN_PATH.fullmatch(lun["path"]):
-            raise _bad("%s.path" % option, "is %r" % lun["path"], "use a name of letters, digits and _./:+@- only")
+            wrong.add("%s.path" % option, "is %r" % lun["path"], "use a name of letters, digits and _./:+@- only")
     for key, lowest, highest in (("nop_interval", 3, 60), ("nop_count", 1, 20)):
         if not lowest <= params[key] <= highest:
-            raise _bad(key, "is %d" % params[key], "give %d to %d" % (lowest, highest))
+            wrong.add(key, "is %d" % params[key], "give %d to %d" % (lowest, highest))
     if not params["portals"]:
-        raise _bad("portals", "is empty", "name the addresses at which hosts log in")
+        wrong.add("portals", "is empty", "name the addresses at which hosts log in")
     try:
         model = read_model(_as_model_options(params))
-    except LibrehaError as error:
-        message = error.message
-        for pattern, option in _OPTIONS:
-            message = pattern.sub(option, message)
-        raise LibrehaError(message, remedy=error.remedy) from error
+    except WrongOptions as error:
+        wrong.note(error.renamed(_in_words_of_tgt))
+        raise wrong.refusal() from error
+    _own_accounts(wrong, model)
+    wrong.refuse()
+    return model
+
+
+def _in_words_of_tgt(message: str) -> str:
+    for pattern, option in _OPTIONS:
+        message = pattern.sub(option, message)
+    return message
+
+
+def _own_accounts(wrong: Wrong, model: Model) -> None:
     users: dict[str, str] = {}
     for acl in model.tpgs[1].acls.values():
         chap, option = acl.chap, "initiators (%s)" % acl.initiator
         if chap.user and not (_PLAIN_WORD.fullmatch(chap.user) and _PLAIN_WORD.fullmatch(chap.secret)):
-            raise _bad(option, "has a CHAP user or secret that a shell would not leave as it is", "use letters, digits and _.:+/@- only")
+            wrong.add(option, "has a CHAP user or secret that a shell would not leave as it is", "use letters, digits and _.:+/@- only")
         if chap.user in users:
-            raise _bad(
+            wrong.add(
                 option,
                 "has the CHAP user of %s" % users[chap.user],
                 "give each its own: a fence renews the secret of one host, and tgt binds an account to no initiator",
             )
         if chap.user:
             users[chap.user] = acl.initiator
-    return model
 
 
 def _as_model_options(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,10 +156,6 @@ def _as_model_options(params: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": {},
     }
     return {"name": params["name"], "backstores": [{**{key: lun[key] for key in keys}, **plain} for lun in luns], "tpgs": [tpg]}
-
-
-def _bad(option: str, what: str, remedy: str) -> LibrehaError:
-    return LibrehaError("%s %s" % (option, what), remedy=remedy)
 
 
 def run(params: Mapping[str, Any], check_mode: bool = False, *, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:

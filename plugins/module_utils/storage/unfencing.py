@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from ..decide.hosts.fresh_start import MARGIN, started_since
 from ..decide.instant import Instant
 from ..errors import LibrehaError
-from .fence_list import Entry
+from .fence_list import Entry, Fences
 from .fencing import Fencer, Outcome, Steps
 
 
@@ -87,7 +87,8 @@ def unfence(
 
     In this order: a run that is killed in between leaves a fenced host admitted, which the next observation sees
     and fences again; the other way round would forget which targets it belonged to. *initiators* limits it to those;
-    empty means all of the host. Raises LibrehaError when it is refused; then nothing was changed.
+    empty means all of the host. A host that was let in already is a success that changes nothing.
+    Raises LibrehaError when it is refused; then nothing was changed.
     """
     outcome = Outcome(token=token)
     steps = Steps(outcome, fencer.now)
@@ -98,6 +99,7 @@ def unfence(
         fences.require(token, host, "unfence")
         entries = [entry for entry in fences.of_host(host) if not wanted or entry.initiator.casefold() in wanted]
         _refuse_foreign(host, wanted, fences.entries)
+        _refuse_unknown(host, wanted, fences)
         vms = sorted(running_vms)
         if entries and vms:
             raise LibrehaError(
@@ -137,3 +139,17 @@ def _refuse_foreign(host: str, wanted: set[str], entries: Iterable[Entry]) -> No
                 host=host,
                 remedy="unfence that host, or correct the inventory",
             )
+
+
+def _refuse_unknown(host: str, wanted: set[str], fences: Fences) -> None:
+    """A name that was never fenced here is most likely a wrong one, and the host that is meant would stay out unnoticed."""
+    unknown = [name for name in sorted(wanted) if not fences.knows(host, name)]
+    if fences.knows(host) and not unknown:
+        return
+    fenced = sorted({entry.host for entry in fences.entries})
+    raise LibrehaError(
+        "not unfenced: %s was never fenced on this storage server; fenced are: %s"
+        % ("initiator %s of this host" % ", ".join(unknown) if fences.knows(host) else "this host", ", ".join(fenced) or "none"),
+        host=host,
+        remedy="correct the name; a host that was never fenced needs no unfence",
+    )

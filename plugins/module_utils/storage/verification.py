@@ -34,7 +34,7 @@ INTERVAL = 0.3
 
 @dataclass
 class Reading:
-    """Two looks at a target. ``trouble`` says what could not be read; then nothing is confirmed."""
+    """Two looks at a target. ``trouble`` says what could not be read, and ``remedies`` what to do about it; then nothing is confirmed."""
 
     fences: Fences = field(default_factory=Fences)
     access: list[TargetAccess] = field(default_factory=list)
@@ -43,6 +43,7 @@ class Reading:
     logins: frozenset[str] = frozenset()  # under way in both looks
     in_flight: dict[str, int] = field(default_factory=dict)
     trouble: list[str] = field(default_factory=list)
+    remedies: list[str] = field(default_factory=list)
 
     def try_to(self, name: str, read: Callable[[], object]) -> None:
         try:
@@ -51,8 +52,9 @@ class Reading:
             self.note(error)
 
     def note(self, error: LibrehaError) -> None:
-        if str(error) not in self.trouble:
-            self.trouble.append(str(error))
+        if error.said not in self.trouble:
+            self.trouble.append(error.said)
+            self.remedies.append(error.remedy)
 
     def admitting(self, initiator: str) -> list[str]:
         """Targets that admit the initiator, at run time or after their next start, and why."""

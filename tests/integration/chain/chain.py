@@ -100,7 +100,9 @@ class Chain:
 
     def record(self, *include: str, **journal: Any) -> dict[str, Any]:
         """What the state database says."""
-        return self.module("ha_state", {"state_url": self.state_url, "include": list(include), "journal": {"limit": 100000, **journal}})
+        return self.module(
+            "ha_state_info", {"state_url": self.state_url, "include": list(include), "journal": {"limit": 100000, **journal}}
+        )
 
     def journal(self, *kinds: str) -> list[dict[str, Any]]:
         """The journal, read from the file itself: quick, and independent of the code under test."""

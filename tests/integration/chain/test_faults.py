@@ -47,7 +47,7 @@ def test_a_hung_host_with_a_bmc_is_switched_off_and_its_vms_move(chain_of: MakeC
     chain = chain_of("--hosts", "3", "--vms", "6")
     lab("fault", "esx1", "hang")
     moved(chain, chain.play("monitor"))
-    power = chain.module("host_fence", {"host": "esx1", "bmc": [chain.variables("esx1")["libreha_bmc"]]})
+    power = chain.module("host_power_info", {"host": "esx1", "bmc": [chain.variables("esx1")["libreha_bmc"]]})
     assert power["power"] == "off"
 
 

@@ -285,7 +285,7 @@ def test_a_missing_library_is_named(empty: Lio) -> None:
     try:
         for flags in (("--check",), ()):
             message = empty.target(model(), *flags, fails=True).result["msg"]
-            assert "the Python library rtslib-fb is missing" in message
+            assert "needs the Python library rtslib-fb" in message
             assert "python3-rtslib-fb" in message
     finally:
         empty.guests.ssh("storage", "mv %s.away %s" % (place, place))

@@ -53,6 +53,24 @@ def test_check_mode_and_diff_tell_what_the_run_then_does(storage):
     assert again["confirmed"] and not again["changed"]
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_nothing_is_confirmed_where_no_target_runs(storage, check):
+    empty, _said = run(storage, "iscsi_fence", check=check, state="reapplied")
+    assert empty["confirmed"], "the target runs, and nobody is to be kept out"
+    storage.stop()
+    asked, _said = run(storage, "iscsi_fence", check=check, state="reapplied")
+    assert not asked["confirmed"] and not asked["changed"] and not asked.get("failed")
+    assert any("tgtd is not running" in line for line in asked["why_not"])
+
+
+def test_a_fence_where_no_target_runs_fails_with_one_remedy(storage):
+    storage.stop()
+    failed, _said = run(storage, "iscsi_fence", wait=0.1, **FENCED)
+    assert failed["failed"] and "tgtd is not running" in failed["msg"] and failed["msg"].count("Remedy:") == 1
+    asked, _said = run(storage, "iscsi_fence", check=True, **FENCED)
+    assert not asked.get("confirmed")
+
+
 def test_the_observation_has_all_that_decide_wants(storage):
     storage.write(ESX2).running()
     run(storage, "iscsi_fence", **FENCED)

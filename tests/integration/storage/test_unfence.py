@@ -37,6 +37,22 @@ def test_a_second_time_changes_nothing(storage):
     assert not let_in(storage).changed
 
 
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize(
+    ("host", "initiators", "why"),
+    [
+        ("esx11", [], "this host was never fenced on this storage server; fenced are: esx1"),
+        ("esx1", [ESX1 + "0"], "initiator %s0 of this host was never fenced" % ESX1),
+    ],
+)
+def test_a_mistyped_name_is_refused(storage, host, initiators, why, check_mode):
+    storage.fence()
+    start = FreshStart(force=host, reason="a test")
+    with pytest.raises(LibrehaError, match=why):
+        unfence(storage.fencer(), host, initiators, 8, start, check_mode=check_mode)
+    assert storage.login_refused(ESX1)
+
+
 def test_it_comes_back_only_where_it_was(new_storage):
     second = "iqn.2026-01.test.libreha:second"
     block = "<target %s>\n  backing-store %s\n  allow-in-use yes\n  initiator-name %s\n  initiator-address 255.255.255.255\n</target>"

@@ -17,7 +17,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.fence.agent_metadat
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.agent_process import mask
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.fence_agent import FenceAgentPower
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
-from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state import fence_power
+from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state import fence_power, read_power
 from ipmi_simulator import PASSWORD
 from redfish_emulator import ONE
 
@@ -33,10 +33,10 @@ def agent(name: str, **changes: object) -> PowerDevice:
     return PowerDevice(**{**given, "driver": "fence_agent", "agent": name, **changes})  # type: ignore[arg-type]
 
 
-def said(device: PowerDevice, state: str = "status") -> str:
+def said(device: PowerDevice, state: str = "") -> str:
     """The error, which never holds the password and always a remedy."""
     with pytest.raises(LibrehaError) as error:
-        fence_power([device], state, permit(), timeout=10.0)
+        fence_power([device], state, permit(), timeout=10.0) if state else read_power([device])
     text = str(error.value)
     assert error.value.host == "esx1" and error.value.remedy
     assert device.password not in text and device.password not in repr(error.value.details)
@@ -74,7 +74,7 @@ def test_check_mode_only_reads(ipmi):
 
 
 def test_an_agent_does_not_tell_whose_machine_it_switches(ipmi):
-    assert "identity unproven" in fence_power([ipmi.device()], "status", permit(), timeout=WAIT)["reason"]
+    assert "identity unproven" in read_power([ipmi.device()])["reason"]
 
 
 def test_what_an_agent_says_of_its_success_is_not_believed(ipmi):

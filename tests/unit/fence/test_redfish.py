@@ -13,7 +13,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine impo
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
-from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state import fence_power
+from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state import fence_power, read_power
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.redfish import RedfishPower
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.registry import open_power_fence
 from redfish_emulator import ONE, PASSWORD, TWO
@@ -48,8 +48,8 @@ def test_the_bmc_of_another_machine_is_never_switched(emulator):
         fence_power([emulator.bmc()], "off", permit(), timeout=WAIT, machine=Machine(TWO))
     assert error.value.details["power"] == "unknown" and not error.value.details["confirmed_off"]
     assert RedfishPower(emulator.bmc()).power() is Power.ON
-    read = fence_power([emulator.bmc()], "status", permit(), timeout=WAIT, machine=Machine(TWO))
-    assert (read["power"], read["changed"]) == ("unknown", False)
+    read = read_power([emulator.bmc()], Machine(TWO))
+    assert (read["power"], read["changed"], read["confirmed_off"]) == ("unknown", False, False)
 
 
 def test_check_mode_only_reads(emulator):

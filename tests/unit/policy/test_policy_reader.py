@@ -160,7 +160,7 @@ def test_no_policy_at_all_is_the_default_one() -> None:
 
 def test_a_missing_library_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "HAS_JSONSCHEMA", False)
-    with pytest.raises(LibrehaError, match="jsonschema is missing"):
+    with pytest.raises(LibrehaError, match="needs the Python library jsonschema"):
         read_policy({})
 
 

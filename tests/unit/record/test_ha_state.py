@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The module ha_state as a task runs it."""
+"""The modules ha_state and ha_state_info as tasks run them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import json
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
-from ansible_collections.libreha.vmware.plugins.modules import ha_state
+from ansible_collections.libreha.vmware.plugins.modules import ha_state, ha_state_info
 
 
 @pytest.fixture
 def task(sqlite_url, capsys, monkeypatch):
-    """Runs the module; returns its result, with ``text``: all that it wrote."""
+    """Runs ha_state where a state is given, else ha_state_info; returns the result, with ``text``: all that it wrote."""
     monkeypatch.delenv("LIBREHA_STATE_URL", raising=False)
 
     def run(check: bool = False, **options):
         place = {} if "url" in options else {"state_url": sqlite_url}
         given = {name: value for name, value in {**place, **options}.items() if value is not None}
         with patch_module_args({**given, "_ansible_check_mode": check}), pytest.raises(SystemExit) as ended:
-            ha_state.main()
+            (ha_state if "state" in given else ha_state_info).main()
         written = capsys.readouterr().out
         result = json.loads(written)
         assert bool(ended.value.code) == bool(result.get("failed"))
@@ -52,8 +52,10 @@ def test_the_lease_is_taken_prolonged_and_released(task):
     again = task(state="leased", holder="run-1", token=7, lease=600)
     assert (again["changed"], again["token"]) == (False, 7)
     assert task(state="released", holder="run-1", token=7)["changed"]
-    assert not task(state="released", holder="run-1", token=7)["changed"]
-    assert task(state="query")["lease"]["holder"] == ""
+    for check in (True, False):
+        again = task(check=check, state="released", holder="run-1", token=7)
+        assert not again.get("failed") and not again["changed"]
+    assert task()["lease"]["holder"] == ""
 
 
 def test_a_lease_that_another_run_holds_fails_and_names_it(task):
@@ -69,6 +71,38 @@ def test_a_lost_lease_is_not_taken_anew_when_its_token_is_named(task):
     result = task(state="leased", holder="run-1", token=1)
     assert result["failed"] and "lost" in result["msg"]
     assert task()["lease"]["token"] == 1
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize(("holder", "token"), [("run-1", 2), ("run-1", 0), ("run-2", 1), ("", 1)])
+def test_releasing_a_lease_that_was_never_given_is_an_error(task, check: bool, holder: str, token: int):
+    task(state="leased", holder="run-1", lease=600)
+    result = task(check=check, state="released", holder=holder, token=token)
+    assert result["failed"], "a mistyped name or token must not look released"
+    assert "%r never had a lease with token %d" % (holder, token) in result["msg"] and result["lease_holder"] == "run-1"
+    assert task()["lease"]["holder"] == "run-1"
+
+
+def test_releasing_a_lease_that_another_run_has_taken_over_changes_nothing(task):
+    task(state="leased", holder="run-1", lease=0.05)
+    task(state="leased", holder="run-2", lease=600, wait=10)
+    result = task(state="released", holder="run-1", token=1)
+    assert not result.get("failed") and not result["changed"]
+    assert task()["lease"]["holder"] == "run-2"
+
+
+def test_a_negative_limit_or_time_is_refused(task):
+    task(state="present")
+    for journal in ({"limit": -1}, {"since": -1}):
+        result = task(journal=journal)
+        assert result["failed"] and "journal.%s is -1" % next(iter(journal)) in result["msg"]
+    assert task(journal={"limit": 0})["journal"] == []
+    assert task(state="leased", holder="run-1", wait=-1)["failed"]
+
+
+def test_reading_is_no_state(task):
+    """Ansible's inclusion rules: what only reads is a module of its own."""
+    assert "state" not in ha_state_info.argument_spec() and "query" not in ha_state.argument_spec()["state"]["choices"]
 
 
 def test_check_mode_promises_no_token_and_writes_nothing(task, sqlite_url, tmp_path):

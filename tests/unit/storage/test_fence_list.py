@@ -32,6 +32,23 @@ def test_what_is_written_is_read(fence_list):
     assert os.stat(fence_list.path).st_mode & 0o777 == 0o600
 
 
+def test_who_was_let_in_again_is_remembered_until_the_next_fence(fence_list):
+    released = Fences(7, (ENTRY,)).without([ENTRY.initiator.upper()])
+    assert released == Fences(7, (), ((ENTRY.host, ENTRY.initiator),))
+    with fence_list.locked(permit()):
+        fence_list.write(released)
+    assert fence_list.read() == released
+    assert released.knows("esx1") and released.knows("esx1", ENTRY.initiator) and not released.knows("esx1", "iqn.a:other")
+    assert not released.knows("esx11")
+    assert released.with_entry(ENTRY) == Fences(7, (ENTRY,))
+
+
+def test_a_list_of_an_older_release_names_nobody_who_was_let_in_again(fence_list):
+    with open(fence_list.path, "w", encoding="utf-8") as file:
+        file.write(good())
+    assert fence_list.read().released == ()
+
+
 def test_no_file_is_an_empty_list_and_its_folder_is_made(tmp_path):
     fence_list = FenceList(str(tmp_path / "new" / "fences.json"))
     assert fence_list.read() == Fences()
@@ -58,6 +75,7 @@ def good(**changes) -> str:
         good(highest_token=-1),
         good(fences=None),
         good(fences=[{}]),
+        good(released=[{}]),
         good(entry={"token": "7"}),
         good(entry={"at": None}),
         good(entry={"initiator": None}),

@@ -212,13 +212,22 @@ def test_what_else_is_wrong_is_named(change: dict[str, Any], found: dict[str, An
     ],
 )
 def test_what_is_wrong_in_the_description_has_the_variable_s_name(change: dict[str, Any], says: str) -> None:
-    problem = described.problem(wanted(**change))
+    (problem,) = described.problems(wanted(**change))
     assert problem.startswith(says)
     assert "tpgs" not in problem
 
 
+def test_everything_that_is_wrong_in_the_description_is_a_problem_of_its_own() -> None:
+    found = described.problems(wanted(name="storage", portals=[{"address": "storage1"}], nopin_timeout=1))
+    assert [text.split(" is ")[0] for text in found] == [
+        "iscsi_target_name",
+        "iscsi_target_portals[0].address",
+        "iscsi_target_nopin_timeout",
+    ]
+
+
 def test_a_sound_description_has_no_problem_and_its_secret_goes_to_the_module_only() -> None:
-    assert described.problem(wanted()) == ""
+    assert described.problems(wanted()) == []
     options = described.module_options(wanted())
     assert options["tpgs"][0]["acls"] == [{"initiator": "iqn.1998-01.com.vmware:esx1", "chap": {"secret": "a-secret-of-16-c"}}]
     assert options["backstores"] == [{"name": "ds1", "type": "block", "path": "/dev/vg/ds1"}]

@@ -136,6 +136,35 @@ def test_what_is_wrong_is_refused_with_its_name_and_no_secret(path: str, value: 
     assert "elevenchars" not in str(error.value)
 
 
+def test_everything_that_is_wrong_is_named_at_once_and_nothing_twice() -> None:
+    """One mistake must not hide the next, and must not be taken for another: what refers to it is judged by what is there."""
+    mistakes = {
+        "name": "storage1",
+        "backstores[0].name": "a/b",
+        "backstores[0].path": "ds1",
+        "backstores[1].size": "a lot",
+        "tpgs[0].nopin_timeout": 2,
+        "tpgs[0].portals[0].address": "storage1",
+        "tpgs[0].portals[1].port": 0,
+        "tpgs[0].luns[0].backstore": "ds3",
+        "tpgs[0].acls[0].initiator": "esx1",
+        "tpgs[0].acls[0].chap.secret": "elevenchars",
+        "tpgs[0].acls[1].luns[0].number": 256,
+    }
+
+    def all_at_once(options: dict[str, Any]) -> None:
+        for path, value in mistakes.items():
+            put(path, value)(options)
+
+    with pytest.raises(LibrehaError) as error:
+        model(all_at_once)
+    said = error.value.details["errors"]
+    assert len(said) == len(mistakes)
+    assert {path for path in mistakes if any(text.startswith(path + " ") for text in said)} == set(mistakes)
+    assert all(text in str(error.value) for text in said) and str(error.value).count("Remedy:") == 1
+    assert "elevenchars" not in str(error.value)
+
+
 def test_a_target_has_each_portal_in_one_tpg() -> None:
     with pytest.raises(LibrehaError, match="1 and 2 have the same portal 192.0.2.1:3260"):
         model(lambda options: options["tpgs"].append({"tag": 2, "portals": [{"address": "192.0.2.1"}]}))

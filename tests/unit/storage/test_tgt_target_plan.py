@@ -187,7 +187,7 @@ def test_the_role_says_what_tgt_does_not_do_by_its_variables() -> None:
     ],
 )
 def test_what_is_wrong_with_tgt_is_said_by_the_variable(changes: dict[str, Any], says: str) -> None:
-    problem = described.problem(variables(driver="tgt", **changes))
+    (problem,) = described.problems(variables(driver="tgt", **changes))
     assert problem.startswith(says) and "with spaces and $" not in problem
 
 

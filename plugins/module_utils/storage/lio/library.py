@@ -8,11 +8,11 @@ import contextlib
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 from ...errors import LibrehaError
+from ...libraries import unusable
 from .configfs import ROOT
 
 try:
@@ -22,13 +22,11 @@ except ImportError:
 
 _SWITCHED_OFF = re.compile(r"^install .*/(false|true)\b.*$", re.MULTILINE)
 
-REMEDY_LIBRARY = "install it for the Python that runs this module (Debian and Ubuntu: python3-rtslib-fb, RHEL: python3-rtslib)"
-
 
 def need_library() -> Any:
     """The package rtslib_fb. Raises LibrehaError when it is not there."""
     if rtslib is None:
-        raise LibrehaError("the Python library rtslib-fb is missing for %s" % sys.executable, remedy=REMEDY_LIBRARY)
+        raise unusable("rtslib_fb")
     return rtslib
 
 

@@ -1,0 +1,30 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the module ``ha_state_info`` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import LibrehaError
+from .database import StateDatabase
+
+
+def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """The module's result, for *params* (the module's, complete). Raises LibrehaError."""
+    filters = {"limit": 20, **(params["journal"] or {})}
+    for option in ("limit", "since"):
+        if (filters.get(option) or 0) < 0:
+            raise LibrehaError("journal.%s is %d" % (option, filters[option]), remedy="give 0 or more")
+    with StateDatabase.open(params["state_url"], create=False) as database:
+        found = database.snapshot(
+            journal_limit=filters["limit"],
+            since=filters.get("since"),
+            kinds=filters.get("kinds") or (),
+            subject=filters.get("subject") or "",
+        )
+    wanted = set(params["include"])
+    if "memory" in wanted:
+        wanted.add("memory_version")
+    return {"changed": False, **{name: value for name, value in found.items() if name in wanted}}
