@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Optional
 
-from .. import clock as boot_clock
 from ..decide.instant import Instant
 from ..decide.observations import Power, Question, VmObservation
 from ..decide.policy import FailoverPolicy
@@ -28,6 +27,7 @@ from ..hypervisor.interface import FaultKind, Hypervisor, HypervisorFault, Power
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
 from .keeper import LeaseKeeper
+from .runtime import Runtime, Threads, Workers
 
 TICK = 0.5  # s; the longest that the loop sleeps without looking at the lease
 
@@ -73,9 +73,11 @@ class FailoverRun:
         unopened: Mapping[str, str],
         leave: Collection[str] = (),
         stopping: Callable[[], bool] = lambda: False,
+        runtime: Optional[Runtime] = None,
     ) -> None:
         """*fences*: VM id -> "" when its source host is fenced wherever the VM lies, else what is missing. *leave* are ids of VMs whose
-        open transactions are another's work. *stopping*: whether to begin nothing more; what is open then, a later run completes."""
+        open transactions are another's work. *stopping*: whether to begin nothing more; what is open then, a later run completes.
+        *runtime*: waiting and workers; by default real time and threads."""
         self._database = database
         self._keeper = keeper
         self._hosts = hosts
@@ -85,6 +87,7 @@ class FailoverRun:
         self._unopened = unopened
         self._leave = frozenset(leave)
         self._stopping = stopping
+        self._runtime: Runtime = runtime or Threads()
         self._views: dict[str, list[VmObservation]] = {}
         self._in_vain: dict[str, set[str]] = {}
         self._answered: set[tuple[str, str]] = set()  # (host, VM reference) whose moved-or-copied question was answered
@@ -97,7 +100,7 @@ class FailoverRun:
         self._views = self._read_hosts()
         self._in_vain = self._registered_in_vain()
         work = self._adopt(planned)
-        with ThreadPoolExecutor(max_workers=max(1, self._bounds.parallel_per_host * len(self._hosts))) as pool:
+        with self._runtime.workers(max(1, self._bounds.parallel_per_host * len(self._hosts))) as pool:
             while True:
                 self._keeper.keep()
                 ends = self._stopping()
@@ -109,8 +112,8 @@ class FailoverRun:
                     waiting = [item for item in work if not item.transaction.closed and not self._held(item)]
                     if not waiting:
                         return work
-                    boot_clock.sleep(TICK)
-                for future in wait(self._running, timeout=TICK, return_when=FIRST_COMPLETED).done:
+                    self._runtime.sleep(TICK)
+                for future in pool.wait(self._running, TICK):
                     self._collect(future)
 
     # What there is to do
@@ -180,7 +183,7 @@ class FailoverRun:
 
     # The loop
 
-    def _dispatch(self, work: Iterable[Work], pool: ThreadPoolExecutor) -> None:
+    def _dispatch(self, work: Iterable[Work], pool: Workers) -> None:
         """Begin every move that may begin now, in order, within the limit of each host."""
         active: dict[str, int] = {}
         for _items, host, move in self._running.values():
@@ -217,7 +220,7 @@ class FailoverRun:
         left = item.transaction.not_before.since(self._clock()) if item.transaction.not_before else None
         return left is None or left <= 0
 
-    def _begin(self, item: Work, move: Move, host: str, pool: ThreadPoolExecutor) -> None:
+    def _begin(self, item: Work, move: Move, host: str, pool: Workers) -> None:
         begun = steps.begun(item.transaction, move)
         if begun != item.transaction:
             item.transaction = begun
@@ -317,7 +320,7 @@ class FailoverRun:
         self._answered.add((host, moid))
 
     def _read_hosts(self) -> dict[str, list[VmObservation]]:
-        with ThreadPoolExecutor(max_workers=max(1, len(self._hosts))) as pool:
+        with self._runtime.workers(max(1, len(self._hosts))) as pool:
             looks = {host: pool.submit(self._look, host) for host in self._hosts}
         return {host: seen for host, look in looks.items() if (seen := look.result().seen) is not None}
 

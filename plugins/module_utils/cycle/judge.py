@@ -8,17 +8,17 @@ become journal entries. Whoever reads the journal finds each of them with its re
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import clock
 from ..decide.answers import ApiAnswer
 from ..decide.commands import Command, CommandKind, CommandRefused, hear
 from ..decide.decide import decide
 from ..decide.decision import Action, Alarm, Decision, FailoverAction, HostVerdict, PlannedVm, RestartAction, Severity
 from ..decide.gate import is_empty
 from ..decide.hosts.verdict import Verdict
+from ..decide.instant import Instant
 from ..decide.json_form import to_dict
 from ..decide.memory import Memory
 from ..decide.observations import Observation
@@ -41,6 +41,7 @@ class Asker:
     holder: str
     token: int
     able: Collection[str]
+    clock: Callable[[], Instant]
     only_host: str = ""
     commands: Sequence[Mapping[str, Any]] = ()
 
@@ -61,9 +62,9 @@ def judge(database: StateDatabase, policy: Policy, observation: Observation, ask
     """Decide on *observation* and, with *commit*, record it all in one transaction. Raises LeaseLost, with nothing written, when the
     asker's lease is not alive; LibrehaError for a command that is refused."""
     run_id = asker.holder or "check mode"
-    memory, said = _hear_persons(policy, database.memory(), asker.commands, run_id, asker.able)
+    memory, said = _hear_persons(policy, database.memory(), asker, run_id)
     seen = replace(observation, results=results_of(database))
-    decision = decide(policy, memory, seen, clock.now(), run_id, asker.able, asker.only_host)
+    decision = decide(policy, memory, seen, asker.clock(), run_id, asker.able, asker.only_host)
     before = {row["name"]: row for row in database.hosts()}
     ordered = [_order_entry(action, policy) for action in decision.actions if not is_empty(action)]
     news = [*said, *_verdict_entries(decision, before), *ordered]
@@ -82,15 +83,13 @@ def judge(database: StateDatabase, policy: Policy, observation: Observation, ask
     return Judged(decision, observation, tuple(report), tuple(database.open_transactions()), seq, commit)
 
 
-def _hear_persons(
-    policy: Policy, memory: Memory, commands: Iterable[Mapping[str, Any]], run_id: str, able: Collection[str]
-) -> tuple[Memory, list[JournalEntry]]:
+def _hear_persons(policy: Policy, memory: Memory, asker: Asker, run_id: str) -> tuple[Memory, list[JournalEntry]]:
     """Named persons' words, put into the memory and journaled once, however often the run hands them in."""
     entries = []
-    for given in commands or ():
+    for given in asker.commands or ():
         command = Command(CommandKind(given["kind"]), *(given.get(key) or "" for key in ("subject", "to", "by", "reason")))
         try:
-            memory, text = hear(policy, memory, command, clock.now(), run_id, able)
+            memory, text = hear(policy, memory, command, asker.clock(), run_id, asker.able)
         except CommandRefused as refused:
             raise LibrehaError("%s: %s" % (command.kind.value, refused), remedy="nothing was changed; correct the command") from None
         if text:

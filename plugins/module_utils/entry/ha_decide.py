@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .. import clock
 from ..cycle.judge import Asker, judge, result_of
 from ..decide.observations import Observation
 from ..errors import LibrehaError
@@ -20,7 +21,9 @@ def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     if params["validate_only"]:
         return {"changed": False, "mode": policy.mode.value}
     observation = _read(params["observation"])
-    asker = Asker(params["holder"] or "", params["token"] or 0, params["carries_out"], params["host"] or "", params["commands"] or ())
+    asker = Asker(
+        params["holder"] or "", params["token"] or 0, params["carries_out"], clock.now, params["host"] or "", params["commands"] or ()
+    )
     with StateDatabase.open(params["state_url"], create=False) as database:
         if not check_mode:
             database.renew_lease(params["holder"], params["token"], policy.lease)

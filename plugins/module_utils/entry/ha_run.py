@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Optional
 
+from .. import clock
 from ..act.fence import PER_LEVEL, Run
 from ..act.worker import ForkServer
 from ..arguments.hosts import hosts_spec, read_hosts
@@ -91,7 +92,7 @@ def run(params: Mapping[str, Any], check_mode: bool) -> Result:
         eyes = RealEyes(site)
         lease = database.acquire_lease(holder, site.policy.lease, eyes.highest_token(), params["wait"])
         hands = RealHands(server, Run(holder, lease.token, site.policy.lease))
-        asker = Asker(holder, lease.token, ABLE, params["host"] or "", params["commands"])
+        asker = Asker(holder, lease.token, ABLE, clock.now, params["host"] or "", params["commands"])
         monitor = Monitor(site.policy, eyes, hands, database, asker)
         try:
             with _told(database, params["progress"]):
@@ -107,7 +108,7 @@ def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
     """Check mode: one look, decided on, nothing recorded."""
     observation = RealEyes(site).look({}, (), ())
     with StateDatabase.open(params["state_url"], create=False) as database:
-        asker = Asker("", 0, ABLE, params["host"] or "", params["commands"])
+        asker = Asker("", 0, ABLE, clock.now, params["host"] or "", params["commands"])
         judged = judge(database, site.policy, observation, asker, commit=False)
     return {**_shown(result_of(judged)), "looks": 1, "failed_acts": [], "vms": [], "unregistered": []}
 

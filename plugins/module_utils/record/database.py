@@ -100,6 +100,12 @@ class StateDatabase:
         return cls(engine, place, opened, clock, sleep)
 
     @classmethod
+    def in_memory(cls, clock: opening.Clock, sleep: Callable[[float], None]) -> StateDatabase:
+        """A new one that ends with this object: for the simulator. It has one connection, so one thread may use it."""
+        engine, place = opening.memory_engine()
+        return cls(engine, place, opening.prepare(engine, place, clock, create=True), clock, sleep)
+
+    @classmethod
     def examine(cls, url: str = DEFAULT_URL, busy_seconds: float = BUSY_SECONDS) -> int | None:
         """The version of the schema that is there, None where nothing is yet; changes nothing. Raises like :meth:`open`."""
         return opening.examine(url, busy_seconds)

@@ -112,6 +112,16 @@ def open_engine(parsed: URL, place: Place, busy_seconds: float, create: bool) ->
     return engine
 
 
+def memory_engine() -> tuple[Engine, Place]:
+    """A database in this process' memory, of one connection, with the settings and transactions of an SQLite file."""
+    engine = sa.create_engine(
+        "sqlite://", creator=lambda: sqlite3.connect(":memory:", isolation_level=None), poolclass=sa.pool.StaticPool, hide_parameters=True
+    )
+    sa.event.listen(engine, "connect", _set_up_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine, Place("state database in memory")
+
+
 def prepare(engine: Engine, place: Place, clock: Clock, create: bool) -> Opened:
     """Create or migrate the schema where needed and allowed by *create*; refuse what is newer than this code, untouched."""
     with explained(place, "reading its version"), engine.connect() as connection:

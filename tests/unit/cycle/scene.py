@@ -41,7 +41,7 @@ class Scene:
         """A new run, which takes the lease."""
         self.token = self.database.acquire_lease(holder, LEASE).token
         policy = Policy.from_dict(self.world.full_policy())
-        self.monitor = Monitor(policy, self, self, self.database, Asker(holder, self.token, ABLE, only_host))
+        self.monitor = Monitor(policy, self, self, self.database, Asker(holder, self.token, ABLE, self.world.at, only_host))
         return self.monitor
 
     def looks(self, seconds: float, every: float = 3.0) -> None:
