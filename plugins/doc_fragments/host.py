@@ -62,7 +62,7 @@ options:
     type: float
     default: 5.0
 requirements:
-  - pyVmomi
+  - pyvmomi >= 8.0.3.0.1 (below 9.1 with Python 3.9)
 notes:
   - Connection options have the names and the environment variables that the collection vmware.vmware gives them.
 """

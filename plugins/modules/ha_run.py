@@ -143,7 +143,7 @@ options:
     type: float
     default: 0
   max_looks:
-    description: The run ends after so many looks in which no act was under way, settled or not.
+    description: The run ends after so many looks in which no VM was being started, settled or not.
     type: int
     default: 60
   progress:

@@ -84,24 +84,35 @@ class Monitor:
         return judged
 
     def until_settled(self, max_looks: int = MAX_LOOKS) -> Judged:
-        """Looks until a decision is settled and no act is under way, or *max_looks* have found nothing to carry out."""
-        idle = 0
+        """Looks until a decision is settled and no act is under way, or *max_looks* were made in which no VM was being started: a fence
+        that cannot be completed is repeated at each look, and this run need not be the one that does it."""
+        looks = 0
         health_tried = False
         while True:
             judged = self.run_once()
             decision = judged.decision
             health_tried = health_tried or bool(judged.observation.storage_health)
-            idle += 0 if self._hands.under_way() else 1
+            looks += not any(isinstance(order, FailoverOrder) for order in self._hands.under_way())
+            if looks >= max_looks:
+                return self._until_nothing_is_under_way(judged)
             if not self._hands.under_way():
                 # A run that was busy with its hosts until now makes one look more for the storage servers' own health.
                 tries_health = not health_tried and any(server.due for server in decision.storage)
                 health_tried = health_tried or tries_health
-                if (decision.settled and not tries_health) or idle >= max_looks:
+                if decision.settled and not tries_health:
                     self._take_in()
                     return judged
                 if tries_health and decision.settled:
                     continue
             self._hands.wait(wait_after(judged))
+
+    def _until_nothing_is_under_way(self, judged: Judged) -> Judged:
+        while self._hands.under_way():
+            self._renew()
+            self._hands.wait(wait_after(judged))
+            self._take_in()
+        self._take_in()
+        return judged
 
     # One look
 

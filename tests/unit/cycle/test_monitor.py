@@ -142,3 +142,22 @@ def test_a_run_that_finds_nothing_to_carry_out_ends_after_so_many_looks(scene: S
     scene.world.policy["storage_grace"] = 100000
     scene.run().until_settled(max_looks=7)
     assert scene.monitor.story.looks == 7
+
+
+def test_a_run_whose_fence_cannot_be_completed_ends_too_and_waits_for_what_it_has_begun(scene: Scene) -> None:
+    scene.run()
+    scene.looks(9)
+    scene.world.kill("esx1")
+    ends_in = iter([False, True] * 100)
+
+    def meanwhile() -> None:
+        if next(ends_in):
+            for order in list(scene.orders):
+                scene.end(order, "san: no answer")
+
+    scene.while_waiting = meanwhile
+    scene.monitor.until_settled(max_looks=20)
+    assert scene.monitor.story.looks == 3 + 20
+    assert len(scene.begun) > 3
+    assert scene.orders == []
+    assert len(scene.journal("act")) == len(scene.begun), "what came of an act was not told"
