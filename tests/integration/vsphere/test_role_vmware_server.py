@@ -87,7 +87,7 @@ class Site:
 def site(tmp_path: Path, bare_host: Callable[..., Host], storage: StorageServer, ca_path: Path) -> Site:
     folder = tmp_path / "site"
     folder.mkdir()
-    hosts = [bare_host() for _ in range(3)]
+    hosts = [bare_host() for _host in range(3)]
     for user, secret in [*SECRETS.items(), ("san", MUTUAL)]:
         storage.admin("--op", "new", "--mode", "account", "--user", user, "--password", secret)
         storage.admin("--op", "bind", "--mode", "account", "--tid", "1", "--user", user, *(["--outgoing"] if user == "san" else []))

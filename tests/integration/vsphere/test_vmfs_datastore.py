@@ -200,8 +200,11 @@ def test_what_changes_between_judgement_and_format_stops_it(bench: Bench, monkey
 
 
 def test_a_run_that_was_cut_after_the_format_is_completed_by_the_next(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(*_arguments: object) -> None:
+        raise LibrehaError("cut", host="esx2")
+
     with monkeypatch.context() as patched:
-        patched.setattr(vmfs_datastore, "_mount", lambda *_: (_ for _ in ()).throw(LibrehaError("cut", host="esx2")))
+        patched.setattr(vmfs_datastore, "_mount", cut)
         with pytest.raises(LibrehaError, match="done before: create the datastore on esx1"):
             bench.run()
     created = bench.storage.content(512)
