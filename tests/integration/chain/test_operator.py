@@ -94,7 +94,7 @@ def test_a_persons_word_stands_in_for_a_bmc_that_died_with_its_host(chain_of: Ma
     bmc = {**chain.variables("esx1")["libreha_bmc"], "address": "https://127.0.0.1:9"}
     (own / "esx1.yml").write_text("libreha_bmc: %r\n" % bmc)
     lab("fault", "esx1", "kill")
-    held = chain.play("monitor", libreha_max_looks=12)
+    held = chain.play("monitor", libreha_max_looks=20)
     assert held.code != 0, held.log
     assert not chain.journal("step")
     assert "may still execute there" in alarms(chain)

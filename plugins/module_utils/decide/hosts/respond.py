@@ -30,7 +30,7 @@ from .fencing import Execution, execution, initiators_to_fence
 from .told import rebooting
 from .verdict import Verdict
 
-FENCING = 30.0  # s that a fence under way may take before what it lacks is an alarm
+FENCING = 10.0  # s that a fence under way may take before what it lacks is an alarm
 
 
 @dataclass
