@@ -29,7 +29,7 @@ demo: setup ## 3 hosts, 12 VMs, one host is killed, its VMs come back
 # Side by side: two lanes of about the same length.
 test: setup ## Everything that CI runs
 	@tests/tools/setup-qemu
-	@tests/tools/lanes "lab-tests qemu-kill qemu-fence" "sanity lint types unit sim quality molecule"
+	@tests/tools/lanes "lab-tests qemu-kill qemu-fence sim quality" "sanity lint types unit molecule"
 
 sanity: setup ## ansible-test sanity
 	@tests/tools/sanity
