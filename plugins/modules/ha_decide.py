@@ -18,60 +18,6 @@ description:
   - Nothing is planned to start in the look that orders a fence. Only when a later look finds the fence confirmed on every storage server,
     the VMs of the fenced host are planned elsewhere; so call this module again after each fence until RV(settled) is true.
 options:
-  commands:
-    description:
-      - What persons ask for. Each is put into the memory and journaled with its name and reason; this look and those that follow act
-        on it, with the same guards as on everything else.
-      - A command is applied once for each O(holder), however many looks of the run hand it in. The same words in a later run are a new
-        command.
-      - V(migrate), V(rebalance), V(rejoin) and V(stop) are refused unless O(carries_out) holds what they need.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      kind:
-        description:
-          - V(migrate), V(start), V(stop), V(ignore) (take a VM out of HA as it is) and V(manage) (put it back) are about a VM.
-          - V(maintenance_on), V(maintenance_off) and V(rejoin) are about a host. V(confirmed_off) is the person's word that a host is
-            switched off and stays off until it is let in again; it takes the place of an answer of a storage server or BMC that cannot
-            be asked, and never overrules one that answers otherwise.
-          - V(approve) says yes to what O(policy) with C(mode=ask) proposes about a host or VM. About one that is down it holds until that
-            is well again; about one that works it is a yes to moves and resets only, and holds while one is planned.
-          - V(release_brake) lets the hosts through that the brake held at the look before, and none that is lost later. V(disarm) and
-            V(arm) are about the whole cluster, as is V(rebalance).
-        type: str
-        required: true
-        choices:
-          - migrate
-          - start
-          - stop
-          - ignore
-          - manage
-          - maintenance_on
-          - maintenance_off
-          - rejoin
-          - confirmed_off
-          - release_brake
-          - approve
-          - disarm
-          - arm
-          - rebalance
-      subject:
-        description: The VM (name or id) or host. Not needed for commands about the cluster.
-        type: str
-        default: ""
-      to:
-        description: With V(migrate), the host.
-        type: str
-        default: ""
-      by:
-        description: Who says so.
-        type: str
-        default: an operator
-      reason:
-        description: Why; what was seen.
-        type: str
-        default: ""
   host:
     description:
       - Act on the loss of this host only. Verdicts and alarms cover all hosts as always, and a fence that stands is completed whatever
@@ -96,6 +42,7 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
+  - libreha.vmware.commands
   - libreha.vmware.look
   - libreha.vmware.state
 attributes:
@@ -286,44 +233,17 @@ undone:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.libreha.vmware.plugins.module_utils.arguments.commands import command_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.look import look_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_decide import run
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
 
-COMMANDS = [
-    "migrate",
-    "start",
-    "stop",
-    "ignore",
-    "manage",
-    "maintenance_on",
-    "maintenance_off",
-    "rejoin",
-    "confirmed_off",
-    "release_brake",
-    "approve",
-    "disarm",
-    "arm",
-    "rebalance",
-]
-
 
 def argument_spec():
     return {
         **look_spec(),
-        "commands": {
-            "type": "list",
-            "elements": "dict",
-            "default": [],
-            "options": {
-                "kind": {"type": "str", "required": True, "choices": COMMANDS},
-                "subject": {"type": "str", "default": ""},
-                "to": {"type": "str", "default": ""},
-                "by": {"type": "str", "default": "an operator"},
-                "reason": {"type": "str", "default": ""},
-            },
-        },
+        **command_spec(),
         "host": {"type": "str"},
         "carries_out": {
             "type": "list",

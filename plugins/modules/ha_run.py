@@ -92,49 +92,6 @@ options:
       - Act on the loss of this host only. Verdicts and alarms cover all hosts as always, and a fence that stands is completed whatever
         its host.
     type: str
-  commands:
-    description:
-      - What persons ask for. Each is put into the memory and journaled with its name and reason, once, before the first look is judged.
-      - V(migrate), V(rebalance) and V(rejoin) are refused; nobody carries them out yet.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      kind:
-        description: As O(libreha.vmware.ha_decide#module:commands[].kind).
-        type: str
-        required: true
-        choices:
-          - migrate
-          - start
-          - stop
-          - ignore
-          - manage
-          - maintenance_on
-          - maintenance_off
-          - rejoin
-          - confirmed_off
-          - release_brake
-          - approve
-          - disarm
-          - arm
-          - rebalance
-      subject:
-        description: The VM (name or id) or host. Not needed for commands about the cluster.
-        type: str
-        default: ""
-      to:
-        description: With V(migrate), the host.
-        type: str
-        default: ""
-      by:
-        description: Who says so.
-        type: str
-        default: an operator
-      reason:
-        description: Why; what was seen.
-        type: str
-        default: ""
   holder:
     description: What the lease's holder is called in the journal. It must be another one for each run. By default it is made up.
     type: str
@@ -150,6 +107,7 @@ options:
     description: A file to which each thing that happens is appended as a line. The action plugin of this module gives it and shows it.
     type: path
 extends_documentation_fragment:
+  - libreha.vmware.commands
   - libreha.vmware.hosts
   - libreha.vmware.state
 attributes:

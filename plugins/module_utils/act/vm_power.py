@@ -17,10 +17,10 @@ from .. import clock
 from ..arguments.hosts import HostAccess, read_hosts
 from ..decide.observations import Act, Power, VmObservation
 from ..decide.vms.vm_monitoring import ALIVE
-from ..errors import LibrehaError, as_outcome
+from ..errors import LibrehaError
 from ..hypervisor.interface import Hypervisor
 from ..hypervisor.registry import open_hypervisor
-from ..observe.parallel import Late, Raised, in_parallel
+from ..observe.parallel import failure_of, in_parallel
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
 from .deadman import Deadman
@@ -129,7 +129,7 @@ def _find(accesses: Mapping[str, HostAccess], request: PowerRequest) -> Found:
     failed: list[str] = []
     for host, outcome in in_parallel(looks, LOOK_TIMEOUTS * slowest).items():
         if not isinstance(outcome, list):
-            failed.append(_failure(outcome, "reading its VMs", host))
+            failed.append(str(failure_of(outcome, "reading its VMs", host)))
             continue
         for vm in outcome:
             if not _runs(vm, request.state) or not _is_wanted(vm, request.vms):
@@ -147,13 +147,6 @@ def _find(accesses: Mapping[str, HostAccess], request: PowerRequest) -> Found:
 def _read(access: HostAccess) -> list[VmObservation]:
     with open_hypervisor(access.connection) as hypervisor:
         return hypervisor.virtual_machines()
-
-
-def _failure(outcome: Late[Any] | Raised[Any], tried: str, host: str) -> str:
-    """Why a host gave no result."""
-    if isinstance(outcome, Late):
-        return "%s: no answer within %.0f s" % (host, outcome.after)
-    return str(as_outcome(outcome.error, tried, host))
 
 
 def _runs(vm: VmObservation, state: str) -> bool:
@@ -182,7 +175,7 @@ def _carry_out(
         if isinstance(outcome, list):
             ended += outcome
         else:
-            reason = _failure(outcome, kind.words, host)
+            reason = str(failure_of(outcome, kind.words, host))
             ended += [Ended(host, vm, reason=reason) for vm in found.todo[host]]
     database.journal([_after(kind, item) for item in ended], keeper.token)
     return ended

@@ -22,7 +22,7 @@ import select
 import signal
 import socket
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from ..errors import ENDS_THE_RUN, LibrehaError, unexpected
 
@@ -196,9 +196,6 @@ def _answer_of(work: Work, order: Any, stopping: Callable[[], bool]) -> Any:
         return Failed(LibrehaError(unexpected(error), remedy="this was not foreseen: report it"))
 
 
-def wait_for_any(children: list[Child], seconds: float) -> Optional[Child]:
-    """The first of *children* that has something to say within *seconds*."""
-    if not children:
-        return None
-    readable = select.select(children, [], [], max(0.0, seconds))[0]
-    return readable[0] if readable else None
+def wait_for_any(children: list[Child], seconds: float) -> None:
+    """Until one of *children* has something to say, at most *seconds*."""
+    select.select(children, [], [], max(0.0, seconds))

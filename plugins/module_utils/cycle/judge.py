@@ -54,7 +54,6 @@ class Judged:
     observation: Observation
     news: tuple[str, ...]
     open_transactions: tuple[Mapping[str, Any], ...]
-    journal_seq: int
     committed: bool
 
 
@@ -79,8 +78,7 @@ def judge(database: StateDatabase, policy: Policy, observation: Observation, ask
             changes = change.alarms(standing)
             told = [item for item in told if item["key"] in {*changes.raised, *changes.changed}]
     report = [entry.text for entry in news] + [_line(item) for item in told]
-    seq = max((entry["seq"] for entry in database.read_journal(limit=1)), default=0)
-    return Judged(decision, observation, tuple(report), tuple(database.open_transactions()), seq, commit)
+    return Judged(decision, observation, tuple(report), tuple(database.open_transactions()), commit)
 
 
 def _hear_persons(policy: Policy, memory: Memory, asker: Asker, run_id: str) -> tuple[Memory, list[JournalEntry]]:
@@ -183,25 +181,17 @@ def live_hosts(judged: Judged) -> list[str]:
 
 
 def result_of(judged: Judged) -> Result:
-    """The part of a task's result that is about one look."""
+    """The part of a task's result that says how the cluster stands."""
     decision = judged.decision
-    plan = [vm for action in decision.actions if action.kind in ("failover", "restart") for vm in to_dict(action)["vms"]]
-    shown = ("hosts", "alarms", "held", "actions", "down", "admission", "storage", "settled", "taken_at")
+    shown = ("hosts", "alarms", "held", "down", "admission", "storage", "settled", "taken_at")
     return {
         "changed": False,
         "mode": decision.mode.value,
         **{name: to_dict(getattr(decision, name)) for name in shown},
         "proposed": [{**to_dict(item.action), "why_not": item.why_not} for item in decision.proposed],
-        "next_sample_in": wait_after(judged),
-        "plan": plan,
-        "live_hosts": live_hosts(judged),
-        "open_transactions": len(judged.open_transactions),
         "disarmed": decision.memory.disarmed,
-        "events_seen": events_seen(decision.memory),
-        "report": list(judged.news),
         "summary": _summary(decision),
         "undone": _undone(decision),
-        "journal_seq": judged.journal_seq,
     }
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import clock
-from ..cycle.judge import Asker, judge, result_of
+from ..cycle.judge import Asker, Judged, events_seen, judge, live_hosts, result_of, wait_after
+from ..decide.json_form import to_dict
 from ..decide.observations import Observation
 from ..errors import LibrehaError
 from ..policy.reader import read_policy
@@ -27,7 +28,24 @@ def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     with StateDatabase.open(params["state_url"], create=False) as database:
         if not check_mode:
             database.renew_lease(params["holder"], params["token"], policy.lease)
-        return result_of(judge(database, policy, observation, asker, commit=not check_mode))
+        judged = judge(database, policy, observation, asker, commit=not check_mode)
+        seq = max((entry["seq"] for entry in database.read_journal(limit=1)), default=0)
+    return {**result_of(judged), **_next_step(judged), "journal_seq": seq}
+
+
+def _next_step(judged: Judged) -> dict[str, Any]:
+    """What the caller needs to carry the decision out and to look again."""
+    decision = judged.decision
+    actions = to_dict(decision.actions)
+    return {
+        "actions": actions,
+        "plan": [vm for action in actions if action["kind"] in ("failover", "restart") for vm in action["vms"]],
+        "live_hosts": live_hosts(judged),
+        "open_transactions": len(judged.open_transactions),
+        "events_seen": events_seen(decision.memory),
+        "next_sample_in": wait_after(judged),
+        "report": list(judged.news),
+    }
 
 
 def _read(raw: Mapping[str, Any]) -> Observation:

@@ -15,23 +15,21 @@ from typing import Any, Optional
 from .. import clock
 from ..act.fence import PER_LEVEL, Run
 from ..act.worker import ForkServer
+from ..arguments.commands import command_spec
 from ..arguments.hosts import hosts_spec, read_hosts
 from ..arguments.state import state_spec
-from ..cycle.judge import Asker, Judged, judge, result_of
+from ..arguments.storage import require_absolute, require_control, storage_spec
+from ..cycle.judge import HOLD, Asker, Judged, judge, result_of
 from ..cycle.monitor import ABLE, MAX_LOOKS, Monitor, Story, moved_in
 from ..cycle.ports import PowerOrder
 from ..cycle.real import RealEyes, RealHands, Site, worker
-from ..decide.commands import CommandKind
 from ..errors import LibrehaError
 from ..policy.reader import read_policy
 from ..record.database import StateDatabase
-from ..storage.fence_list import DEFAULT_FENCE_LIST
-from ..storage.registry import DRIVERS
 from ..storage.server import ServerAccess, Ssh
 
 Result = dict[str, Any]
 FOLLOW = 0.5  # s between two looks at the journal, for those who watch
-NOT_TOLD = ("held",)  # kinds of entries that are for the journal only
 
 
 def argument_spec() -> dict[str, Any]:
@@ -42,7 +40,7 @@ def argument_spec() -> dict[str, Any]:
         "storage": {"type": "list", "elements": "dict", "required": True, "options": _storage_spec()},
         "holder": {"type": "str"},
         "host": {"type": "str"},
-        "commands": {"type": "list", "elements": "dict", "default": [], "options": _command_spec()},
+        **command_spec(),
         "wait": {"type": "float", "default": 0},
         "max_looks": {"type": "int", "default": MAX_LOOKS},
         "progress": {"type": "path"},
@@ -52,11 +50,7 @@ def argument_spec() -> dict[str, Any]:
 def _storage_spec() -> dict[str, Any]:
     return {
         "name": {"type": "str", "required": True},
-        "driver": {"type": "str", "default": "tgt", "choices": list(DRIVERS)},
-        "control_port": {"type": "int", "default": 0},
-        "saved_config": {"type": "path"},
-        "fence_list": {"type": "path", "default": DEFAULT_FENCE_LIST},
-        "timeout": {"type": "float", "default": 5.0},
+        **storage_spec(),
         "ssh": {
             "type": "dict",
             "options": {
@@ -68,16 +62,6 @@ def _storage_spec() -> dict[str, Any]:
                 "become": {"type": "bool", "default": False},
             },
         },
-    }
-
-
-def _command_spec() -> dict[str, Any]:
-    return {
-        "kind": {"type": "str", "required": True, "choices": [kind.value for kind in CommandKind]},
-        "subject": {"type": "str", "default": ""},
-        "to": {"type": "str", "default": ""},
-        "by": {"type": "str", "default": "an operator"},
-        "reason": {"type": "str", "default": ""},
     }
 
 
@@ -110,14 +94,14 @@ def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
     with StateDatabase.open(params["state_url"], create=False) as database:
         asker = Asker("", 0, ABLE, clock.now, params["host"] or "", params["commands"])
         judged = judge(database, site.policy, observation, asker, commit=False)
-    return {**_shown(result_of(judged)), "looks": 1, "failed_acts": [], "vms": [], "unregistered": []}
+    return {**result_of(judged), "looks": 1, "failed_acts": [], "vms": [], "unregistered": []}
 
 
 def _result(judged: Judged, story: Story) -> Result:
     found = result_of(judged)
     power = [text for ended in story.ended if isinstance(ended.order, PowerOrder) for text in ended.failed]
     return {
-        **_shown(found),
+        **found,
         "changed": any(ended.changed for ended in story.ended),
         "looks": story.looks,
         "undone": found["undone"] + power,
@@ -125,12 +109,6 @@ def _result(judged: Judged, story: Story) -> Result:
         "vms": moved_in(story),
         "unregistered": sorted({path for ended in story.ended for path in ended.unregistered}),
     }
-
-
-def _shown(found: Result) -> Result:
-    """What is about the cluster, without what is only for the next step of a play."""
-    inner = ("plan", "live_hosts", "journal_seq", "open_transactions", "events_seen", "next_sample_in", "report", "actions")
-    return {name: value for name, value in found.items() if name not in inner}
 
 
 def _site(params: Mapping[str, Any]) -> Site:
@@ -149,6 +127,8 @@ def _site(params: Mapping[str, Any]) -> Site:
 
 
 def _server(item: Mapping[str, Any]) -> ServerAccess:
+    require_control(item)
+    require_absolute(item, "saved_config", "fence_list")
     given = {name: item[name] for name in ("name", "driver", "control_port", "fence_list", "timeout")}
     ssh = item.get("ssh")
     return ServerAccess(
@@ -186,7 +166,7 @@ def _follow(database: StateDatabase, seen: int, write: Callable[[str], Any], ove
             entries = []
         for entry in entries:
             seen = entry["seq"]
-            if entry["kind"] not in NOT_TOLD and not entry["key"].startswith("hold/"):
+            if not entry["key"].startswith(HOLD):  # those are for the journal only
                 write("%s  %s\n" % (entry["wall"][11:23], line_of(entry)))
         if last:
             return

@@ -15,11 +15,11 @@ from ..decide.instant import Instant
 from ..decide.json_form import from_dict
 from ..decide.observations import Observation, StorageObservation
 from ..decide.storage_health.seen import StorageHealth
-from ..errors import LibrehaError, as_outcome
+from ..errors import LibrehaError
 from ..storage.remote import health_remote, observe_remote
 from ..storage.server import ServerAccess, observe_here, unasked
 from .hosts import observe_hosts
-from .parallel import Late, Outcome, in_parallel
+from .parallel import Late, Outcome, Raised, failure_of, in_parallel
 from .served import read_health
 from .vms import observe_vms
 
@@ -89,11 +89,9 @@ def _look_at(server: ServerAccess) -> Callable[[], StorageObservation]:
 
 
 def _seen(name: str, outcome: Outcome[StorageObservation]) -> StorageObservation:
-    if isinstance(outcome, StorageObservation):
-        return outcome
-    if isinstance(outcome, Late):
-        return unasked(name, LibrehaError("%s: no answer within %.0f s" % (name, outcome.after)))
-    return unasked(name, as_outcome(outcome.error, "looking at its target", name))
+    if isinstance(outcome, (Late, Raised)):
+        return unasked(name, failure_of(outcome, "looking at its target", name))
+    return outcome
 
 
 def _health(server: ServerAccess, smart: bool, state_file: str) -> StorageHealth:
@@ -105,6 +103,6 @@ def _health(server: ServerAccess, smart: bool, state_file: str) -> StorageHealth
 def _or_raise(outcome: Outcome[Any]) -> Any:
     if isinstance(outcome, Late):
         raise LibrehaError("a look was not over after %.0f s" % outcome.after, remedy="this machine is overloaded: see what keeps it busy")
-    if hasattr(outcome, "error"):
+    if isinstance(outcome, Raised):
         raise outcome.error
     return outcome

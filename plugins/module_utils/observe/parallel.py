@@ -10,10 +10,10 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Hashable, Mapping
-from typing import Generic, TypeVar, Union
+from typing import Any, Generic, TypeVar, Union
 
 from .. import clock
-from ..errors import ENDS_THE_RUN
+from ..errors import ENDS_THE_RUN, LibrehaError, as_outcome
 
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
@@ -34,6 +34,13 @@ class Raised(Generic[Result]):
 
 
 Outcome = Union[Result, Late[Result], Raised[Result]]
+
+
+def failure_of(outcome: Late[Any] | Raised[Any], tried: str, name: str) -> LibrehaError:
+    """Why *name*, at which *tried* was done, gave no result. Raises what is not about the one (``errors.as_outcome``)."""
+    if isinstance(outcome, Late):
+        return LibrehaError("no answer within %.0f s" % outcome.after, host=name)
+    return as_outcome(outcome.error, tried, name)
 
 
 def in_parallel(looks: Mapping[Key, Callable[[], Result]], seconds: float) -> dict[Key, Outcome[Result]]:

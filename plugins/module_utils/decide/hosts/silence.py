@@ -49,6 +49,9 @@ class Quiet:
     spread: float  # s from the first to the last of those
 
 
+NOT_QUIET = Quiet(0.0, 0, 0.0)
+
+
 def listen(before: Iterable[Silence], evidence: HostEvidence, now: Instant, policy: Policy) -> tuple[Silence, ...]:
     """The silences after a fresh look; *before* are those of the same run, or none."""
     known = {item.path: item for item in before}
@@ -61,16 +64,19 @@ def listen(before: Iterable[Silence], evidence: HostEvidence, now: Instant, poli
 
 def quiet(silences: Iterable[Silence], evidence: HostEvidence) -> Quiet:
     """The silence of the paths that the verdict on *evidence* calls failed."""
-    known = {item.path: item for item in silences}
-    mine = [known.get(path) for path in failed_paths(evidence)]
-    if not mine or any(item is None or item.last is None for item in mine):
-        return Quiet(0.0, 0, 0.0)
-    found = [item for item in mine if item is not None and item.last is not None]
+    known = {item.path: _quiet(item) for item in silences}
+    mine = [known.get(path, NOT_QUIET) for path in failed_paths(evidence)] or [NOT_QUIET]
     return Quiet(
-        lasted=min(item.last.since(item.since) or 0.0 for item in found if item.last is not None),
-        probes=min(item.probes for item in found),
-        spread=min(item.last.since(item.first) or 0.0 for item in found if item.last is not None),
+        lasted=min(item.lasted for item in mine),
+        probes=min(item.probes for item in mine),
+        spread=min(item.spread for item in mine),
     )
+
+
+def _quiet(path: Silence) -> Quiet:
+    if path.last is None:
+        return NOT_QUIET
+    return Quiet(path.last.since(path.since) or 0.0, path.probes, path.last.since(path.first) or 0.0)
 
 
 def failed_paths(evidence: HostEvidence) -> list[str]:
