@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Optional
 
 from .. import clock
 from ..arguments.hosts import HostAccess, read_hosts
 from ..decide.hosts.evidence import gather
 from ..decide.hosts.fencing import fence_state
 from ..decide.hosts.lies_on import fence_gap, servers_of
+from ..decide.instant import Instant
 from ..decide.json_form import from_dict
 from ..decide.memory import Memory
 from ..decide.observations import Observation, StorageObservation, VmObservation, split_path
@@ -28,6 +31,7 @@ from ..record.database import StateDatabase
 from .deadman import Deadman
 from .failover import FailoverRun, Work, new_transaction
 from .keeper import LeaseKeeper
+from .runtime import Runtime, Threads
 
 OPEN_TIMEOUTS = 3  # of a host's timeout: connect, ask for the entry points, log in
 SEARCH_SECONDS = 10.0  # for .vmx files that nobody registered; a large datastore that takes longer is not reported on
@@ -44,10 +48,25 @@ def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     with StateDatabase.open(params["state_url"], create=not check_mode) as database:
         if check_mode:
             left_open = [from_record(record) for record in database.open_transactions()]
-            return _would_do(planned, left_open, _missing_fences((*planned, *left_open), storage, database.memory(), policy))
+            return _would_do(planned, left_open, _missing_fences((*planned, *left_open), storage, database.memory(), policy, clock.now()))
         lease = (params["holder"], params["token"], params["lease"])
         work, unregistered = fail_over(planned, accesses, storage, policy, database, lease)
     return _result(work, unregistered)
+
+
+Opened = tuple[Mapping[str, Hypervisor], Mapping[str, str]]
+"""The hosts with a connection, and why each of the others has none."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """What the runner works in: real hosts, time and threads, or simulated ones."""
+
+    connect: Callable[[Sequence[HostAccess], LeaseKeeper], AbstractContextManager[Opened]]
+    search: Callable[[Mapping[str, Hypervisor], Sequence[Work]], list[str]]  # .vmx files that nobody registered
+    clock: Callable[[], Instant]
+    runtime: Runtime
+    deadman: Callable[[], Deadman]
 
 
 def fail_over(
@@ -59,23 +78,26 @@ def fail_over(
     lease: tuple[str, int, float],
     leave: Collection[str] = (),
     stopping: Callable[[], bool] = lambda: False,
+    around: Optional[Around] = None,
 ) -> tuple[list[Work], list[str]]:
     """Complete *planned*, and whatever an earlier run left open but for the VMs *leave*, on the hosts *accesses*.
 
     *storage* was read directly before; *lease* is holder, token and seconds. Returns the work, and the .vmx files that nobody
     registered. Raises LeaseLost.
     """
+    around = around or REAL
     left_open = [from_record(record) for record in database.open_transactions() if record["vm_id"] not in leave]
     sources = {transaction.source for transaction in (*planned, *left_open)}
-    missing = _missing_fences((*planned, *left_open), storage, database.memory(), policy)
+    missing = _missing_fences((*planned, *left_open), storage, database.memory(), policy, around.clock())
     usable = [access for access in accesses if access.name not in sources or access.name in _restarts(planned)]
-    deadman = Deadman()
-    keeper = LeaseKeeper(database, *lease, clock.now, deadman)
+    deadman = around.deadman()
+    keeper = LeaseKeeper(database, *lease, around.clock, deadman)
     try:
-        with _open_all(usable, keeper) as (hosts, unopened):
-            work = FailoverRun(database, keeper, hosts, policy.failover, clock.now, missing, unopened, leave, stopping).run(planned)
+        with around.connect(usable, keeper) as (hosts, unopened):
+            run = FailoverRun(database, keeper, hosts, policy.failover, around.clock, missing, unopened, leave, stopping, around.runtime)
+            work = run.run(planned)
             deadman.disarm()  # what follows only reads
-            return work, [] if stopping() else _unregistered(hosts, work)
+            return work, [] if stopping() else around.search(hosts, work)
     finally:
         deadman.disarm()
 
@@ -120,6 +142,9 @@ def _open_all(accesses: Sequence[HostAccess], keeper: LeaseKeeper) -> Iterator[t
         in_parallel({name: partial(hypervisor.__exit__, None, None, None) for name, hypervisor in opened.items()}, seconds)
 
 
+REAL = Around(_open_all, _unregistered, clock.now, Threads(), Deadman)
+
+
 def _read_storage(raw: Sequence[Mapping[str, Any]]) -> tuple[StorageObservation, ...]:
     """The observations, refused when one is older than :data:`OBSERVATION_MAX_AGE` on this machine's clock."""
     now = clock.now()
@@ -147,13 +172,13 @@ def _planned(entry: Mapping[str, Any], index: int) -> Transaction:
 
 
 def _missing_fences(
-    transactions: Sequence[Transaction], storage: tuple[StorageObservation, ...], memory: Memory, policy: Policy
+    transactions: Sequence[Transaction], storage: tuple[StorageObservation, ...], memory: Memory, policy: Policy, now: Instant
 ) -> dict[str, str]:
     """VM id -> what the fence of its source host lacks on any storage server that holds it; empty when nothing.
 
     The same rule as the brain's (``decide.fencing.fence_state``), applied to what was seen since it decided.
     """
-    observation = Observation(taken_at=clock.now(), storage=storage)
+    observation = Observation(taken_at=now, storage=storage)
     fences = {}
     for source in sorted({transaction.source for transaction in transactions}):
         evidence = gather(source, observation, memory, policy, observation.taken_at)

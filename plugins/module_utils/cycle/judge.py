@@ -57,13 +57,17 @@ class Judged:
     committed: bool
 
 
-def judge(database: StateDatabase, policy: Policy, observation: Observation, asker: Asker, commit: bool) -> Judged:
+Brain = Callable[..., Decision]
+"""``decide``, or in a test of the referee a wrong one."""
+
+
+def judge(database: StateDatabase, policy: Policy, observation: Observation, asker: Asker, commit: bool, brain: Brain = decide) -> Judged:
     """Decide on *observation* and, with *commit*, record it all in one transaction. Raises LeaseLost, with nothing written, when the
     asker's lease is not alive; LibrehaError for a command that is refused."""
     run_id = asker.holder or "check mode"
     memory, said = _hear_persons(policy, database.memory(), asker, run_id)
     seen = replace(observation, results=results_of(database))
-    decision = decide(policy, memory, seen, asker.clock(), run_id, asker.able, asker.only_host)
+    decision = brain(policy, memory, seen, asker.clock(), run_id, asker.able, asker.only_host)
     before = {row["name"]: row for row in database.hosts()}
     ordered = [_order_entry(action, policy) for action in decision.actions if not is_empty(action)]
     news = [*said, *_verdict_entries(decision, before), *ordered]

@@ -18,13 +18,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
-from ..decide.decision import FailoverAction, FenceAction, ResetAction, RestartAction, StopAction
+from ..decide.decide import decide
+from ..decide.decision import FailoverAction, FenceAction, MoveAction, RejoinAction, ResetAction, RestartAction, StopAction
 from ..decide.observations import ActUnderWay, Observation
 from ..decide.policy import Mode, Policy
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
-from .judge import Asker, Judged, events_seen, judge, live_hosts, wait_after
-from .ports import Ended, Eyes, FailoverOrder, FenceOrder, Hands, Order, PowerOrder
+from .judge import Asker, Brain, Judged, events_seen, judge, live_hosts, wait_after
+from .ports import Ended, Eyes, FailoverOrder, FenceOrder, Hands, MoveOrder, Order, PowerOrder, RejoinOrder
 
 ABLE = ("fence", "failover", "restart", "stop", "reset")  # kinds of action that are carried out here
 MAX_LOOKS = 60
@@ -60,12 +61,15 @@ class Monitor:
         hands: Hands,
         database: StateDatabase,
         asker: Asker,
+        brain: Brain = decide,
     ) -> None:
         self._policy = policy
         self._eyes = eyes
         self._hands = hands
         self._database = database
         self._asker = asker
+        self._brain = brain
+        self.commands = tuple(asker.commands)  # that the next look takes up
         self.story = Story()
         self.judged: Optional[Judged] = None
 
@@ -76,7 +80,9 @@ class Monitor:
         acting = tuple(act for order in self._hands.under_way() for act in order.acts)
         observation = replace(self._look(), under_way=acting)
         self._renew()
-        judged = judge(self._database, self._policy, observation, self._asker, commit=True)
+        commands, self.commands = self.commands, ()
+        asker = replace(self._asker, commands=commands)
+        judged = judge(self._database, self._policy, observation, asker, commit=True, brain=self._brain)
         self.story.looks += 1
         self.judged = judged
         for order in self._orders(judged):
@@ -151,6 +157,10 @@ class Monitor:
         for action in decision.actions:
             if isinstance(action, (StopAction, ResetAction)) and action.vms:
                 orders.append(PowerOrder(action.kind, action.host, tuple(vm.id for vm in action.vms)))
+            elif isinstance(action, MoveAction):
+                orders += [MoveOrder(vm) for vm in action.vms]
+            elif isinstance(action, RejoinAction):
+                orders.append(RejoinOrder(action))
         return orders
 
     def _left_open(self, judged: Judged, planned: Iterable[str]) -> tuple[tuple[str, str], ...]:

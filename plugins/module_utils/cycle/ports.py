@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Union
 
-from ..decide.decision import FenceAction, PlannedVm
+from ..decide.decision import FenceAction, PlannedMove, PlannedVm, RejoinAction
 from ..decide.observations import ActUnderWay, Observation
 
 
@@ -64,7 +64,35 @@ class PowerOrder:
         return "%s %d VMs on %s" % (self.kind, len(self.vms), self.host)
 
 
-Order = Union[FenceOrder, FailoverOrder, PowerOrder]
+@dataclass(frozen=True)
+class MoveOrder:
+    """Move one VM to another working host. Only those whose hands can do it list ``move`` among what they are able to."""
+
+    move: PlannedMove
+
+    @property
+    def acts(self) -> tuple[ActUnderWay, ...]:
+        return (ActUnderWay(self.move.destination, self.move.id),)
+
+    def __str__(self) -> str:
+        return "move %s to %s" % (self.move.name, self.move.destination)
+
+
+@dataclass(frozen=True)
+class RejoinOrder:
+    """The next step of letting a fenced host in again; as for moves, only where the hands can do it."""
+
+    action: RejoinAction
+
+    @property
+    def acts(self) -> tuple[ActUnderWay, ...]:
+        return (ActUnderWay(self.action.host),)
+
+    def __str__(self) -> str:
+        return "%s %s" % (self.action.step, self.action.host)
+
+
+Order = Union[FenceOrder, FailoverOrder, PowerOrder, MoveOrder, RejoinOrder]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from ..act.worker import Child, Died, Failed, ForkServer, wait_for_any
 from ..arguments.hosts import HostAccess
 from ..decide.observations import Observation
 from ..decide.policy import Policy
+from ..errors import LibrehaError
 from ..observe.cluster import observe_cluster, observe_servers
 from ..record.database import StateDatabase
 from ..storage.server import ServerAccess
@@ -113,7 +114,9 @@ def worker(site: Site) -> Callable[[Any, Callable[[], bool]], Ended]:
                 return _fence(site, order, database, run)
             if isinstance(order, FailoverOrder):
                 return _fail_over(site, order, database, run, stopping)
-            return _power(site, order, database, run)
+            if isinstance(order, PowerOrder):
+                return _power(site, order, database, run)
+            raise LibrehaError("nobody is able to %s here" % order)
 
     return carry_out
 
