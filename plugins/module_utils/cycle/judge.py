@@ -89,7 +89,7 @@ def _hear_persons(policy: Policy, memory: Memory, asker: Asker, run_id: str) -> 
     """Named persons' words, put into the memory and journaled once, however often the run hands them in."""
     entries = []
     for given in asker.commands or ():
-        command = Command(CommandKind(given["kind"]), *(given.get(key) or "" for key in ("subject", "to", "by", "reason")))
+        command = Command(CommandKind(given["kind"]), *(given.get(key) or "" for key in ("subject", "to", "by", "reason", "id")))
         try:
             memory, text = hear(policy, memory, command, asker.clock(), run_id, asker.able)
         except CommandRefused as refused:

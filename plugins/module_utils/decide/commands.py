@@ -44,18 +44,20 @@ class CommandKind(str, Enum):
 
 @dataclass(frozen=True)
 class Command:
-    """``subject`` is the VM (name or id) or the host that it is about, empty for the cluster; ``host`` where to migrate."""
+    """``subject`` is the VM (name or id) or the host that it is about, empty for the cluster; ``host`` where to migrate. ``id``: the same words
+    with another one are another command; empty where the words are all there is."""
 
     kind: CommandKind
     subject: str = ""
     host: str = ""
     by: str = ""
     reason: str = ""
+    id: str = ""
 
     @property
     def words(self) -> str:
         """All that was said; no part can be mistaken for another."""
-        return repr((self.kind.value, self.subject, self.host, self.by, self.reason))
+        return repr((self.kind.value, self.subject, self.host, self.by, self.reason, *filter(None, (self.id,))))
 
 
 class CommandRefused(ValueError):

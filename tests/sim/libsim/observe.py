@@ -8,7 +8,7 @@ no field of the host.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer, Evidence
@@ -82,7 +82,6 @@ class Observer:
         self, answered: tuple[str, ...], after: Mapping[str, int]
     ) -> tuple[tuple[VmObservation, ...], tuple[str, ...], tuple[Event, ...]]:
         """VMs, the hosts that were read, and their events newer than *after*; of the hosts that *answered* a moment ago."""
-        at = self.instant()
         vms: list[VmObservation] = []
         events: list[Event] = []
         read = []
@@ -91,7 +90,7 @@ class Observer:
             if self.api(host) is not ApiAnswer.ANSWERED:
                 continue
             read.append(name)
-            vms.extend(self._vm(self.world.vms[vm], host, at) for vm in sorted(host.registered))
+            vms.extend(self.vms_on(host))
             seen = after.get(name, 0)
             if host.events and host.events[-1].key < seen:
                 seen = 0
@@ -99,6 +98,11 @@ class Observer:
                 Event(name, event.key, event.kind, "", vm_id(event.vm) if event.vm else "") for event in host.events if event.key > seen
             )
         return tuple(vms), tuple(read), tuple(events)
+
+    def vms_on(self, host: Host) -> Iterator[VmObservation]:
+        """The VMs that *host* has registered, as it lists them."""
+        at = self.instant()
+        return (self._vm(self.world.vms[vm], host, at) for vm in sorted(host.registered))
 
     def storage(self) -> StorageObservation:
         at, target = self.instant(), self.world.target

@@ -16,9 +16,9 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy impor
 
 from .engine import Engine
 from .legality import Legality
-from .monitor.service import Service
 from .names import vm_id
 from .report import Report
+from .service import Service
 from .truth.hosts import Host
 from .truth.vms import Vm
 from .truth.world import World

@@ -8,19 +8,20 @@ from typing import Any, Optional
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Mode
+from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 
+from .blocking import wait
 from .engine import Engine
 from .legality import Legality
-from .monitor.database import Database
-from .monitor.hypervisors import Hypervisors
-from .monitor.parts import Parts
-from .monitor.service import Service
 from .observe import Observer
+from .parts import Parts
 from .recovery import Recovery
 from .referee import Referee
 from .report import Report
+from .requests import Hypervisors
 from .scenario import Happening, Scenario
 from .seed import seed_memory
+from .service import Service
 from .truth.world import World
 
 CABLES = {"network": "network", "storage": "path", "api": "api", "bmc": "bmc"}
@@ -36,12 +37,10 @@ class Simulation:
         self.report = Report(self.engine, scenario.hosts, scenario.vms)
         self.world = World(self.engine, scenario, self.report.emit)
         self.observer = Observer(self.world)
-        self.database = Database(self.observer, seed_memory(scenario, self.world))
         for happening in scenario.timeline:
             self.engine.at(happening.at, self._happens, happening)
-        hypervisors = Hypervisors(self.engine, self.world, self.observer)
-        parts = Parts(self.engine, self.world, self.observer, hypervisors, self.database, scenario.policy, self.report, brain or decide)
-        self.service = Service(parts)
+        self.parts = self._parts(brain)
+        self.service = Service(self.parts)
         legality = Legality(self.world, scenario.policy)
         unstopped = frozenset(scenario.policy.allow_unstopped_source)
         self.referee = Referee(self.engine, self.world, legality, self.report, unstopped, self._can_act)
@@ -50,6 +49,18 @@ class Simulation:
         self.recovery.ignored |= {name for name, spec in scenario.vms.items() if spec.desired == "ignored"}
         self.world.watchers += [self.referee, self.recovery]
         self.referee.watch()
+
+    def _parts(self, brain: Optional[Brain]) -> Parts:
+        database = StateDatabase.in_memory(self.observer.instant, wait)
+        memory = seed_memory(self.scenario, self.world)
+        lease = database.acquire_lease("earlier", 1.0)
+        database.save_memory(memory.to_dict(), lease.token)
+        database.release_lease("earlier", lease.token)
+        policy = self.scenario.policy
+        requests = Hypervisors(self.engine, self.world, self.observer)
+        parts = Parts(self.engine, self.world, self.observer, requests, database, policy, self.report, _told(brain), memory)
+        parts.note(memory)
+        return parts
 
     def run(self) -> dict[str, Any]:
         self.engine.run(self.scenario.until)
@@ -65,7 +76,7 @@ class Simulation:
         }
 
     def _can_act(self) -> bool:
-        return self.service.works and self.scenario.policy.mode is Mode.ACT and not self.database.memory.disarmed
+        return self.service.works and self.scenario.policy.mode is Mode.ACT and not self.parts.memory.disarmed
 
     # The timeline of the scenario
 
@@ -154,10 +165,21 @@ class Simulation:
 
     def _do_old_memory(self, entry: Happening) -> None:
         self.recovery.suspended = True
-        self.database.put_back(entry.by)
+        self.parts.put_back(entry.by)
 
     def _command(self, kind: CommandKind, subject: str, host: str = "", by: str = "operator", reason: str = "") -> None:
         self.service.command(Command(kind, subject, host, by, reason))
+
+
+def _told(brain: Optional[Brain]) -> Brain:
+    """``decide`` as the judge calls it; a test's brain is told of a host only where a run is about one."""
+    if brain is None:
+        return decide
+
+    def call(policy: Any, memory: Any, observation: Any, now: Any, run_id: str, able: Any, only_host: str) -> Any:
+        return brain(policy, memory, observation, now, run_id, **({"only_host": only_host} if only_host else {}))
+
+    return call
 
 
 def simulate(scenario: Scenario, brain: Optional[Brain] = None) -> dict[str, Any]:

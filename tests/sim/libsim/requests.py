@@ -12,11 +12,11 @@ from typing import Any
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import Outcome
 
-from ..engine import Engine, Task, Wait
-from ..observe import QUICK, TIMEOUT, Observer
-from ..truth.hosts import Host
-from ..truth.vms import Vm
-from ..truth.world import World
+from .engine import Engine, Task, Wait
+from .observe import QUICK, TIMEOUT, Observer
+from .truth.hosts import Host
+from .truth.vms import Vm
+from .truth.world import World
 
 TRAVELS = 0.1  # s
 REGISTER = 0.4

@@ -1,0 +1,80 @@
+"""What the simulated arbiter works with: the same for every run of the monitor on it, and all that outlives a run."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Deadman
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import PlannedMove
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
+from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost
+from ansible_collections.libreha.vmware.plugins.module_utils.record import state
+from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
+
+from .engine import Engine, Group
+from .observe import Observer
+from .report import Report
+from .requests import Hypervisors
+from .truth.world import World
+
+
+@dataclass
+class Parts:
+    """``database`` is the production one, on the arbiter itself: a monitor that is cut off from everything else still reaches it."""
+
+    engine: Engine
+    world: World
+    observer: Observer
+    requests: Hypervisors
+    database: StateDatabase
+    policy: Policy
+    report: Report
+    brain: Callable[..., Any]
+    memory: Memory  # as it was last committed
+    moves: dict[str, PlannedMove] = field(default_factory=dict)  # cold moves under way, by VM id
+    looks: deque[tuple[float, Observation]] = field(default_factory=lambda: deque(maxlen=40))
+    memories: deque[tuple[float, Memory]] = field(default_factory=lambda: deque(maxlen=80))
+
+    def clock(self) -> Instant:
+        return self.observer.instant()
+
+    def note(self, memory: Memory) -> None:
+        self.memory = memory
+        self.memories.append((self.engine.now, memory))
+
+    def put_back(self, seconds: float) -> None:
+        """The memory of that many seconds ago, as from a backup."""
+        old = [memory for at, memory in self.memories if at <= self.engine.now - seconds]
+        if old:
+            self.memory = old[-1]
+            with self.database._writing("putting a backup back") as connection:
+                state.save_memory(connection, self.clock(), 0, old[-1].to_dict())
+
+
+class SimulatedDeadman(Deadman):
+    """The kernel's timer: it ends its whole process, frozen or not, without a line of the process's own code."""
+
+    def __init__(self, engine: Engine, group: Group) -> None:
+        self._engine = engine
+        self._group = group
+        self._armed = 0
+
+    def arm(self, seconds: float) -> None:
+        if seconds <= 0:
+            raise LeaseLost("the time in which this run may act is over")
+        self._armed += 1
+        self._engine.after(seconds, self._over, self._armed)
+
+    def disarm(self) -> None:
+        self._armed += 1
+
+    def _over(self, armed: int) -> None:
+        if armed == self._armed and not self._group.killed:
+            self._group.kill()
+            self._group.when_ended()

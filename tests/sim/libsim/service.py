@@ -1,0 +1,281 @@
+"""The monitor as the operator sees it: a service whose runs look, decide and act, and which can be killed, cut off, frozen.
+
+Each run is the production loop (cycle/monitor.py) with the production judge and database; this says when runs begin and end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Optional
+
+from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import Run as Lease
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import Asker, wait_after
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import Monitor
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import MoveOrder
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind, CommandRefused, apply_command
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import KINDS, Decision
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
+from ansible_collections.libreha.vmware.plugins.module_utils.errors import ENDS_THE_RUN
+from ansible_collections.libreha.vmware.plugins.module_utils.record.database import LeaseHeld
+
+from .blocking import Blocking, wait
+from .engine import Group
+from .hands import SimulatedHands
+from .observe import QUICK
+from .parts import Parts
+
+SCHEDULED = 10.0  # s between two looks of the scheduler at whether a run is at work
+PATIENCE = 600.0  # s that the operator's rejoin playbook waits
+TRIED_AGAIN = 5.0  # s until a run that got no lease tries again
+
+
+class SimulatedEyes:
+    """cycle/ports.py: Eyes."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._stale: Optional[float] = None
+
+    def show_stale(self, seconds: float) -> None:
+        self._stale = seconds
+
+    def highest_token(self) -> int:
+        return self._parts.world.target.highest_token
+
+    def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str]) -> Observation:
+        parts, observer = self._parts, self._parts.observer
+        at = observer.instant()
+        hosts = observer.hosts()
+        isolation = observer.isolation(parts.policy.isolation_addresses)
+        wait(observer.takes())
+        answered = tuple(host.name for host in hosts if host.api_answer is ApiAnswer.ANSWERED)
+        vms, read, events = observer.vms(answered, events_after)
+        wait(QUICK)
+        storage = observer.storage()
+        observation = Observation(at, hosts, vms, read, events, (storage,), isolation=isolation)
+        parts.looks.append((parts.engine.now, observation))
+        return self._late(observation)
+
+    def _late(self, observation: Observation) -> Observation:
+        """A message that was under way for long: an older look in place of this one."""
+        if self._stale is None:
+            return observation
+        before = self._parts.engine.now - self._stale
+        self._stale = None
+        old = [look for at, look in self._parts.looks if at <= before]
+        return old[-1] if old else observation
+
+
+class Run:
+    """One process: one holder of the lease."""
+
+    def __init__(self, parts: Parts, commands: list[Command], number: int, only_host: str = "") -> None:
+        self.parts = parts
+        self.group = Group(parts.engine)
+        self.only_host = only_host
+        self.decision: Optional[Decision] = None
+        self.ended = False
+        self.holder = "run-%d" % number
+        self.token = 0
+        self.eyes = SimulatedEyes(parts)
+        self.hands: Optional[SimulatedHands] = None
+        self._commands = commands
+        self._heard = 0
+        self.group.when_ended = self._end
+        self.group.start(Blocking(self._live))  # type: ignore[arg-type]
+
+    def _end(self) -> None:
+        self.ended = True
+
+    def kill(self) -> None:
+        self.ended = True
+        self.group.kill()
+        if self.hands is not None:
+            self.hands.kill()
+
+    def freeze(self) -> None:
+        self.group.freeze()
+        if self.hands is not None:
+            self.hands.freeze()
+
+    def thaw(self) -> None:
+        self.group.thaw()
+        if self.hands is not None:
+            self.hands.thaw()
+
+    def _live(self) -> None:
+        try:
+            self._work()
+        except ENDS_THE_RUN:
+            pass
+        self.ended = True
+        if self.hands is not None:
+            self.hands.kill()
+
+    def _work(self) -> None:
+        parts = self.parts
+        began = parts.engine.now
+        self._take_lease()
+        self.hands = SimulatedHands(parts, Lease(self.holder, self.token, parts.policy.lease))
+        asker = Asker(self.holder, self.token, KINDS, parts.clock, self.only_host)
+        monitor = Monitor(parts.policy, self.eyes, self.hands, parts.database, asker, parts.brain)
+        while True:
+            monitor.commands = self._said()
+            judged = monitor.run_once()
+            self.decision = judged.decision
+            parts.note(judged.decision.memory)
+            parts.report.decided(judged.decision)
+            self._resume_moves()
+            if self.only_host:
+                over = parts.engine.now - began > PATIENCE
+                if over or parts.memory.host(self.only_host).rejoin is None:
+                    while self.hands.under_way():
+                        self.hands.wait(1.0)
+                        self.hands.ended()
+                    parts.database.release_lease(self.holder, self.token)
+                    return
+            self.hands.wait(max(0.1, wait_after(judged)))
+
+    def _take_lease(self) -> None:
+        parts = self.parts
+        while True:
+            if not parts.observer.cut_off:
+                try:
+                    lease = parts.database.acquire_lease(self.holder, parts.policy.lease, self.eyes.highest_token())
+                except LeaseHeld:
+                    pass
+                else:
+                    self.token = lease.token
+                    return
+            wait(TRIED_AGAIN)
+
+    def _said(self) -> tuple[Mapping[str, str], ...]:
+        """The operators' commands since the last look, without those that are refused."""
+        parts = self.parts
+        said = []
+        mine = [item for item in self._commands if item.kind is not CommandKind.REJOIN or self.only_host in ("", item.subject)]
+        memory = parts.database.memory()
+        for command in mine:
+            self._commands.remove(command)
+            try:
+                memory, text = apply_command(parts.policy, memory, command, parts.clock())
+            except CommandRefused as error:
+                parts.report.emit("refused", command=command.kind.value, reason=str(error))
+                continue
+            if text:
+                parts.report.emit("command", command=command.kind.value, subject=command.subject, reason=text)
+            self._heard += 1
+            said.append(
+                {
+                    "kind": command.kind.value,
+                    "subject": command.subject,
+                    "to": command.host,
+                    "by": command.by,
+                    "reason": command.reason,
+                    "id": "%s/%d" % (self.holder, self._heard),
+                }
+            )
+        return tuple(said)
+
+    def _resume_moves(self) -> None:
+        """Cold moves that an earlier run left half done."""
+        if self.only_host or self.hands is None:
+            return
+        busy = {act.vm for order in self.hands.under_way() for act in order.acts}
+        for identity, move in list(self.parts.moves.items()):
+            if identity not in busy:
+                self.hands.begin(MoveOrder(move))
+
+
+class Service:
+    """Starts runs as a scheduler would: one at a time, and another one when it ended or its lease did."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.wanted = True  # not killed
+        self.runs: list[Run] = []
+        self.commands: list[Command] = []  # not yet heard
+        self._numbers = 0
+        self._operators: dict[str, Run] = {}  # rejoin playbooks under way
+        self._start()
+        parts.engine.after(SCHEDULED, self._scheduled)
+
+    # What the referee may know
+
+    @property
+    def works(self) -> bool:
+        """A run is alive, not frozen, and reaches the others."""
+        return self.wanted and not self.parts.observer.cut_off and any(not run.ended and not run.group.frozen for run in self.runs)
+
+    @property
+    def decision(self) -> Optional[Decision]:
+        alive = [run for run in self.runs if not run.ended and run.decision is not None]
+        return alive[-1].decision if alive else None
+
+    # What happens to it
+
+    def kill(self) -> None:
+        self.wanted = False
+        for run in self.runs:
+            run.kill()
+        self.runs = []
+        for record in self.parts.memory.hosts:
+            if record.rejoin is not None:
+                self._rejoin_without_monitor(record.name)
+
+    def isolate(self) -> None:
+        self.parts.observer.cut_off = True
+
+    def restart(self) -> None:
+        """Ends both: a killed one is started, a cut off one reaches the others again. A new run either way."""
+        self.parts.observer.cut_off = False
+        for run in self.runs:
+            run.kill()
+            if not run.group.frozen:
+                self.parts.database.release_lease(run.holder, run.token)
+        self.runs = []
+        self.wanted = True
+        self._start()
+
+    def freeze(self) -> None:
+        for run in self.runs:
+            run.freeze()
+
+    def thaw(self) -> None:
+        for run in self.runs:
+            if run.group.frozen:
+                run.thaw()
+
+    def stale(self, seconds: float) -> None:
+        for run in self.runs:
+            run.eyes.show_stale(seconds)
+
+    def command(self, command: Command) -> None:
+        """What the operator asks for; it waits for the next look."""
+        self.commands.append(command)
+        if command.kind is CommandKind.REJOIN and not self.wanted:
+            self._rejoin_without_monitor(command.subject)
+
+    def _rejoin_without_monitor(self, host: str) -> None:
+        under_way = self._operators.get(host)
+        if under_way is None or under_way.ended:
+            self._operators[host] = self._new_run(host)
+
+    def _start(self) -> None:
+        self.runs.append(self._new_run())
+
+    def _new_run(self, only_host: str = "") -> Run:
+        self._numbers += 1
+        return Run(self.parts, self.commands, self._numbers, only_host)
+
+    def _scheduled(self) -> None:
+        """A frozen run keeps its place until its lease is over."""
+        self.runs = [run for run in self.runs if not run.ended]
+        if self.wanted and not [run for run in self.runs if not run.group.frozen or self._has_lease(run)]:
+            self._start()
+        self.parts.engine.after(SCHEDULED, self._scheduled)
+
+    def _has_lease(self, run: Run) -> bool:
+        lease = self.parts.database.lease()
+        return bool(lease["alive"]) and lease["holder"] == run.holder
