@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import (
     Cause,
@@ -15,10 +16,14 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision imp
     RejoinAction,
     RestartAction,
 )
-from libsim.monitor import acts
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.gate import not_under_way
+from ansible_collections.libreha.vmware.plugins.module_utils.errors import StaleToken
+from libsim.blocking import wait
+from libsim.hands import SimulatedHands
 from libsim.names import STORE, STORE_NAME, vm_id, vmx_path
+from libsim.parts import SimulatedDeadman
 from libsim.scenario import build_scenario
-from libsim.simulation import Simulation
+from libsim.simulation import simulate
 
 DIES = {"at": 60, "do": "power", "host": "node1", "to": "off"}
 
@@ -31,7 +36,7 @@ def run(brain: Any = decide, *timeline: dict[str, Any], **changes: Any) -> dict[
         "until": 500.0,
         **changes,
     }
-    return Simulation(build_scenario(raw), brain).run()
+    return simulate(build_scenario(raw), brain)
 
 
 def kinds(result: dict[str, Any]) -> set[str]:
@@ -59,7 +64,8 @@ def moving(at: float, *moves: tuple[str, str, str]) -> Any:
 def changed(change: Any) -> Any:
     def brain(policy: Any, memory: Any, observation: Any, now: Any, run_id: str) -> Any:
         decision = decide(policy, memory, observation, now, run_id)
-        return replace(decision, actions=tuple(change(action) for action in decision.actions))
+        actions = not_under_way([change(action) for action in decision.actions], observation.under_way)
+        return replace(decision, actions=tuple(actions))
 
     return brain
 
@@ -92,8 +98,8 @@ def test_a_lost_host_that_writes_again_beside_the_new_one_is_found() -> None:
 
 
 def test_a_start_while_a_host_with_a_bmc_may_still_execute_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never_off(self: Any, host: Any) -> Any:
-        yield 1.0
+    def never_off(self: Any, host: Any, check: Any) -> bool:
+        wait(1.0)
         return True
 
     def stopped(*_args: Any, **_words: Any) -> Any:
@@ -104,7 +110,7 @@ def test_a_start_while_a_host_with_a_bmc_may_still_execute_is_found(monkeypatch:
     from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts import fencing, respond
     from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms import recover
 
-    monkeypatch.setattr(acts.Acts, "_switch_off", never_off)
+    monkeypatch.setattr(SimulatedHands, "_switch_off", never_off)
     for module in (fencing, recover, respond):
         if hasattr(module, "execution"):
             monkeypatch.setattr(module, "execution", stopped)
@@ -155,11 +161,11 @@ def test_a_service_that_is_never_restarted_is_found() -> None:
 
 
 def test_an_unfence_without_a_fresh_start_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def believes(self: Any, host: Any) -> Any:
-        yield 0.5
-        self._parts.world.unfence(host, self._permit.token)
+    def believes(self: Any, host: Any, check: Any) -> None:
+        wait(0.5)
+        self._parts.world.unfence(host, self._run.token)
 
-    monkeypatch.setattr(acts.Acts, "_unfence", believes)
+    monkeypatch.setattr(SimulatedHands, "_unfence", believes)
 
     frozen = [{"at": 60, "do": "hang", "host": "node1", "to": "on"}, {"at": 200, "do": "hang", "host": "node1", "to": "off"}]
     hosts = {"node1": {"bmc": False}, "node2": {}, "node3": {}}
@@ -174,15 +180,27 @@ def test_an_unfence_without_a_fresh_start_is_found(monkeypatch: pytest.MonkeyPat
     assert "unfenced_without_fresh_start" in kinds(run(brain, *frozen, rejoin, hosts=hosts))
 
 
-def test_a_run_that_ignores_its_lost_lease_is_stopped_by_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not by its own check: the target's highest token is the second wall."""
-    from libsim.monitor.parts import Permit
+def test_an_act_that_ignores_its_lost_lease_is_stopped_by_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by its own check, nor by its deadman, nor by the end of its run: the target's highest token is the last wall."""
+    refused: list[str] = []
+    at_target = SimulatedHands._at_target
 
-    monkeypatch.setattr(Permit, "check", lambda self: None)
-    monkeypatch.setattr(Permit, "renew", lambda self, seconds=0.0: None)
-    timeline = [{"at": 84.5, "do": "monitor", "to": "frozen"}, {"at": 300, "do": "monitor", "to": "thawed"}]
-    result = run(decide, {"at": 60, "do": "hang", "host": "node1", "to": "on"}, *timeline)
-    assert "two_writers" not in kinds(result) and "started_before_fence" not in kinds(result)
+    def watched(self: Any, act: Any) -> None:
+        try:
+            at_target(self, act)
+        except StaleToken as error:
+            refused.append(str(error))
+            raise
+
+    monkeypatch.setattr(SimulatedHands, "_at_target", watched)
+    monkeypatch.setattr(Permit, "check", lambda self, act: None)
+    monkeypatch.setattr(SimulatedDeadman, "arm", lambda self, seconds: None)
+    monkeypatch.setattr(SimulatedHands, "kill", lambda self: None)
+    hangs = {"at": 60, "do": "hang", "host": "node1", "to": "on"}
+    requested = next(entry["t"] for entry in run(decide, hangs)["timeline"] if entry["event"] == "fence_requested")
+    timeline = [{"at": requested + 0.1, "do": "monitor", "to": "frozen"}, {"at": 300, "do": "monitor", "to": "thawed"}]
+    result = run(decide, hangs, *timeline)
+    assert refused and not kinds(result)
 
 
 def test_a_frozen_monitor_wakes_up_and_does_nothing_while_another_run_has_acted() -> None:

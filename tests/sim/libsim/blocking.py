@@ -1,7 +1,7 @@
-"""Plain blocking code in simulated time: production code that waits is a greenlet, and what it waits for is what a process waits for.
+"""Plain blocking code in simulated time: production code that waits is a greenlet.
 
-Production code waits through ports (act/runtime.py, the clock of the database, cycle/ports.py). Their simulated halves call :func:`wait`, which
-hands the wait to the engine and comes back when it is over. So the code between two waits is exactly what runs on an arbiter.
+Production code waits through ports (act/runtime.py, the clock of the database, cycle/ports.py). Their simulated halves call :func:`wait`,
+which hands the wait to the engine and comes back when it is over. So the code between two waits is exactly what runs on an arbiter.
 """
 
 from __future__ import annotations

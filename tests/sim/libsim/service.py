@@ -6,6 +6,7 @@ Each run is the production loop (cycle/monitor.py) with the production judge and
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Optional
 
 from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import Run as Lease
@@ -105,10 +106,8 @@ class Run:
             self.hands.thaw()
 
     def _live(self) -> None:
-        try:
+        with suppress(ENDS_THE_RUN):
             self._work()
-        except ENDS_THE_RUN:
-            pass
         self.ended = True
         if self.hands is not None:
             self.hands.kill()
@@ -153,9 +152,9 @@ class Run:
     def _said(self) -> tuple[Mapping[str, str], ...]:
         """The operators' commands since the last look, without those that are refused."""
         parts = self.parts
-        said = []
+        said: list[Mapping[str, str]] = []
         mine = [item for item in self._commands if item.kind is not CommandKind.REJOIN or self.only_host in ("", item.subject)]
-        memory = parts.database.memory()
+        memory = parts.database.memory() if mine else parts.memory
         for command in mine:
             self._commands.remove(command)
             try:
@@ -223,6 +222,11 @@ class Service:
         for record in self.parts.memory.hosts:
             if record.rejoin is not None:
                 self._rejoin_without_monitor(record.name)
+
+    def close(self) -> None:
+        """The scenario is over."""
+        for run in (*self.runs, *self._operators.values()):
+            run.kill()
 
     def isolate(self) -> None:
         self.parts.observer.cut_off = True

@@ -75,6 +75,11 @@ class Simulation:
             "violations": self.report.violations,
         }
 
+    def close(self) -> None:
+        """End what still runs, and the database with it."""
+        self.service.close()
+        self.parts.database.close()
+
     def _can_act(self) -> bool:
         return self.service.works and self.scenario.policy.mode is Mode.ACT and not self.parts.memory.disarmed
 
@@ -183,4 +188,8 @@ def _told(brain: Optional[Brain]) -> Brain:
 
 
 def simulate(scenario: Scenario, brain: Optional[Brain] = None) -> dict[str, Any]:
-    return Simulation(scenario, brain).run()
+    simulation = Simulation(scenario, brain)
+    try:
+        return simulation.run()
+    finally:
+        simulation.close()

@@ -136,7 +136,7 @@ def _together_or_not(vms: Sequence[VmRecord], cluster: Cluster, out: Moves) -> t
 def _return(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
     """Back to where it was before its host was emptied, as soon as that host takes VMs again."""
     home = cluster.hosts.get(vm.home)
-    if vm.host == vm.home or home is None:
+    if home is None or (vm.host == vm.home and not home.record.wanted_maintenance):  # one that is still on its way out keeps its home
         out.records[vm.id] = replace(vm, home="")
         return
     source = cluster.hosts.get(vm.host)
