@@ -6,7 +6,7 @@ COLLECTIONS := $(CURDIR)/.cache/collections
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 # Random fault schedules of the simulator, and the seed that they come from.
-LIBREHA_SCHEDULES ?= 500
+LIBREHA_SCHEDULES ?= 150
 LIBREHA_SEED ?= 1
 # Random placement problems that are compared with the optimum.
 LIBREHA_INSTANCES ?= 60
@@ -103,7 +103,7 @@ simulate-run:
 	  [ $$code != 1 ] || [ -z "$(SIMULATED)" ] || { echo 1 >"$(SIMULATED)"; exit 0; }; \
 	  [ $$code = 0 ] || rm -f "$(SIMULATED)"; exit $$code
 
-sim: setup ## All scenarios, random faults (LIBREHA_SCHEDULES=500, LIBREHA_SEED=1), and the referee's own tests
+sim: setup ## All scenarios, random faults (LIBREHA_SCHEDULES=150, LIBREHA_SEED=1), and the referee's own tests
 	@LIBREHA_SCHEDULES=$(LIBREHA_SCHEDULES) LIBREHA_SEED=$(LIBREHA_SEED) $(PYTHON) -m pytest -q -s tests/sim
 
 quality: setup ## Where VMs are placed, beside the optimum of OR-Tools CP-SAT (LIBREHA_INSTANCES=60)

@@ -1,7 +1,7 @@
 """Whatever fails, in whatever order: no violation, and the same input gives the same run.
 
-``LIBREHA_SCHEDULES`` says how many schedules are tried (500), ``LIBREHA_SEED`` with which seed (1; ``HYPOTHESIS_PROFILE=prove`` takes a new
-one each time). They are run in blocks of 250 with a seed each, counted on from the first one, ``LIBREHA_WORKERS`` blocks at a time (as many
+``LIBREHA_SCHEDULES`` says how many schedules are tried (150), ``LIBREHA_SEED`` with which seed (1; ``HYPOTHESIS_PROFILE=prove`` takes a new
+one each time). They are run in blocks of 50 with a seed each, counted on from the first one, ``LIBREHA_WORKERS`` blocks at a time (as many
 as there are processors). A violation ends nothing: all are collected, and each is printed as a small scenario file at the end.
 """
 
@@ -23,11 +23,11 @@ from libsim.simulation import simulate
 from schedules import Raw, schedules
 from shrink import kinds, shrunk
 
-SCHEDULES = int(os.environ.get("LIBREHA_SCHEDULES", "500"))
+SCHEDULES = int(os.environ.get("LIBREHA_SCHEDULES", "150"))
 PROVES = os.environ.get("HYPOTHESIS_PROFILE") == "prove"
 SEED = int(os.environ.get("LIBREHA_SEED") or (random.SystemRandom().randrange(2**32) if PROVES else 1))
 WORKERS = int(os.environ.get("LIBREHA_WORKERS") or os.cpu_count() or 1)
-BLOCK = 250
+BLOCK = 50
 REPEATED = 20  # every so many schedules are run twice
 SHRUNK = 3  # of the schedules that fail are made small; this takes a while for each
 

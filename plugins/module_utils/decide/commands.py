@@ -44,8 +44,8 @@ class CommandKind(str, Enum):
 
 @dataclass(frozen=True)
 class Command:
-    """``subject`` is the VM (name or id) or the host that it is about, empty for the cluster; ``host`` where to migrate. ``id``: the same words
-    with another one are another command; empty where the words are all there is."""
+    """``subject`` is the VM (name or id) or the host that it is about, empty for the cluster; ``host`` where to migrate. ``id``: the same
+    words with another one are another command; empty where the words are all there is."""
 
     kind: CommandKind
     subject: str = ""
