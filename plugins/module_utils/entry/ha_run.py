@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Optional
 
@@ -19,7 +19,7 @@ from ..arguments.commands import command_spec
 from ..arguments.hosts import hosts_spec, read_hosts
 from ..arguments.state import state_spec
 from ..arguments.storage import require_absolute, require_control, storage_spec
-from ..cycle.judge import HOLD, Asker, Judged, judge, result_of
+from ..cycle.judge import HOLD, Asker, Judged, failing_alarms, judge, result_of
 from ..cycle.monitor import ABLE, MAX_LOOKS, Monitor, Story, moved_in
 from ..cycle.ports import PowerOrder
 from ..cycle.real import RealEyes, RealHands, Site, worker
@@ -66,7 +66,8 @@ def _storage_spec() -> dict[str, Any]:
 
 
 def run(params: Mapping[str, Any], check_mode: bool) -> Result:
-    """The task's result; raises LibrehaError, LeaseHeld when another run is at work."""
+    """The task's result; raises LibrehaError, with the result in it where the run came to its end, and LeaseHeld when another run is
+    at work."""
     site = _site(params)
     if check_mode:
         return _look_only(site, params)
@@ -85,7 +86,19 @@ def run(params: Mapping[str, Any], check_mode: bool) -> Result:
             # What still acts would act under a lease that is free. If it does not end, the lease runs out by itself.
             if hands.finish(site.policy.lease + PER_LEVEL * levels):
                 database.release_lease(holder, lease.token)
-    return _result(judged, monitor.story)
+    result = _result(judged, monitor.story)
+    return unless_failing(result, [*result["undone"], *result["failed_acts"], *failing_alarms(judged.decision, site.policy)])
+
+
+def unless_failing(result: Result, failing: Sequence[str]) -> Result:
+    """*result*, unless something is *failing*: then it is raised as an error that has the result in it."""
+    if not failing:
+        return {**result, "failing": []}
+    raise LibrehaError(
+        "; ".join(failing),
+        remedy="do what each of these says, and run it again (the policy's fail_on_alarm says which alarms fail a run)",
+        details={**result, "failing": list(failing)},
+    )
 
 
 def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
@@ -94,7 +107,8 @@ def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
     with StateDatabase.open(params["state_url"], create=False) as database:
         asker = Asker("", 0, ABLE, clock.now, params["host"] or "", params["commands"])
         judged = judge(database, site.policy, observation, asker, commit=False)
-    return {**result_of(judged), "looks": 1, "failed_acts": [], "vms": [], "unregistered": []}
+    result = {**result_of(judged), "looks": 1, "failed_acts": [], "vms": [], "unregistered": []}
+    return unless_failing(result, failing_alarms(judged.decision, site.policy))  # nothing was to be done, so nothing is undone
 
 
 def _result(judged: Judged, story: Story) -> Result:
