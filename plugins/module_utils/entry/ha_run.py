@@ -23,6 +23,7 @@ from ..cycle.judge import HOLD, Asker, Judged, failing_alarms, judge, result_of
 from ..cycle.monitor import ABLE, MAX_LOOKS, Monitor, Story, moved_in
 from ..cycle.ports import PowerOrder
 from ..cycle.real import RealEyes, RealHands, Site, worker
+from ..decide.policy import Policy
 from ..errors import LibrehaError
 from ..policy.reader import read_policy
 from ..record.database import StateDatabase
@@ -37,7 +38,7 @@ def argument_spec() -> dict[str, Any]:
         **hosts_spec(),
         **state_spec(),
         "policy": {"type": "dict", "required": True},
-        "storage": {"type": "list", "elements": "dict", "required": True, "options": _storage_spec()},
+        "storage": storage_option(),
         "holder": {"type": "str"},
         "host": {"type": "str"},
         **command_spec(),
@@ -45,6 +46,11 @@ def argument_spec() -> dict[str, Any]:
         "max_looks": {"type": "int", "default": MAX_LOOKS},
         "progress": {"type": "path"},
     }
+
+
+def storage_option() -> dict[str, Any]:
+    """The option ``storage``: how the arbiter reaches the storage servers."""
+    return {"type": "list", "elements": "dict", "required": True, "options": _storage_spec()}
 
 
 def _storage_spec() -> dict[str, Any]:
@@ -128,16 +134,23 @@ def _result(judged: Judged, story: Story) -> Result:
 def _site(params: Mapping[str, Any]) -> Site:
     policy = read_policy(params["policy"])
     accesses = {access.name: access for access in read_hosts(params)}
+    servers = read_servers(params, policy)
+    url = params["state_url"]
+    state_file = url.partition(":///")[2] if url.startswith("sqlite") else ""
+    return Site(policy, accesses, servers, url, state_file)
+
+
+def read_servers(params: Mapping[str, Any], policy: Policy) -> dict[str, ServerAccess]:
+    """The storage servers by name. Raises LibrehaError where these or the hosts are not those of the policy."""
     servers = {item["name"]: _server(item) for item in params["storage"]}
-    for what, known, listed in (("hosts", set(policy.hosts), set(accesses)), ("storage", set(policy.storage), set(servers))):
+    hosts = {item["name"] for item in params["hosts"]}
+    for what, known, listed in (("hosts", set(policy.hosts), hosts), ("storage", set(policy.storage), set(servers))):
         if known != listed:
             raise LibrehaError(
                 "%s names %s, and the policy's %s are %s" % (what, ", ".join(sorted(listed)), what, ", ".join(sorted(known))),
                 remedy="give both the same, as the filters host_connections, storage_servers and cluster_policy do from one inventory",
             )
-    url = params["state_url"]
-    state_file = url.partition(":///")[2] if url.startswith("sqlite") else ""
-    return Site(policy, accesses, servers, url, state_file)
+    return servers
 
 
 def _server(item: Mapping[str, Any]) -> ServerAccess:

@@ -49,7 +49,7 @@ def inventory(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["monitor", "failover", "drill", "fence_test", "unfence", "site"])
+@pytest.mark.parametrize("name", ["monitor", "failover", "drill", "fence_test", "preflight", "unfence", "site"])
 def test_an_inventory_without_the_groups_does_not_end_green(name: str, tmp_path: Path) -> None:
     empty = tmp_path / "inventory.yml"
     empty.write_text(yaml.safe_dump({"all": {"hosts": {"some_other_machine": {}}}}))
@@ -86,3 +86,13 @@ def test_a_run_that_ends_before_a_critical_alarm_fails_and_names_it_unless_the_p
         assert "How it stands" in done.stdout
     accepted = play("monitor", inventory, libreha_max_looks=1, libreha_policy={"fail_on_alarm": "none"})
     assert accepted.returncode == 0, accepted.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--check",)])
+def test_preflight_shows_its_table_and_ends_by_the_worst_finding(inventory: Path, options: tuple[str, ...]) -> None:
+    done = play("preflight", inventory, *options)
+    assert done.returncode != 0, done.stdout
+    shown, _task, failure = done.stdout.partition("TASK [Fail by the worst finding")
+    assert "critical" in shown and "unknown" in shown and "api" in shown
+    assert "esx1: its API was not read" in failure and "privileges" not in failure, failure
+    assert "changed=0" in done.stdout and "secret" not in done.stdout
