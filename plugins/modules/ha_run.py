@@ -19,6 +19,8 @@ description:
   - With C(mode=observe) in the policy it decides and records, and changes no host.
   - Each act is a process of its own, which the kernel ends with the lease. A run that was killed at any point is completed by the next one.
   - Each thing that happens is shown in a line while it happens.
+  - It fails, with all of its result, when at its end something that should be done is not, or an alarm stands that the policy's
+    C(fail_on_alarm) counts; by default a critical one.
   - The run goes on if the playbook is interrupted, and ends by itself; what it does is in the journal. Until then it holds the lease.
 options:
   policy:
@@ -270,6 +272,14 @@ undone:
   returned: when this run looked
   type: list
   elements: str
+failing:
+  description:
+    - Why the run fails, the worst alarm first. These are RV(undone) and RV(failed_acts), but not in check mode, and the standing alarms
+      that the policy's C(fail_on_alarm) counts.
+  returned: when this run looked
+  type: list
+  elements: str
+  sample: ["critical alarm: storage server san1 does not serve its target"]
 lease_holder:
   description: The other run that is at work.
   returned: failure, when another run holds the lease

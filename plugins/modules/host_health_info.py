@@ -366,6 +366,14 @@ hosts:
       elements: str
       returned: success
       sample: [VM Network]
+    capabilities:
+      description:
+        - What some VMs need of a host and it has - V(vgpu:PROFILE), V(key:ID) of an encryption key, V(cpu:nested_virtualization),
+          V(cpu:performance_counters).
+      type: list
+      elements: str
+      returned: success
+      sample: ["cpu:nested_virtualization", "vgpu:grid_p40-2q"]
     initiators:
       description: IQNs of the host's iSCSI adapters.
       type: list

@@ -280,6 +280,40 @@ vms:
       elements: str
       returned: success
       sample: [VM Network]
+    obstacles:
+      description: What ties the VM to its host.
+      type: list
+      elements: dict
+      returned: success
+      contains:
+        kind:
+          description:
+            - Without V(pci_device), V(vgpu), V(scsi_device), V(encryption_key) or V(cpu_feature) the VM does not power on.
+            - Without V(dynamic_pci_device), V(usb_device), V(host_device) or V(media) it does, and lacks the device.
+          type: str
+          returned: always
+          sample: vgpu
+        device:
+          description: The device as people see it.
+          type: str
+          returned: always
+          sample: vGPU profile grid_p40-2q
+        needs:
+          description:
+            - What another host must have - one of the C(capabilities) that M(libreha.vmware.host_health_info) returns, or
+              C(datastore:UUID).
+            - Empty where no other host can have it.
+          type: str
+          returned: always
+          sample: vgpu:grid_p40-2q
+    attached_disks:
+      description:
+        - Disks that do not lie beside the VM's .vmx file and are not set up for several writers, each as datastore UUID and path. A backup
+          proxy has those of the VMs that it reads.
+      type: list
+      elements: str
+      returned: success
+      sample: []
 vms_read:
   description: The hosts whose list of VMs was read.
   returned: success

@@ -109,7 +109,8 @@ def main() -> int:
         for line in ["%8.1f s  fault: %s %s" % (0, options.fault, victim), *timeline(journal(inventory), fault["boottime_s"])]:
             say(line)
         verdict = lab("referee", check=False)
-        return report(verdict, lost, victim, code)
+        # Nothing proves a host without a BMC off: the run then ends before a critical alarm that says so.
+        return report(verdict, lost, victim, code, as_expected=(code != 0) is options.no_bmc)
     finally:
         if options.keep:
             say("\nThe lab is still up: tests/lab/lab status, tests/lab/lab down")
@@ -117,7 +118,7 @@ def main() -> int:
             lab("down")
 
 
-def report(verdict: dict[str, Any], lost: list[str], victim: str, code: int) -> int:
+def report(verdict: dict[str, Any], lost: list[str], victim: str, code: int, as_expected: bool) -> int:
     say("\n== Referee: what the LUN, the hosts and their execution logs say ==")
     say("%-8s %-8s %12s %14s %20s %22s" % ("VM", "runs on", "downtime", "records lost", "overlapping writers", "overlapping execution"))
     for name, vm in sorted(verdict["vms"].items()):
@@ -131,7 +132,7 @@ def report(verdict: dict[str, Any], lost: list[str], victim: str, code: int) -> 
         )
         say("%-8s %-8s %10.1f s %14d %20d %20.1f s" % row)
     moved = [name for name in lost if verdict["vms"][name]["host"] not in (None, victim)]
-    good = code == 0 and verdict["ok"] and moved == lost
+    good = as_expected and verdict["ok"] and moved == lost
     say(
         "\n%d of %d VMs of %s run elsewhere; referee %s; monitor ended with %d"
         % (len(moved), len(lost), victim, "found nothing wrong" if verdict["ok"] else "FOUND FAULTS", code)

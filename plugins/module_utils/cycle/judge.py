@@ -22,7 +22,7 @@ from ..decide.instant import Instant
 from ..decide.json_form import to_dict
 from ..decide.memory import Memory
 from ..decide.observations import Observation
-from ..decide.policy import Policy
+from ..decide.policy import FailOnAlarm, Policy
 from ..errors import LibrehaError
 from ..record import state as state_table
 from ..record.database import StateDatabase
@@ -197,6 +197,15 @@ def result_of(judged: Judged) -> Result:
         "summary": _summary(decision),
         "undone": _undone(decision),
     }
+
+
+def failing_alarms(decision: Decision, policy: Policy) -> list[str]:
+    """The standing alarms that the policy does not let a run end green before, the worst first, in words."""
+    if policy.fail_on_alarm is FailOnAlarm.NONE:
+        return []
+    least = Severity(policy.fail_on_alarm.value)
+    standing = [alarm for alarm in decision.alarms if alarm.severity.rank >= least.rank]
+    return ["%s alarm: %s" % (alarm.severity.value, alarm.text) for alarm in sorted(standing, key=lambda item: -item.severity.rank)]
 
 
 def events_seen(memory: Memory) -> dict[str, int]:

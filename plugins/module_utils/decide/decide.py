@@ -41,6 +41,7 @@ from .vms.names import name_alarms
 from .vms.overdue import note_down, overdue
 from .vms.start_order import note_waiting
 from .vms.starts import Starts, plan_starts
+from .vms.tied import tied_alarms
 from .vms.under_way import note_orders
 from .vms.vm_monitoring import Monitored, note_resets, plan_resets
 from .vms.vm_stop import plan_stops
@@ -265,5 +266,5 @@ def _if_any(alarm: Optional[Alarm]) -> list[Alarm]:
 def _alarms(picture: Picture, plan: _Plan, others: Iterable[Alarm]) -> tuple[Alarm, ...]:
     """Each once, by key."""
     cluster = picture.cluster
-    alarms = [*raise_alarms(cluster), *name_alarms(cluster), *picture.alarms, *plan.alarms, *others]
+    alarms = [*raise_alarms(cluster), *name_alarms(cluster), *tied_alarms(cluster), *picture.alarms, *plan.alarms, *others]
     return tuple({alarm.key: alarm for alarm in sorted(alarms, key=lambda item: item.key)}.values())

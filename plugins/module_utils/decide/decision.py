@@ -28,6 +28,11 @@ class Severity(str, Enum):
     WARNING = "warning"  # protection is weaker than it should be
     CRITICAL = "critical"  # a service is down, or a fault now would take one down
 
+    @property
+    def rank(self) -> int:
+        """The higher, the worse."""
+        return list(Severity).index(self)
+
 
 @dataclass(frozen=True)
 class Alarm:

@@ -18,6 +18,7 @@ from .instant import Instant
 from .json_form import from_dict, to_dict
 from .machine import Machine
 from .observations import Backing, Power
+from .obstacles import Obstacle
 from .storage_health.record import HealthRecord
 
 VERSION = 1
@@ -89,6 +90,7 @@ class HostRecord:
     machine: Machine = Machine()  # as last told by itself
     wrong_bmc: str = ""  # why its BMC is another machine's, as last read; empty: nothing speaks against it
     datastores: tuple[str, ...] = ()  # UUIDs of those on iSCSI that it had
+    offers: tuple[str, ...] = ()  # what it has for VMs that need it, as last told; see ``obstacles``
     sessions: tuple[SessionRecord, ...] = ()
     silences: tuple[Silence, ...] = ()
     last_event: Optional[int] = None  # highest event key dealt with
@@ -157,6 +159,8 @@ class VmRecord:
     memory_reserved: int = 0  # MiB
     files: tuple[Backing, ...] = ()  # that it writes or needs
     networks: tuple[str, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()  # what ties it to its host
+    attached_disks: tuple[str, ...] = ()  # outside its folder: datastore UUID and path, as an id
     on_since: Optional[Instant] = None  # the look that saw it come on at ``host``; None: it was on from the first look
     clean_off: bool = False  # a clean power-off event came while it was still listed as on
     restart: bool = False  # down because its host restarted, or because a move that came to nothing stopped it

@@ -19,6 +19,7 @@ from .answers import ApiAnswer, Evidence
 from .instant import Instant
 from .json_form import from_dict
 from .machine import Machine
+from .obstacles import Obstacle
 from .storage_health.seen import StorageHealth
 
 
@@ -98,6 +99,7 @@ class HostObservation:
     datastores: tuple[Datastore, ...] = ()
     networks: tuple[str, ...] = ()
     initiators: tuple[str, ...] = ()  # IQNs of its iSCSI adapters, as the host tells them
+    capabilities: tuple[str, ...] = ()  # what some VMs need of a host, in the words of ``obstacles``
     live_migration: bool = False  # it can hand a running VM to another such host without stopping it (vCenter's vMotion)
 
     @property
@@ -162,6 +164,8 @@ class VmObservation:
     io_idle: Optional[float] = None  # s without disk and network I/O, up to the host's newest statistics; None: no evidence
     backings: tuple[Backing, ...] = ()
     networks: tuple[str, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()  # what ties it to its host
+    attached_disks: tuple[str, ...] = ()  # outside its folder, not for several writers: the datastore's UUID and the path in it
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,15 @@ class Mode(str, Enum):
     ACT = "act"  # carried out
 
 
+class FailOnAlarm(str, Enum):
+    """From which severity on a standing alarm fails the run that ends before it, and with it the job of a scheduler or of AWX."""
+
+    NONE = "none"
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
 class IsolationResponse(str, Enum):
     """What to do with an isolated host (verdict row 11), whose VMs still run and write."""
 
@@ -128,6 +137,7 @@ class Policy:
     """The cluster. Every field is an option of ``libreha_policy`` with the default given here."""
 
     mode: Mode = Mode.OBSERVE
+    fail_on_alarm: FailOnAlarm = FailOnAlarm.CRITICAL
     confirm_after: float = 15.0  # s that a verdict must last, with three fresh samples no further apart than this
     io_stale: float = 10.0  # s without progress after which a session at the target counts as failed
     storage_grace: float = 180.0  # s after the target's start in which missing sessions say nothing about hosts
@@ -190,6 +200,7 @@ class Policy:
         )
         enums: Mapping[str, type[Enum]] = {
             "mode": Mode,
+            "fail_on_alarm": FailOnAlarm,
             "isolation_response": IsolationResponse,
             "isolation_mode": IsolationMode,
             "agent_hung_response": AgentHungResponse,

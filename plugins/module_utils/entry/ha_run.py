@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Optional
 
@@ -19,10 +19,11 @@ from ..arguments.commands import command_spec
 from ..arguments.hosts import hosts_spec, read_hosts
 from ..arguments.state import state_spec
 from ..arguments.storage import require_absolute, require_control, storage_spec
-from ..cycle.judge import HOLD, Asker, Judged, judge, result_of
+from ..cycle.judge import HOLD, Asker, Judged, failing_alarms, judge, result_of
 from ..cycle.monitor import ABLE, MAX_LOOKS, Monitor, Story, moved_in
 from ..cycle.ports import PowerOrder
 from ..cycle.real import RealEyes, RealHands, Site, worker
+from ..decide.policy import Policy
 from ..errors import LibrehaError
 from ..policy.reader import read_policy
 from ..record.database import StateDatabase
@@ -37,7 +38,7 @@ def argument_spec() -> dict[str, Any]:
         **hosts_spec(),
         **state_spec(),
         "policy": {"type": "dict", "required": True},
-        "storage": {"type": "list", "elements": "dict", "required": True, "options": _storage_spec()},
+        "storage": storage_option(),
         "holder": {"type": "str"},
         "host": {"type": "str"},
         **command_spec(),
@@ -45,6 +46,11 @@ def argument_spec() -> dict[str, Any]:
         "max_looks": {"type": "int", "default": MAX_LOOKS},
         "progress": {"type": "path"},
     }
+
+
+def storage_option() -> dict[str, Any]:
+    """The option ``storage``: how the arbiter reaches the storage servers."""
+    return {"type": "list", "elements": "dict", "required": True, "options": _storage_spec()}
 
 
 def _storage_spec() -> dict[str, Any]:
@@ -66,7 +72,8 @@ def _storage_spec() -> dict[str, Any]:
 
 
 def run(params: Mapping[str, Any], check_mode: bool) -> Result:
-    """The task's result; raises LibrehaError, LeaseHeld when another run is at work."""
+    """The task's result; raises LibrehaError, with the result in it where the run came to its end, and LeaseHeld when another run is
+    at work."""
     site = _site(params)
     if check_mode:
         return _look_only(site, params)
@@ -85,7 +92,19 @@ def run(params: Mapping[str, Any], check_mode: bool) -> Result:
             # What still acts would act under a lease that is free. If it does not end, the lease runs out by itself.
             if hands.finish(site.policy.lease + PER_LEVEL * levels):
                 database.release_lease(holder, lease.token)
-    return _result(judged, monitor.story)
+    result = _result(judged, monitor.story)
+    return unless_failing(result, [*result["undone"], *result["failed_acts"], *failing_alarms(judged.decision, site.policy)])
+
+
+def unless_failing(result: Result, failing: Sequence[str]) -> Result:
+    """*result*, unless something is *failing*: then it is raised as an error that has the result in it."""
+    if not failing:
+        return {**result, "failing": []}
+    raise LibrehaError(
+        "; ".join(failing),
+        remedy="do what each of these says, and run it again (the policy's fail_on_alarm says which alarms fail a run)",
+        details={**result, "failing": list(failing)},
+    )
 
 
 def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
@@ -94,7 +113,8 @@ def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
     with StateDatabase.open(params["state_url"], create=False) as database:
         asker = Asker("", 0, ABLE, clock.now, params["host"] or "", params["commands"])
         judged = judge(database, site.policy, observation, asker, commit=False)
-    return {**result_of(judged), "looks": 1, "failed_acts": [], "vms": [], "unregistered": []}
+    result = {**result_of(judged), "looks": 1, "failed_acts": [], "vms": [], "unregistered": []}
+    return unless_failing(result, failing_alarms(judged.decision, site.policy))  # nothing was to be done, so nothing is undone
 
 
 def _result(judged: Judged, story: Story) -> Result:
@@ -114,16 +134,23 @@ def _result(judged: Judged, story: Story) -> Result:
 def _site(params: Mapping[str, Any]) -> Site:
     policy = read_policy(params["policy"])
     accesses = {access.name: access for access in read_hosts(params)}
+    servers = read_servers(params, policy)
+    url = params["state_url"]
+    state_file = url.partition(":///")[2] if url.startswith("sqlite") else ""
+    return Site(policy, accesses, servers, url, state_file)
+
+
+def read_servers(params: Mapping[str, Any], policy: Policy) -> dict[str, ServerAccess]:
+    """The storage servers by name. Raises LibrehaError where these or the hosts are not those of the policy."""
     servers = {item["name"]: _server(item) for item in params["storage"]}
-    for what, known, listed in (("hosts", set(policy.hosts), set(accesses)), ("storage", set(policy.storage), set(servers))):
+    hosts = {item["name"] for item in params["hosts"]}
+    for what, known, listed in (("hosts", set(policy.hosts), hosts), ("storage", set(policy.storage), set(servers))):
         if known != listed:
             raise LibrehaError(
                 "%s names %s, and the policy's %s are %s" % (what, ", ".join(sorted(listed)), what, ", ".join(sorted(known))),
                 remedy="give both the same, as the filters host_connections, storage_servers and cluster_policy do from one inventory",
             )
-    url = params["state_url"]
-    state_file = url.partition(":///")[2] if url.startswith("sqlite") else ""
-    return Site(policy, accesses, servers, url, state_file)
+    return servers
 
 
 def _server(item: Mapping[str, Any]) -> ServerAccess:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..decide.machine import Machine
 from ..decide.observations import HostObservation, Sensor
 from . import storage_paths
 from .entity_names import seen_name
+from .obstacle_reading import capabilities
 from .properties import Properties
 
 HOST_PATHS = (
@@ -34,8 +36,10 @@ def host_observation(
     about: Any,
     found: dict[str, list[tuple[Any, Properties]]],
     uptime: float | None,
+    keys: Iterable[str] = (),
 ) -> HostObservation:
-    """*found* is the inventory with HOST_PATHS, DATASTORE_PATHS and NETWORK_PATHS; *uptime* in seconds where known."""
+    """*found* is the inventory with HOST_PATHS, DATASTORE_PATHS and NETWORK_PATHS; *uptime* in seconds where known; *keys* are the ids of
+    the encryption keys that the host holds."""
     reference, host = found["HostSystem"][0]
     hardware = host.get("summary.hardware")
     load = host.get("summary.quickStats")
@@ -67,6 +71,7 @@ def host_observation(
         datastores=storage_paths.datastores(found["Datastore"], host, reference),
         networks=tuple(sorted({seen_name(str(network["name"])) for _reference, network in found["Network"] if network.get("name")})),
         initiators=storage_paths.initiators(host),
+        capabilities=capabilities(host, keys),
     )
 
 

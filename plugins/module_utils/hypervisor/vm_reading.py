@@ -12,6 +12,7 @@ from ..decide.observations import Backing, Power, VmObservation, split_path, vm_
 from ..decide.vms.emergency_name import own_name
 from .entity_names import seen_name
 from .io_reading import NOT_INSTALLED
+from .obstacle_reading import attached_disks, obstacles
 from .properties import Properties
 from .pyvmomi import vim
 from .questions import question_of
@@ -80,6 +81,8 @@ def vm_observation(reference: Any, properties: Properties, host: str, taken_at: 
         guest=str(getattr(config, "guestFullName", None) or getattr(config, "guestId", None) or ""),
         backings=backings(path, devices, properties, uuids),
         networks=tuple(dict.fromkeys(_networks(devices))),
+        obstacles=obstacles(properties, uuids),
+        attached_disks=attached_disks(path, devices, uuids),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Callable
 from .. import clock
 from ..decide.answers import ApiAnswer
 from ..decide.observations import HostObservation, Question, VmObservation, split_path
-from . import event_reading, host_reading, io_reading, storage_paths, vm_reading
+from . import event_reading, host_reading, io_reading, obstacle_reading, storage_paths, vm_reading
 from .bulk_power import BulkPower
 from .entity_names import api_name, seen_name
 from .interface import Connection, EventsRead, FaultKind, HostUnavailable, Hypervisor, HypervisorFault, PowerOnOutcome
@@ -23,8 +23,8 @@ INVENTORY_SECONDS = 60.0  # for registering a VM and for searching a datastore
 
 
 class Vsphere(Hypervisor):
-    """See Hypervisor. Round trips: login 2, logout 1, health 2, virtual_machines 1, io_idle 3 (none when every guest has a heartbeat),
-    events 4 to 5, more only where some cannot be read."""
+    """See Hypervisor. Round trips: login 2, logout 1, health 2 (3 of a host with encryption), virtual_machines 1, io_idle 3 (none when
+    every guest has a heartbeat), events 4 to 5, more only where some cannot be read."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -44,19 +44,21 @@ class Vsphere(Hypervisor):
         with self.session.reading("reading the host's health"):
             found = self._reader().inventory(
                 {
-                    "HostSystem": host_reading.HOST_PATHS,
+                    "HostSystem": (*host_reading.HOST_PATHS, *self._known(obstacle_reading.HOST_PATHS)),
                     "Datastore": storage_paths.DATASTORE_PATHS,
                     "Network": host_reading.NETWORK_PATHS,
                 }
             )
             host = self._the_host(found["HostSystem"])
             uptime = self._hardware_uptime(host)
-        return host_reading.host_observation(self.connection.name, taken_at, self.session.content.about, found, uptime)
+            keys = self._encryption_keys(found["HostSystem"][0][1])
+        return host_reading.host_observation(self.connection.name, taken_at, self.session.content.about, found, uptime, keys)
 
     def virtual_machines(self) -> list[VmObservation]:
         taken_at = clock.now()
         with self.session.reading("reading the VMs"):
-            found = self._reader().inventory({"VirtualMachine": vm_reading.VM_PATHS, "Datastore": storage_paths.DATASTORE_PATHS[:3]})
+            paths = (*vm_reading.VM_PATHS, *self._known(obstacle_reading.VM_PATHS))
+            found = self._reader().inventory({"VirtualMachine": paths, "Datastore": storage_paths.DATASTORE_PATHS[:3]})
         uuids = _uuids(found["Datastore"])
         name = self.connection.name
         vms = [vm_reading.vm_observation(vm, properties, name, taken_at, uuids) for vm, properties in found["VirtualMachine"]]
@@ -184,6 +186,19 @@ class Vsphere(Hypervisor):
             return float(host.RetrieveHardwareUptime())
         except vmodl.MethodFault:
             return None
+
+    def _known(self, paths: obstacle_reading.Since) -> tuple[str, ...]:
+        return obstacle_reading.known_paths(paths, str(self.session.content.about.apiVersion or ""))
+
+    def _encryption_keys(self, host: dict[str, Any]) -> list[str]:
+        """Ids of the keys that the host holds; none where it may not be asked: then nothing says that it can start an encrypted VM."""
+        manager = self.session.content.cryptoManager
+        if manager is None or str(host.get("runtime.cryptoState")) != obstacle_reading.READY_FOR_KEYS:
+            return []
+        try:
+            return [str(key.keyId) for key in manager.ListKeys() or ()]
+        except vmodl.MethodFault:
+            return []
 
     def _vm_ids(self) -> dict[str, str]:
         found = self._reader().inventory({"VirtualMachine": ("summary.config.vmPathName",), "Datastore": storage_paths.DATASTORE_PATHS[:3]})

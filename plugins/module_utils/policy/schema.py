@@ -282,6 +282,15 @@ POLICY_SCHEMA: dict[str, Any] = {
                 "act",
                 default="observe",
             ),
+            "fail_on_alarm": _choice(
+                "From which severity on a standing alarm fails a run of monitor or failover. The exit status of ansible-playbook and the "
+                "colour of a job in AWX follow it.",
+                "none",
+                "info",
+                "warning",
+                "critical",
+                default="critical",
+            ),
             "confirm_after": _seconds(
                 "How long every path to a host must have been silent before it is fenced, by at least three probes of each.", 15.0
             ),

@@ -61,6 +61,15 @@ func (l *apiLab) write(name, content string) {
 	}
 }
 
+func (l *apiLab) append(name, content string) {
+	l.t.Helper()
+	before, err := os.ReadFile(filepath.Join(l.folder, name))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.write(name, string(before)+content)
+}
+
 // config is a host's, with its own certificate and a free port.
 func (l *apiLab) config(name string) *Config {
 	l.t.Helper()

@@ -33,6 +33,7 @@ type Config struct {
 	Networks            []string         `json:"networks"` // port groups; "VM Network" when absent
 	Bare                bool             `json:"bare"`     // as installed: the software iSCSI adapter is off; whatever it has is set through the API
 	VMkernelPorts       []string         `json:"vmkernel_ports"`
+	Offers              OffersConfig     `json:"offers"`
 	ISCSI               ISCSIConfig      `json:"iscsi"`
 	Datastore           DatastoreConfig  `json:"datastore"`
 	LocalDatastore      *DatastoreConfig `json:"local_datastore"`
@@ -47,6 +48,15 @@ type Config struct {
 	BootTimeOffsetNS    int64            `json:"boottime_offset_ns"` // added to this machine's CLOCK_BOOTTIME: several machines, one clock
 
 	id uuid.UUID
+}
+
+// OffersConfig is what the host has for VMs that do not run everywhere.
+type OffersConfig struct {
+	VGPUProfiles         []string `json:"vgpu_profiles"`
+	EncryptionKeys       []string `json:"encryption_keys"` // ids; with one the host's encryption is enabled
+	PCIDevices           []string `json:"pci_devices"`     // "0000:03:00.0", enabled for passthrough
+	NestedVirtualization bool     `json:"nested_virtualization"`
+	PerformanceCounters  bool     `json:"performance_counters"`
 }
 
 // ISCSIConfig names the host's initiator and the LUN that holds the shared datastore.

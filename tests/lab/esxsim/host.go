@@ -75,6 +75,7 @@ func newHost(config *Config) (*host, error) {
 	}
 	content := esx.ServiceContent
 	h.product(&content.About)
+	content.CryptoManager = &cryptoManagerReference
 	esx.HostSystem.Summary.Config.Product = &content.About // config.product later: the simulator knows no release after 8.0.2
 	esx.HostSystem.Summary.Config.Name = config.Name
 	model := simulator.NewContext()
@@ -129,6 +130,7 @@ func (h *host) inventory() {
 		h.iscsiManager(),
 		&searchIndex{SearchIndex: h.registry.SearchIndex(), host: h},
 		&eventManager{EventManager: h.registry.EventManager()},
+		h.cryptoManager(),
 		&performanceManager{PerformanceManager: h.registry.Get(*esx.ServiceContent.PerfManager).(*simulator.PerformanceManager), host: h},
 	}
 	h.wrappers = append(h.wrappers, h.makeSettings()...)

@@ -41,6 +41,7 @@ func (h *host) describe() {
 	if s.Config.Network != nil && len(s.Config.Network.Vnic) > 0 && s.Config.Network.Vnic[0].Spec.Ip != nil {
 		s.Config.Network.Vnic[0].Spec.Ip.IpAddress = c.Address
 	}
+	h.describeOffers()
 	s.Config.AutoStart = &types.HostAutoStartManagerConfig{Defaults: &types.AutoStartDefaults{Enabled: types.NewBool(false)}}
 
 	if summary, ok := h.compute.Summary.(*types.ComputeResourceSummary); ok {

@@ -54,7 +54,7 @@ func (m *machine) devicesOf(file *vmxFile) (
 			networks = append(networks, *network)
 		}
 	}
-	return devices, networks, datastores
+	return append(devices, m.tyingDevices(file)...), networks, datastores
 }
 
 func addDatastores(list []types.ManagedObjectReference, disk *types.VirtualDisk) []types.ManagedObjectReference {

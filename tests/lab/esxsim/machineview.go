@@ -106,6 +106,10 @@ func (m *machine) configOf(file *vmxFile) *types.VirtualMachineConfigInfo {
 		DatastoreUrl:  []types.VirtualMachineConfigInfoDatastoreUrlPair{{Name: m.volume.Name, Url: m.volume.mountPath()}},
 		SwapPlacement: "inherit",
 	}
+	config.NestedHVEnabled, config.VPMCEnabled = types.NewBool(file.yes("vhv.enable")), types.NewBool(file.yes("vpmc.enable"))
+	if key := encryptionKey(file); key != "" {
+		config.KeyId = &types.CryptoKeyId{KeyId: key}
+	}
 	if location, ok := parseUUID(file.get("uuid.location")); ok {
 		config.LocationId = location.String()
 	}

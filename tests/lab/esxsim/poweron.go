@@ -35,6 +35,9 @@ func (m *machine) powerOn(t *taskRun) (types.AnyType, types.BaseMethodFault) {
 	if fault := m.enoughMemory(file); fault != nil {
 		return nil, fault
 	}
+	if lacks := m.host.lacksFor(file); lacks != "" {
+		return nil, &types.GenericVmConfigFault{Reason: lacks}
+	}
 	e := &execution{
 		id: newExecutionID(), vm: file.get("displayName"), host: m.host.config.Name, log: m.host.log, every: m.host.config.recordEvery(),
 	}

@@ -34,6 +34,11 @@ class Legality:
                 return "%s may only run on %s" % (vm.name, ", ".join(sorted(rule.hosts)))
         return ""
 
+    def cannot_run(self, vm: Vm, host: str) -> str:
+        """What *host* lacks without which *vm* does not power on there; it is bound to the devices of the host that has it."""
+        offered = self._world.hosts[host].capabilities
+        return "; ".join(item.lacks for item in vm.obstacles if item.blocks and item.needs not in offered)
+
     def conflicts(self, vm: Vm, host: str, places: Mapping[str, str]) -> dict[str, str]:
         """The other running VMs with which *vm* on *host* breaks a rule, and how; *places* as they count."""
         found = {}
@@ -78,6 +83,8 @@ class Legality:
             if self.broken_host_rule(member, host) or self.conflicts(member, host, places):
                 return False
             if not set(member.networks) <= set(self._world.hosts[host].networks):
+                return False
+            if member.host != host and self.cannot_run(member, host):
                 return False
         if any(other is not member and other.name in self._apart(member) for member in group for other in group):
             return False

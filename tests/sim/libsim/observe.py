@@ -179,6 +179,7 @@ class Observer:
             sensors=RED if host.red else GREEN,
             datastores=(MOUNTED,) if host.accessible else (LOST,) if host.mounted == host.boot else (),
             networks=host.networks,
+            capabilities=host.capabilities,
             initiators=(initiator(host.name),),
             live_migration=host.live_migration,
         )
@@ -204,6 +205,7 @@ class Observer:
             io_idle=None if vm.hangs_since is None or not on else self.world.now - vm.hangs_since,
             backings=self._backings[vm.name] if host.accessible else (),
             networks=vm.networks,
+            obstacles=vm.obstacles,
         )
 
 

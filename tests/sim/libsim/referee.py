@@ -116,6 +116,9 @@ class Referee:
         if came_from != host.name and not works and not self._world.target.fenced(came_from):
             text = "%s was started on %s, but the fence of %s, where it was, is not confirmed" % (vm.name, host.name, came_from)
             self._report.violation("started_before_fence", text, vm=vm.name, host=host.name)
+        lacks = self._legality.cannot_run(vm, host.name) if came_from != host.name else ""
+        if lacks:
+            self._report.violation("cannot_run", "start on %s: %s" % (host.name, lacks), vm=vm.name, host=host.name)
         places = self._world.places()
         broken = [self._legality.broken_host_rule(vm, host.name), *self._legality.conflicts(vm, host.name, places).values()]
         for text in filter(None, broken):
@@ -140,6 +143,9 @@ class Referee:
             broken = [text for other, text in self._legality.conflicts(vm, host, after).items() if other not in old]
             for text in filter(None, [self._legality.broken_host_rule(vm, host), *broken]):
                 self._report.violation("rule_broken", "move to %s: %s" % (host, text), vm=name, host=host)
+            lacks = self._legality.cannot_run(vm, host)
+            if lacks:
+                self._report.violation("cannot_run", "move to %s: %s" % (host, lacks), vm=name, host=host)
             self._capacity(vm, host)
 
     def _capacity(self, vm: Vm, host: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import yaml
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.obstacles import Obstacle, ObstacleKind
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import read_rule
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
@@ -38,6 +39,7 @@ class HostSpec:
     bmc: bool = True
     live_migration: bool = True
     networks: Optional[tuple[str, ...]] = None
+    capabilities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class VmSpec:
     cpu: int = 0  # cores
     priority: str = "medium"
     networks: Optional[tuple[str, ...]] = None
+    obstacles: tuple[Obstacle, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,7 @@ class _Reader:
 
     def _host(self, name: str, raw: Any) -> HostSpec:
         place = "hosts.%s" % name
-        entry = self._mapping(raw or {}, place, ("memory", "cpu", "up", "bmc", "live_migration", "networks"))
+        entry = self._mapping(raw or {}, place, ("memory", "cpu", "up", "bmc", "live_migration", "networks", "capabilities"))
         return HostSpec(
             name,
             self._whole(entry["memory"], place + ".memory") if entry.get("memory") is not None else None,
@@ -198,11 +201,12 @@ class _Reader:
             self._flag(entry.get("bmc", True), place + ".bmc"),
             self._flag(entry.get("live_migration", True), place + ".live_migration"),
             self._names(entry.get("networks"), place + ".networks"),
+            self._names(entry.get("capabilities"), place + ".capabilities") or (),
         )
 
     def _vm(self, name: str, raw: Any, hosts: Mapping[str, HostSpec]) -> VmSpec:
         place = "vms.%s" % name
-        entry = self._mapping(raw or {}, place, ("host", "desired", "memory", "cpu", "priority", "networks"))
+        entry = self._mapping(raw or {}, place, ("host", "desired", "memory", "cpu", "priority", "networks", "obstacles"))
         return VmSpec(
             name,
             self._one_of(self._text(entry.get("host", ""), place + ".host"), hosts, place + ".host"),
@@ -211,7 +215,18 @@ class _Reader:
             self._whole(entry.get("cpu") or 0, place + ".cpu"),
             self._one_of(entry.get("priority", "medium"), PRIORITIES, place + ".priority"),
             self._names(entry.get("networks"), place + ".networks"),
+            tuple(
+                self._obstacle(item, "%s.obstacles[%d]" % (place, index))
+                for index, item in enumerate(self._list(entry.get("obstacles"), place + ".obstacles"))
+            ),
         )
+
+    def _obstacle(self, raw: Any, place: str) -> Obstacle:
+        entry = self._mapping(raw, place, ("kind", "device", "needs"))
+        known = [kind.value for kind in ObstacleKind]
+        kind = self._one_of(entry.get("kind"), known, place + ".kind")
+        needs = self._text(entry.get("needs", ""), place + ".needs")
+        return Obstacle(ObstacleKind(kind if kind in known else known[0]), self._text(entry.get("device", kind), place + ".device"), needs)
 
     def _rule(self, raw: Any, place: str, hosts: Mapping[str, HostSpec], vms: Mapping[str, VmSpec]) -> dict[str, Any]:
         entry = self._mapping(raw, place, ("type", "name", "vms", "hosts", "together", "required"))

@@ -12,6 +12,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory impor
     VmRecord,
 )
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing, Power
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.obstacles import offers
 
 from .names import CORE, NETWORK, SERVER, STORE, STORE_NAME, TARGET, initiator, instant, vm_id, vmx_path
 from .scenario import HostSpec, Scenario, VmSpec
@@ -53,6 +54,7 @@ def _host(spec: HostSpec, world: World) -> HostRecord:
         initiators=(initiator(spec.name),),
         has_bmc=spec.bmc,
         datastores=(STORE,),
+        offers=tuple(sorted(offers(spec.capabilities, (STORE,)))),
         sessions=sessions,
         last_event=0,
         read_at=at,
@@ -77,6 +79,7 @@ def _vm(spec: VmSpec) -> VmRecord:
         cpu_reserved=spec.cpu * CORE,
         files=files,
         networks=(NETWORK,) if spec.networks is None else spec.networks,
+        obstacles=spec.obstacles,
         ignored=spec.desired == "ignored",
         hardware_version="vmx-13",
         heartbeat="green" if on else "gray",

@@ -26,6 +26,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision imp
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory, VmRecord
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.obstacles import Obstacle
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 
 ApiAnswer, Evidence, Power = seen.ApiAnswer, seen.Evidence, seen.Power
@@ -48,6 +49,8 @@ class Vm:
     networks: tuple[str, ...] = ("VM Network",)
     heartbeat: str = ""
     io_idle: float | None = None
+    obstacles: tuple[Obstacle, ...] = ()
+    attached_disks: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -76,6 +79,7 @@ class Host:
     looked_at: bool = True
     networks: tuple[str, ...] = ("VM Network",)
     live_migration: bool = False
+    capabilities: tuple[str, ...] = ()
 
 
 @dataclass
@@ -254,6 +258,7 @@ class World:
             sensors=host.sensors,
             datastores=(shared, local),
             networks=host.networks,
+            capabilities=host.capabilities,
             live_migration=host.live_migration,
             initiators=(initiator(host.name),) if host.told is None else host.told,
         )
@@ -274,6 +279,8 @@ class World:
             cpu=vm.cpu,
             backings=backings,
             networks=vm.networks,
+            obstacles=vm.obstacles,
+            attached_disks=vm.attached_disks,
             heartbeat=vm.heartbeat,
             io_idle=vm.io_idle,
         )

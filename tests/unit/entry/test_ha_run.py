@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import failing_alarms
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import Story
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import Ended, FenceOrder, PowerOrder
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import FenceAction
-from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_run import argument_spec, line_of, run
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import Alarm, Decision, FenceAction, Severity
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_run import argument_spec, line_of, run, unless_failing
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 
 POLICY = {"hosts": {"esx1": {"initiator": "iqn.1998-01.com.vmware:esx1"}}, "storage": {"san1": {}}}
 HOST = {"name": "esx1", "username": "ha", "password": "secret"}
 SERVER = {"name": "san1", "driver": "tgt", "control_port": 0, "saved_config": None, "fence_list": "/nowhere", "timeout": 5.0, "ssh": None}
+
+
+NOW = Instant("boot", 1.0)
+NOTHING = decide(Policy(), Memory(), Observation(NOW), NOW, "run")
 
 
 def params(**given: Any) -> dict[str, Any]:
@@ -52,6 +63,33 @@ def test_what_was_repeated_with_success_is_no_failure() -> None:
         Ended(reset, ("no",)),
     ]
     assert Story(ended=ended).failed == ["its BMC is gone", "no"]
+
+
+def alarms(*severities: Severity) -> Decision:
+    standing = tuple(Alarm("a:%d" % number, severity, "x", "number %d" % number) for number, severity in enumerate(severities))
+    return dataclasses.replace(NOTHING, alarms=standing)
+
+
+@pytest.mark.parametrize(
+    ("fail_on_alarm", "failing"),
+    [
+        ("critical", ["critical alarm: number 1"]),
+        ("warning", ["critical alarm: number 1", "warning alarm: number 0"]),
+        ("info", ["critical alarm: number 1", "warning alarm: number 0", "info alarm: number 2"]),
+        ("none", []),
+    ],
+)
+def test_the_policy_says_which_alarms_fail_a_run(fail_on_alarm: str, failing: list[str]) -> None:
+    policy = Policy.from_dict({"fail_on_alarm": fail_on_alarm})
+    assert failing_alarms(alarms(Severity.WARNING, Severity.CRITICAL, Severity.INFO), policy) == failing
+
+
+def test_a_run_fails_on_critical_alarms_by_default_with_its_result_and_what_to_do() -> None:
+    failing = failing_alarms(alarms(Severity.WARNING, Severity.CRITICAL), Policy())
+    with pytest.raises(LibrehaError, match="critical alarm: number 1. Remedy: .*fail_on_alarm") as failed:
+        unless_failing({"changed": True, "looks": 3}, failing)
+    assert failed.value.details == {"changed": True, "looks": 3, "failing": failing}
+    assert unless_failing({"looks": 3}, []) == {"looks": 3, "failing": []}
 
 
 def test_lines_for_people() -> None:

@@ -125,6 +125,8 @@ def _running(vm: PlannedVm, record: VmRecord, at: Instant) -> VmObservation:
         memory_reserved=record.memory_reserved,
         hardware_version=record.hardware_version,
         networks=record.networks,
+        obstacles=record.obstacles,
+        attached_disks=record.attached_disks,
     )
 
 

@@ -15,6 +15,7 @@ from ..answers import ApiAnswer
 from ..instant import Instant
 from ..memory import DatastoreRecord, HostRecord, Memory, StorageRecord
 from ..observations import Event, HostObservation, Observation
+from ..obstacles import offers
 from ..policy import Policy
 
 BOOT_MARGIN = 5.0  # seconds by which an uptime may be off between two looks
@@ -66,6 +67,7 @@ def hear(record: HostRecord, seen: HostObservation | None, events: Iterable[Even
             uptime=seen.uptime,
             uptime_at=seen.taken_at,
             initiators=seen.initiators or record.initiators,
+            offers=tuple(sorted(offers(seen.capabilities, (store.uuid for store in seen.datastores if store.accessible)))),
             machine=seen.machine if seen.machine.uuid or seen.machine.serial else record.machine,
             maintenance=record.maintenance if seen.maintenance is None else seen.maintenance,
             last_event=_last_event(record, mine, restarted, events_unread),

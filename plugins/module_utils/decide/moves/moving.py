@@ -42,8 +42,9 @@ def try_places(vms: Sequence[VmRecord], cluster: Cluster, out: Moves, only: froz
     """Places for *vms*, in their order, the rest of the cluster being where it will be."""
     wishes: list[Wish] = []
     for vm in vms:
-        wish = replace(wish_for(vm, cluster.policy), only=only)
-        wishes.append(replace(wish, power_on=vm.power is Power.ON or wish.power_on))
+        wish = wish_for(vm, cluster.policy)
+        runs = vm.power is Power.ON
+        wishes.append(replace(wish, only=only, power_on=runs or wish.power_on, whole=runs))
     going = {vm.id for vm in vms}
     where = {identity: host for identity, host in out.where.items() if identity not in going}
     found = {item.wish.vm.id: item for item in place(wishes, out.rooms, cluster.rules, where)}

@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from ..memory import VmRecord
+from ..obstacles import unmet
 from .hardware import hardware_number
 from .problem import PlanGroup, Problem
 from .room import Room, Wish
 from .rules import Group, Rules
 
 AVOIDED = 10**12  # a host where it failed to start is worse than any broken preference
+INCOMPLETE = 5 * 10**7  # for each device of it that is missing there; a preference costs less
 REGISTERED_ELSEWHERE = 10**9  # where an earlier attempt has registered it comes first: it must not be registered twice
 LOWEST_RANK = 5
 WEIGHT = 8  # a preference of one restart priority outweighs a few of the next
@@ -35,7 +37,8 @@ class Candidates:
         vm = wish.vm
         files = tuple([(item.datastore, item.datastore_uuid) for item in vm.files])
         own = "" if wish.may_stay else vm.host
-        needs = (own, wish.only, home_datastore(vm), files, vm.networks, vm.hardware_version, vm.cpu if wish.power_on else 0)
+        tied = (vm.host, vm.obstacles, wish.whole) if vm.obstacles else ()
+        needs = (own, wish.only, home_datastore(vm), files, vm.networks, vm.hardware_version, vm.cpu if wish.power_on else 0, tied)
         found = self._by_needs.get(needs)
         if found is None:
             found = self._by_needs[needs] = tuple([_refusal(wish, room) for room in self.rooms])
@@ -55,13 +58,15 @@ class Candidates:
         """Cost of each of *hosts*, as far as it does not depend on the plan; None: all the same."""
         vm = wish.vm
         concerned = self.rules.concerns(vm.id)
-        if not (concerned or wish.avoid or vm.registered):
+        if not (concerned or wish.avoid or vm.registered or vm.obstacles):
             return None
         weight = weight_of(wish)
         found = {}
         for index in hosts:
             host = self.rooms[index].host
             cost = AVOIDED if host in wish.avoid else 0
+            if vm.obstacles and host != vm.host:
+                cost += INCOMPLETE * len(unmet(vm.obstacles, self.rooms[index].offers))
             if vm.registered and host != vm.registered:
                 cost += REGISTERED_ELSEWHERE
             if concerned and wish.power_on:
@@ -128,4 +133,6 @@ def _refusal(wish: Wish, room: Room) -> str:
         return "it runs VM hardware up to vmx-%02d, not %s" % (room.hardware, vm.hardware_version)
     if wish.power_on and room.cores and vm.cpu > room.cores:
         return "%d virtual CPUs on %d cores" % (vm.cpu, room.cores)
+    if wish.power_on and vm.obstacles and room.host != vm.host:
+        return "; ".join(item.lacks for item in unmet(vm.obstacles, room.offers) if item.blocks or wish.whole)
     return ""

@@ -11,6 +11,7 @@ from typing import Optional
 from ..answers import ApiAnswer
 from ..memory import VmRecord
 from ..observations import HostObservation
+from ..obstacles import offers
 from ..policy import Priority
 from .hardware import highest_hardware
 
@@ -25,6 +26,7 @@ class Wish:
     avoid: frozenset[str] = frozenset()  # hosts that are taken only if no other one takes it
     may_stay: bool = False  # the host where it is recorded is as good as the others
     only: Optional[frozenset[str]] = None  # an operator's word: nowhere else; None: anywhere
+    whole: bool = False  # only with all of its devices: it works where it is
 
 
 @dataclass
@@ -42,6 +44,7 @@ class Room:
     networks: frozenset[str] = frozenset()
     planned: int = 0
     hardware: int = 0  # highest VM hardware version that it runs; 0: not known
+    offers: frozenset[str] = frozenset()  # see ``obstacles``
 
     def copy(self) -> Room:
         return Room(**{**self.__dict__, "datastores": dict(self.datastores)})
@@ -66,6 +69,7 @@ def room_on(seen: HostObservation, refuses: str, starting: Iterable[VmRecord]) -
         refuses = "it is in maintenance mode"
     if not refuses and (seen.memory_free is None or seen.memory_total is None):
         refuses = "it did not tell its free memory"
+    datastores = {store.uuid: store.name for store in seen.datastores if store.accessible and not store.maintenance}
     return Room(
         host=seen.name,
         refuses=refuses,
@@ -74,7 +78,8 @@ def room_on(seen: HostObservation, refuses: str, starting: Iterable[VmRecord]) -
         cpu=(seen.cpu_free or 0) - sum(vm.cpu_reserved for vm in started),
         cpu_total=seen.cpu_total or 0,
         cores=seen.cpu_cores or 0,
-        datastores={store.uuid: store.name for store in seen.datastores if store.accessible and not store.maintenance},
+        datastores=datastores,
         networks=frozenset(seen.networks),
         hardware=highest_hardware(seen.product, seen.version, seen.build),
+        offers=offers(seen.capabilities, datastores),
     )

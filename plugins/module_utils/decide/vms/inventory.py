@@ -115,7 +115,8 @@ def _as_before(record: VmRecord, vm: VmObservation, look: _Look) -> bool:
 
 #: What a record and a sighting both say of a VM; one call for all of it, since it is asked for every VM at every look.
 _details_of = attrgetter(
-    "host", "power", "name", "path", "memory", "cpu", "cpu_reserved", "memory_reserved", "hardware_version", "heartbeat", "networks"
+    *("host", "power", "name", "path", "memory", "cpu", "cpu_reserved", "memory_reserved", "hardware_version", "heartbeat", "networks"),
+    *("obstacles", "attached_disks"),
 )
 
 
@@ -257,6 +258,8 @@ def _details(record: VmRecord, vm: VmObservation) -> VmRecord:
         hardware_version=vm.hardware_version or record.hardware_version,
         heartbeat=vm.heartbeat,
         networks=vm.networks if vm.accessible else record.networks,
+        obstacles=vm.obstacles if vm.accessible else record.obstacles,
+        attached_disks=vm.attached_disks if vm.accessible else record.attached_disks,
     )
 
 

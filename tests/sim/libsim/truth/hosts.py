@@ -26,6 +26,7 @@ class Host:
     has_bmc: bool = True
     live_migration: bool = True
     networks: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
     state: str = "up"  # off, booting, up
     leaving: int = 0  # 0, or which orderly shutdown is under way
     hung: bool = False  # frozen as a whole

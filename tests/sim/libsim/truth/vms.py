@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Optional
 
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.obstacles import Obstacle
+
 LOCK_LEASE = 16.0  # s for which VMFS' lock of a silent host is honoured
 
 
@@ -15,6 +17,7 @@ class Vm:
     memory: int = 0  # MiB
     cores: int = 0
     networks: tuple[str, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
     executing: list[str] = field(default_factory=list)  # hosts, in the order of their starts
     starting: str = ""  # a host that is just powering it on
     moving_to: str = ""  # the destination of its live migration

@@ -38,6 +38,7 @@ class World:
                 spec.bmc,
                 spec.live_migration,
                 (NETWORK,) if spec.networks is None else spec.networks,
+                spec.capabilities,
                 state="up" if spec.up else "off",
                 booted_at=-10000.0,
                 boot=1 if spec.up else 0,
@@ -46,7 +47,7 @@ class World:
             for name, spec in scenario.hosts.items()
         }
         self.vms = {
-            name: Vm(name, spec.host, spec.memory, spec.cpu, (NETWORK,) if spec.networks is None else spec.networks)
+            name: Vm(name, spec.host, spec.memory, spec.cpu, (NETWORK,) if spec.networks is None else spec.networks, spec.obstacles)
             for name, spec in scenario.vms.items()
         }
         for host in self.hosts.values():

@@ -1,0 +1,98 @@
+"""When a playbook ends green: not with an inventory that matches nothing, not in front of a critical alarm."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+BIN = Path(sys.executable).parent
+NO_TGTD = 32000  # a control port that no tgtd of this machine has
+
+
+def play(name: str, inventory: Path, *options: str, **extra: Any) -> subprocess.CompletedProcess[str]:
+    command = [str(BIN / "ansible-playbook"), "-i", str(inventory), "libreha.vmware.%s" % name, "-e", json.dumps(extra), *options]
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache" / "collections"), "ANSIBLE_NOCOLOR": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    """A cluster of which nothing is there: a host that refuses connections, and this machine as storage server without a tgtd."""
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    server = {
+        "driver": "tgt",
+        "control_port": NO_TGTD,
+        "fence_list": str(tmp_path / "fences.json"),
+        "saved_config": str(tmp_path / "targets.conf"),
+    }
+    host = {"ansible_host": "127.0.0.1", "libreha_port": 1, "libreha_initiator": "iqn.1998-01.com.vmware:esx1"}
+    access = {"libreha_username": "root", "libreha_password": "secret"}
+    content = {
+        "all": {
+            "vars": {"libreha_state_url": "sqlite:///%s" % (tmp_path / "state.db")},
+            "children": {
+                "libreha_hosts": {"hosts": {"esx1": {**host, **access}}},
+                "libreha_storage": {"hosts": {"san1": {**here, "libreha_storage": server}}},
+            },
+        }
+    }
+    path = tmp_path / "inventory.yml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize("name", ["monitor", "failover", "drill", "fence_test", "preflight", "unfence", "site"])
+def test_an_inventory_without_the_groups_does_not_end_green(name: str, tmp_path: Path) -> None:
+    empty = tmp_path / "inventory.yml"
+    empty.write_text(yaml.safe_dump({"all": {"hosts": {"some_other_machine": {}}}}))
+    done = play(name, empty, host="esx1")
+    assert done.returncode != 0, done.stdout
+    assert "The inventory needs the groups libreha_hosts" in done.stdout
+
+
+def test_an_arbiter_that_the_inventory_does_not_have_does_not_end_green(inventory: Path) -> None:
+    done = play("monitor", inventory, libreha_arbiter="arbtier1")
+    assert done.returncode != 0, done.stdout
+    assert "libreha_arbiter" in done.stdout
+
+
+def test_a_run_that_ends_before_a_critical_alarm_fails_and_names_it_unless_the_policy_says_otherwise(inventory: Path) -> None:
+    command = [
+        str(BIN / "ansible"),
+        "-i",
+        str(inventory),
+        "san1",
+        "-m",
+        "libreha.vmware.ha_state",
+        "-a",
+        "state=present state_url={{ libreha_state_url }}",
+    ]
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache" / "collections")}
+    created = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert created.returncode == 0, created.stdout + created.stderr
+    for options in ((), ("--check",)):
+        done = play("monitor", inventory, *options, libreha_max_looks=1)
+        assert done.returncode != 0, done.stdout
+        failure = done.stdout.rpartition("TASK [Fail when")[2]
+        assert "critical alarm: storage server san1" in failure and "fail_on_alarm" in failure
+        assert "How it stands" in done.stdout
+    accepted = play("monitor", inventory, libreha_max_looks=1, libreha_policy={"fail_on_alarm": "none"})
+    assert accepted.returncode == 0, accepted.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--check",)])
+def test_preflight_shows_its_table_and_ends_by_the_worst_finding(inventory: Path, options: tuple[str, ...]) -> None:
+    done = play("preflight", inventory, *options)
+    assert done.returncode != 0, done.stdout
+    shown, _task, failure = done.stdout.partition("TASK [Fail by the worst finding")
+    assert "critical" in shown and "unknown" in shown and "api" in shown
+    assert "esx1: its API was not read" in failure and "privileges" not in failure, failure
+    assert "changed=0" in done.stdout and "secret" not in done.stdout
