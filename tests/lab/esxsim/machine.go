@@ -28,8 +28,8 @@ type machine struct {
 	loaded   bool // the .vmx was read since the host started
 	memory   int64
 	cpus     int64
-	reserved int64 // MiB
-	noTools  bool  // no VMware Tools are installed in the guest
+	reserved int64  // MiB
+	noTools  bool   // no VMware Tools are installed in the guest
 	address  string // that the guest has, as VMware Tools tell it
 	removed  bool
 	busy     *types.ManagedObjectReference // the task that changes its power state
