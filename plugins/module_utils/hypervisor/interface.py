@@ -82,6 +82,14 @@ class EventsRead:
     complete: bool = True
 
 
+@dataclass(frozen=True)
+class Guest:
+    """What VMware Tools tell of a guest; empty without them, and of a VM that is off."""
+
+    hostname: str = ""
+    addresses: tuple[str, ...] = ()  # those that other machines can reach, the guest's main one first
+
+
 class Hypervisor(ABC):
     """One host. Methods that change something call ``before_write`` directly before each request is sent."""
 
@@ -104,6 +112,11 @@ class Hypervisor(ABC):
     @abstractmethod
     def virtual_machines(self) -> list[VmObservation]:
         """All registered VMs, templates excluded."""
+
+    def guests(self) -> dict[str, Guest]:
+        """What is known from inside the guests of all registered VMs: VM reference -> guest. A driver that cannot tell knows none.
+        Raises HostUnavailable."""
+        return {}
 
     @abstractmethod
     def io_idle(self, vms: Iterable[VmObservation]) -> dict[str, float]:

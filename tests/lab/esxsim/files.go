@@ -20,9 +20,10 @@ import (
 
 // fileStore is where a datastore's files are.
 type fileStore interface {
-	open() (fs.FS, error)                      // the files as they are now
-	replace(name string, content []byte) error // in one step: after a crash there is the old file or the new one
-	folders() int                              // how many folders the root has; never waits for the LUN
+	open() (fs.FS, error)                                             // the files as they are now
+	replace(name string, content []byte) error                        // in one step: after a crash there is the old file or the new one
+	add(folder string, extent *uint32, files map[string]string) error // a new folder; the extent is the caller's, under its lock
+	folders() int                                                     // how many folders the root has; never waits for the LUN
 }
 
 // folderStore keeps them in a folder of this machine.
@@ -32,6 +33,18 @@ func (f folderStore) open() (fs.FS, error) { return os.DirFS(string(f)), nil }
 
 func (f folderStore) replace(name string, content []byte) error {
 	return replaceFile(filepath.Join(string(f), filepath.FromSlash(name)), content, 0o644)
+}
+
+func (f folderStore) add(folder string, _ *uint32, files map[string]string) error {
+	if err := os.Mkdir(filepath.Join(string(f), filepath.FromSlash(folder)), 0o755); err != nil {
+		return err
+	}
+	for name, content := range files {
+		if err := f.replace(path.Join(folder, name), []byte(content)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f folderStore) folders() int {
@@ -128,6 +141,24 @@ func (l *lunStore) replace(name string, content []byte) error {
 		return l.disk.Write(ctx, extentStart(area.extent)+firstFileSector+uint64((1-area.slot)*slotSectors), raw)
 	}
 	return fmt.Errorf("%s: %w", name, os.ErrNotExist)
+}
+
+// add overwrites whatever an earlier VM left in the extent's file area.
+func (l *lunStore) add(folder string, extent *uint32, files map[string]string) error {
+	if extent == nil {
+		return errors.New("the datastore on the LUN needs an extent")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
+	defer cancel()
+	at := extentStart(*extent) + firstFileSector
+	if err := l.disk.Write(ctx, at, make([]byte, 2*slotBytes)); err != nil {
+		return err
+	}
+	raw, err := fileArea{generation: 1, Folder: folder, Files: files}.encode()
+	if err != nil {
+		return err
+	}
+	return l.disk.Write(ctx, at, raw)
 }
 
 func (l *lunStore) folders() int { return int(l.known.Load()) }

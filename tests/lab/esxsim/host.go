@@ -129,6 +129,7 @@ func (h *host) inventory() {
 		h.datastoreSystem(),
 		h.iscsiManager(),
 		&searchIndex{SearchIndex: h.registry.SearchIndex(), host: h},
+		&diskManager{VirtualDiskManager: h.registry.Get(*esx.ServiceContent.VirtualDiskManager).(*simulator.VirtualDiskManager), host: h},
 		&eventManager{EventManager: h.registry.EventManager()},
 		h.cryptoManager(),
 		&performanceManager{PerformanceManager: h.registry.Get(*esx.ServiceContent.PerfManager).(*simulator.PerformanceManager), host: h},

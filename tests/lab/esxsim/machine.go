@@ -28,8 +28,9 @@ type machine struct {
 	loaded   bool // the .vmx was read since the host started
 	memory   int64
 	cpus     int64
-	reserved int64 // MiB
-	noTools  bool  // no VMware Tools are installed in the guest
+	reserved int64  // MiB
+	noTools  bool   // no VMware Tools are installed in the guest
+	address  string // that the guest has, as VMware Tools tell it
 	removed  bool
 	busy     *types.ManagedObjectReference // the task that changes its power state
 	power    types.VirtualMachinePowerState
@@ -113,6 +114,7 @@ func (m *machine) load() {
 	m.memory, m.cpus = file.number("memSize", 32), file.number("numvcpus", 1)
 	m.reserved = file.number("sched.mem.min", 0)
 	m.noTools = strings.EqualFold(file.get("libreha.tools"), "false")
+	m.address = file.get("libreha.guest_address")
 	if m.power != types.VirtualMachinePowerStatePoweredOn {
 		m.power = types.VirtualMachinePowerStatePoweredOff
 		if file.get("checkpoint.vmState") != "" {

@@ -44,6 +44,7 @@ func (m *machine) devicesOf(file *vmxFile) (
 			devices[at] = &types.VirtualLsiLogicSASController{VirtualSCSIController: controller}
 		}
 	}
+	devices = m.addDrives(file, devices)
 	for number := range int32(10) {
 		card, network := m.cardOf(file, number)
 		if card == nil {
@@ -55,6 +56,35 @@ func (m *machine) devicesOf(file *vmxFile) (
 		}
 	}
 	return append(devices, m.tyingDevices(file)...), networks, datastores
+}
+
+// addDrives adds the SATA controller with its CD drives, where there are such.
+func (m *machine) addDrives(file *vmxFile, devices []types.BaseVirtualDevice) []types.BaseVirtualDevice {
+	if !file.yes("sata0.present") {
+		return devices
+	}
+	controller := &types.VirtualAHCIController{VirtualSATAController: types.VirtualSATAController{VirtualController: types.VirtualController{
+		VirtualDevice: types.VirtualDevice{Key: 15000, DeviceInfo: &types.Description{Label: "SATA controller 0", Summary: "AHCI"}},
+	}}}
+	devices = append(devices, controller)
+	for unit := range int32(4) {
+		prefix := fmt.Sprintf("sata0:%d", unit)
+		volume, relative := m.besides(file.get(prefix + ".fileName"))
+		if !file.yes(prefix+".present") || volume == nil {
+			continue
+		}
+		key := 16000 + unit
+		controller.Device = append(controller.Device, key)
+		devices = append(devices, &types.VirtualCdrom{VirtualDevice: types.VirtualDevice{
+			Key: key, ControllerKey: 15000, UnitNumber: &unit,
+			DeviceInfo: &types.Description{Label: fmt.Sprintf("CD/DVD drive %d", unit+1), Summary: "ISO"},
+			Backing: &types.VirtualCdromIsoBackingInfo{VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{
+				FileName: volume.dsPath(relative), Datastore: &volume.object.Self,
+			}},
+			Connectable: &types.VirtualDeviceConnectInfo{StartConnected: true, AllowGuestControl: true},
+		}})
+	}
+	return devices
 }
 
 func addDatastores(list []types.ManagedObjectReference, disk *types.VirtualDisk) []types.ManagedObjectReference {

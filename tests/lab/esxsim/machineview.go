@@ -209,4 +209,8 @@ func (m *machine) guestView(heartbeat types.ManagedEntityStatus, toolsRun bool) 
 		ToolsStatus: status, ToolsVersionStatus: string(version), ToolsVersionStatus2: string(version), ToolsRunningStatus: string(running),
 		HostName: m.Name,
 	}
+	if toolsRun && !m.noTools && m.address != "" {
+		m.Guest.IpAddress, m.Summary.Guest.IpAddress = m.address, m.address
+		m.Guest.Net = []types.GuestNicInfo{{IpAddress: []string{m.address}, Connected: true, DeviceConfigId: 4000}}
+	}
 }

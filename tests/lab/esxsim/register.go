@@ -26,11 +26,6 @@ func (f *vmFolder) RegisterVMTask(ctx *simulator.Context, req *types.RegisterVM_
 	}}
 }
 
-// CreateVMTask: VMs are made by the lab, as files.
-func (f *vmFolder) CreateVMTask(*simulator.Context, *types.CreateVM_Task) soap.HasFault {
-	return &methods.CreateVM_TaskBody{Fault_: simulator.Fault("", new(types.NotSupported))}
-}
-
 func (h *host) register(user string, req *types.RegisterVM_Task) (types.AnyType, types.BaseMethodFault) {
 	if req.AsTemplate || req.Pool == nil {
 		return nil, &types.InvalidArgument{InvalidProperty: "pool"}

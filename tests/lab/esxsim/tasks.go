@@ -30,6 +30,7 @@ type taskRun struct {
 var methodNames = map[string]string{
 	"powerOn": "PowerOnVM_Task", "powerOff": "PowerOffVM_Task", "suspend": "SuspendVM_Task", "reset": "ResetVM_Task",
 	"shutdownGuest": "ShutdownGuest", "rebootGuest": "RebootGuest", "registerVm": "RegisterVM_Task",
+	"createVm": "CreateVM_Task", "reconfigure": "ReconfigVM_Task", "copyVirtualDisk": "CopyVirtualDisk_Task", "extendVirtualDisk": "ExtendVirtualDisk_Task",
 	"enterMaintenanceMode": "EnterMaintenanceMode_Task", "exitMaintenanceMode": "ExitMaintenanceMode_Task",
 	"shutdown": "ShutdownHost_Task", "reboot": "RebootHost_Task",
 	"resignatureUnresolvedVmfsVolume": "ResignatureUnresolvedVmfsVolume_Task",

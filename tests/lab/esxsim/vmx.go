@@ -75,7 +75,9 @@ func (f *vmxFile) set(key, value string) {
 }
 
 // save replaces the file in one step.
-func (f *vmxFile) save() error {
+func (f *vmxFile) save() error { return f.store.replace(f.path, []byte(f.text())) }
+
+func (f *vmxFile) text() string {
 	var text strings.Builder
 	for _, line := range f.lines {
 		if line.key == "" {
@@ -85,7 +87,7 @@ func (f *vmxFile) save() error {
 		value := strings.ReplaceAll(strings.ReplaceAll(line.value, "|", "|7C"), `"`, "|22")
 		fmt.Fprintf(&text, "%s = \"%s\"\n", line.key, value)
 	}
-	return f.store.replace(f.path, []byte(text.String()))
+	return text.String()
 }
 
 // replaceFile writes a file so that after a crash there is the old or the new one: new file, fsync, rename, fsync of the folder.

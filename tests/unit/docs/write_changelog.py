@@ -49,7 +49,7 @@ def main() -> None:
     changelog = yaml.safe_load(path.read_text(encoding="utf-8"))
     release = changelog["releases"][VERSION]
     release["modules"] = entries("modules", "")
-    release["plugins"] = {"filter": entries("filter", None)}
+    release["plugins"] = {kind: entries(kind, None) for kind in ("filter", "inventory")}
     release["objects"] = {"role": roles()}
     path.write_text(yaml.safe_dump(changelog, allow_unicode=True), encoding="utf-8")
     subprocess.run([str(Path(sys.executable).with_name("antsibull-changelog")), "generate"], cwd=ROOT, check=True)

@@ -110,7 +110,7 @@ def _as_before(record: VmRecord, vm: VmObservation, look: _Look) -> bool:
             return False
     elif record.desired is Desired.STARTED or record.on_since is not None or record.stopping:
         return False
-    return not vm.accessible or not vm.backings or record.files == vm.backings or record.files == _needed(vm)
+    return not vm.accessible or not vm.backings or record.files == vm.backings or record.files == needed_files(vm)
 
 
 #: What a record and a sighting both say of a VM; one call for all of it, since it is asked for every VM at every look.
@@ -120,7 +120,7 @@ _details_of = attrgetter(
 )
 
 
-def _needed(vm: VmObservation) -> tuple[Backing, ...]:
+def needed_files(vm: VmObservation) -> tuple[Backing, ...]:
     """The files that it writes or needs."""
     return tuple(item for item in vm.backings if item.writable or item.kind in NEEDED)
 
@@ -245,7 +245,7 @@ def _nobody_knows_why(record: VmRecord, vm: VmObservation, look: _Look) -> bool:
 def _details(record: VmRecord, vm: VmObservation) -> VmRecord:
     files = record.files
     if vm.accessible and vm.backings:
-        files = _needed(vm)
+        files = needed_files(vm)
     return replace(
         record,
         name=vm.name,
