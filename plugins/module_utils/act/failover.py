@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Carrying out failover transactions: the I/O around the state machine in ``decide/vms/failover.py``.
+"""Carrying out failovers and moves: the I/O around the state machine in ``decide/vms/failover.py``.
 
 One thread (the caller's) owns the state machine, the database and the lease. Worker threads do one request to one host
 each and hand back its outcome; a VM that waits for a lock to age holds no worker. Hosts are read in bulk: one look
@@ -21,13 +21,14 @@ from ..decide.instant import Instant
 from ..decide.observations import Power, Question, VmObservation
 from ..decide.policy import FailoverPolicy
 from ..decide.vms import failover as steps
-from ..decide.vms.failover import Do, Facts, Move, Outcome, Step, Transaction
+from ..decide.vms.failover import Do, Facts, Move, Outcome, Step, Transaction, Way
 from ..errors import as_outcome
 from ..hypervisor.interface import FaultKind, Hypervisor, HypervisorFault, PowerOnOutcome
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
 from .keeper import LeaseKeeper
 from .runtime import Runtime, Threads, Workers
+from .stopping import GUEST_TIMEOUT, STOP_TIMEOUT, stop_in_order
 
 TICK = 0.5  # s; the longest that the loop sleeps without looking at the lease
 
@@ -125,7 +126,12 @@ class FailoverRun:
         work = []
         for new in planned:
             old = open_ones.pop(new.vm_id, None)
-            if old is not None and (old.destination == new.destination or old.destination in self._hosts and self._registered(old)):
+            goes_on = (
+                old is not None
+                and old.source == new.source
+                and (old.destination == new.destination or old.destination in self._hosts and self._registered(old))
+            )
+            if old is not None and goes_on:
                 work.append(self._work(replace(old, vmx=old.vmx or new.vmx), recorded=True))
                 continue
             if old is not None:
@@ -159,6 +165,7 @@ class FailoverRun:
         running = [vm.host for vm in others if vm.power is Power.ON]
         in_vain = self._in_vain.get(transaction.vm_id, set())
         question = here[0].question if here else None
+        at_source = [vm for vm in others if vm.host == transaction.source and transaction.way is not None]
         return Facts(
             fence_confirmed=not missing,
             fence_reason=missing,
@@ -167,7 +174,11 @@ class FailoverRun:
             power=here[0].power if here else Power.UNKNOWN,
             question=question.text if question is not None and not question.message_id.startswith("msg.uuid") else "",
             running_on=running[0] if running else None,
-            ours_elsewhere=tuple((vm.host, vm.moid) for vm in others if vm.host in in_vain and vm.power is Power.OFF),
+            ours_elsewhere=tuple(
+                (vm.host, vm.moid) for vm in others if vm.host in in_vain and vm.power is Power.OFF and vm not in at_source
+            ),
+            source_reads=transaction.way is not None and transaction.source in self._views,
+            at_source=at_source[0] if at_source else None,
         )
 
     def _registered_in_vain(self) -> dict[str, set[str]]:
@@ -196,8 +207,9 @@ class FailoverRun:
             move = steps.next_move(item.transaction, item.facts)
             if move.do not in (Do.CLOSE, Do.HOLD) and item.transaction.destination not in self._hosts:
                 move = Move(Do.CLOSE, self._no_connection(item.transaction.destination), Step.FAILED)
-            if move.do not in (Do.CLOSE, Do.HOLD) and waited > self._bounds.start_bound:
-                move = Move(Do.CLOSE, "not up within %.0f s: %s" % (self._bounds.start_bound, item.transaction.reason), Step.FAILED)
+            bound = self._bounds.start_bound + (GUEST_TIMEOUT if item.transaction.way is not None else 0.0)
+            if move.do not in (Do.CLOSE, Do.HOLD) and waited > bound:
+                move = Move(Do.CLOSE, "not up within %.0f s: %s" % (bound, item.transaction.reason), Step.FAILED)
             if move.do is Do.HOLD:
                 item.transaction = replace(item.transaction, reason=move.reason)
             elif move.do is Do.CLOSE:
@@ -205,12 +217,10 @@ class FailoverRun:
             elif not self._due(item):
                 continue
             elif move.do is Do.LOOK:
-                looks.setdefault(item.transaction.destination, []).append(item)
-            else:
-                host = item.facts.ours_elsewhere[0][0] if move.do is Do.UNREGISTER else item.transaction.destination
-                if active.get(host, 0) < self._bounds.parallel_per_host:
-                    active[host] = active.get(host, 0) + 1
-                    self._begin(item, move, host, pool)
+                looks.setdefault(move.host, []).append(item)
+            elif active.get(move.host, 0) < self._bounds.parallel_per_host:
+                active[move.host] = active.get(move.host, 0) + 1
+                self._begin(item, move, pool)
         for host, items in looks.items():
             for item in items:
                 item.busy = True
@@ -220,14 +230,14 @@ class FailoverRun:
         left = item.transaction.not_before.since(self._clock()) if item.transaction.not_before else None
         return left is None or left <= 0
 
-    def _begin(self, item: Work, move: Move, host: str, pool: Workers) -> None:
+    def _begin(self, item: Work, move: Move, pool: Workers) -> None:
         begun = steps.begun(item.transaction, move)
         if begun != item.transaction:
             item.transaction = begun
-            self._record(item, "%s on %s begins" % (_WORDS[move.do], host), phase="before")
+            self._record(item, "%s on %s begins" % (_WORDS[move.do], move.host), phase="before")
         item.busy = True
         item.changed = True
-        self._running[pool.submit(self._carry_out, move.do, host, item.transaction, item.facts)] = ([item], host, move)
+        self._running[pool.submit(self._carry_out, move, item.transaction, item.facts)] = ([item], move.host, move)
 
     def _collect(self, future: Future[Result]) -> None:
         items, host, move = self._running.pop(future)
@@ -244,17 +254,22 @@ class FailoverRun:
                 self._record(item, "the question on %s was answered: moved" % host, phase="after")
             before = item.transaction
             item.transaction, item.facts = steps.ended(
-                item.transaction, item.facts, move.do, result.outcome, result.reason, self._clock(), self._bounds, result.moid
+                item.transaction, item.facts, move, result.outcome, result.reason, self._clock(), self._bounds, result.moid
             )
             if replace(item.transaction, not_before=None) != replace(before, not_before=None):
                 self._record(item, "%s on %s: %s" % (_WORDS[move.do], host, item.transaction.reason or "done"), phase="after")
 
     def _after_look(self, item: Work, host: str, result: Result) -> None:
         if result.seen is not None:
-            item.facts = self._facts(item.transaction)
+            # One host was read: of the other end of a move we know what we knew.
+            read, before = self._facts(item.transaction), item.facts
+            source = host == item.transaction.source and item.transaction.way is not None
+            fresh, source_fresh = (before.fresh, True) if source else (True, before.source_fresh)
+            item.facts = replace(read, fresh=fresh, source_fresh=source_fresh)
             return
+        look = Move(Do.LOOK, "", host=host)
         item.transaction, item.facts = steps.ended(
-            item.transaction, item.facts, Do.LOOK, result.outcome, result.reason, self._clock(), self._bounds
+            item.transaction, item.facts, look, result.outcome, result.reason, self._clock(), self._bounds
         )
         item.history.append("look at %s: %s" % (host, result.reason))
 
@@ -298,23 +313,26 @@ class FailoverRun:
         except Exception as error:
             return Result(Outcome.LOST, str(as_outcome(error, "reading the VMs", host)))
 
-    def _carry_out(self, do: Do, host: str, transaction: Transaction, facts: Facts) -> Result:
+    def _carry_out(self, move: Move, transaction: Transaction, facts: Facts) -> Result:
+        do, host = move.do, move.host
         hypervisor = self._hosts[host]
         try:
             if do is Do.UNREGISTER:
-                hypervisor.unregister(facts.ours_elsewhere[0][1])
+                hypervisor.unregister(move.moid)
                 return Result(Outcome.DONE)
+            if do is Do.STOP:
+                return _stop(hypervisor, facts)
             if do is Do.REGISTER:
                 return Result(Outcome.DONE, moid=hypervisor.register(transaction.vmx, transaction.registered_as or transaction.name))
-            outcome, question = hypervisor.power_on(str(facts.moid), timeout=self._bounds.power_on_timeout)
-            answered = (host, str(facts.moid)) in self._answered
+            outcome, question = hypervisor.power_on(move.moid, timeout=self._bounds.power_on_timeout)
+            answered = (host, move.moid) in self._answered
             if outcome is PowerOnOutcome.QUESTION:
                 return Result(Outcome.QUESTION, question.text if question else "", answered=answered)
             return Result(Outcome.DONE, answered=answered)
         except Exception as error:
             failed = as_outcome(error, "%s %s" % (_WORDS[do], transaction.name), host)
             ended = _OUTCOMES[failed.kind] if isinstance(failed, HypervisorFault) else Outcome.LOST
-            return Result(ended, str(failed), answered=(host, str(facts.moid)) in self._answered)
+            return Result(ended, str(failed), answered=(host, move.moid) in self._answered)
 
     def _note_answer(self, host: str, moid: str, question: Question) -> None:
         self._answered.add((host, moid))
@@ -325,12 +343,19 @@ class FailoverRun:
         return {host: seen for host, look in looks.items() if (seen := look.result().seen) is not None}
 
 
-_WORDS = {Do.UNREGISTER: "unregistering", Do.REGISTER: "registering", Do.POWER_ON: "power-on"}
+def _stop(hypervisor: Hypervisor, facts: Facts) -> Result:
+    reasons, done = stop_in_order(hypervisor, [facts.at_source] if facts.at_source else [], GUEST_TIMEOUT, STOP_TIMEOUT)
+    failed = "; ".join(reason for reason in reasons.values() if reason)
+    return Result(Outcome.OTHER, failed) if failed else Result(Outcome.DONE, "; ".join(done.values()))
+
+
+_WORDS = {Do.STOP: "stop", Do.UNREGISTER: "unregistering", Do.REGISTER: "registering", Do.POWER_ON: "power-on"}
 _OUTCOMES = {kind: Outcome(kind.value) for kind in FaultKind}
 
 
-def new_transaction(planned: Mapping[str, Any]) -> Transaction:
-    """A transaction from one entry of a decision's failover or restart action (``decision.PlannedVm``)."""
+def new_transaction(planned: Mapping[str, Any], way: Optional[Way] = None) -> Transaction:
+    """A transaction from one entry of a decision's failover or restart action (``decision.PlannedVm``), or with *way* of a move
+    (``PlannedMove``)."""
     return Transaction(
         id=str(uuid.uuid4()),
         vm_id=planned["id"],
@@ -341,4 +366,5 @@ def new_transaction(planned: Mapping[str, Any]) -> Transaction:
         source=planned["source"],
         destination=planned["destination"],
         power_on=planned["power_on"],
+        way=way,
     )

@@ -87,7 +87,7 @@ def fail_over(
     """
     around = around or REAL
     left_open = [from_record(record) for record in database.open_transactions() if record["vm_id"] not in leave]
-    sources = {transaction.source for transaction in (*planned, *left_open)}
+    sources = {transaction.source for transaction in (*planned, *left_open) if transaction.way is None}
     missing = _missing_fences((*planned, *left_open), storage, database.memory(), policy, around.clock())
     usable = [access for access in accesses if access.name not in sources or access.name in _restarts(planned)]
     deadman = around.deadman()

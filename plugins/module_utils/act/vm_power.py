@@ -18,16 +18,15 @@ from ..arguments.hosts import HostAccess, read_hosts
 from ..decide.observations import Act, Power, VmObservation
 from ..decide.vms.vm_monitoring import ALIVE
 from ..errors import LibrehaError
-from ..hypervisor.interface import Hypervisor
 from ..hypervisor.registry import open_hypervisor
 from ..observe.parallel import failure_of, in_parallel
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
 from .deadman import Deadman
 from .keeper import LeaseKeeper
+from .stopping import GUEST_TIMEOUT, STOP_TIMEOUT, stop_in_order
 
 JOURNAL_KIND = "power"
-TOOLS_RUN = "guestToolsRunning"
 LOOK_TIMEOUTS = 3  # of a host's timeout: log in, read, log out
 
 
@@ -38,8 +37,8 @@ class PowerRequest:
     state: str
     vms: tuple[str, ...] = ()
     only_without_heartbeat: bool = False
-    stop_timeout: float = 10.0
-    guest_timeout: float = 120.0
+    stop_timeout: float = STOP_TIMEOUT
+    guest_timeout: float = GUEST_TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -190,22 +189,12 @@ def _act(access: HostAccess, vms: Sequence[VmObservation], request: PowerRequest
             reasons = hypervisor.reset(moids, request.stop_timeout)
             done = dict.fromkeys(moids, "reset")
         elif request.state == "stopped":
-            reasons, done = _stop(hypervisor, vms, request)
+            reasons, done = stop_in_order(hypervisor, vms, request.guest_timeout, request.stop_timeout)
         else:
             reasons = hypervisor.power_off(moids, request.stop_timeout)
             done = dict.fromkeys(moids, "switched off")
     done.update(dict.fromkeys(without_lock, "ended by the answer that its lost lock is seen"))
     return [Ended(access.name, vm, done[vm.moid], reasons[vm.moid]) for vm in vms]
-
-
-def _stop(hypervisor: Hypervisor, vms: Sequence[VmObservation], request: PowerRequest) -> tuple[dict[str, str], dict[str, str]]:
-    """The guests first, those that can hear it; whatever still runs when their time is up is switched off."""
-    guests = [vm.moid for vm in vms if vm.tools == TOOLS_RUN]
-    asked = hypervisor.shut_down(guests, request.guest_timeout) if guests else {}
-    done = {vm.moid: "shut down by its guest" if asked.get(vm.moid) == "" else "switched off" for vm in vms}
-    rest = [moid for moid, how in done.items() if how == "switched off"]
-    off = hypervisor.power_off(rest, request.stop_timeout) if rest else {}
-    return {vm.moid: off.get(vm.moid, "") for vm in vms}, done
 
 
 # Telling

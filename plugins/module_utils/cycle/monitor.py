@@ -27,7 +27,7 @@ from ..record.journal import JournalEntry
 from .judge import Asker, Brain, Judged, events_seen, judge, live_hosts, wait_after
 from .ports import Ended, Eyes, FailoverOrder, FenceOrder, Hands, MoveOrder, Order, PowerOrder, RejoinOrder
 
-ABLE = ("fence", "failover", "restart", "stop", "reset")  # kinds of action that are carried out here
+ABLE = ("fence", "failover", "restart", "move", "stop", "reset")  # kinds of action that are carried out here
 MAX_LOOKS = 60
 
 
@@ -150,15 +150,18 @@ class Monitor:
         decision = judged.decision
         orders: list[Order] = [FenceOrder(action) for action in decision.actions if isinstance(action, FenceAction)]
         starts = tuple(vm for action in decision.actions if isinstance(action, (FailoverAction, RestartAction)) for vm in action.vms)
-        resumed = self._left_open(judged, {vm.id for vm in starts})
+        moving = {vm.id for action in decision.actions if isinstance(action, MoveAction) for vm in action.vms}
+        resumed = self._left_open(judged, {vm.id for vm in starts} | moving)
         if starts or resumed:
-            leave = frozenset(act.vm for order in self._hands.under_way() for act in order.acts if act.vm)
+            leave = frozenset(act.vm for order in self._hands.under_way() for act in order.acts if act.vm) | moving
             orders.append(FailoverOrder(starts, resumed, tuple(live_hosts(judged)), leave))
         for action in decision.actions:
             if isinstance(action, (StopAction, ResetAction)) and action.vms:
                 orders.append(PowerOrder(action.kind, action.host, tuple(vm.id for vm in action.vms)))
-            elif isinstance(action, MoveAction):
-                orders += [MoveOrder(vm) for vm in action.vms]
+            elif isinstance(action, MoveAction) and action.vms:
+                ids = {vm.id for vm in action.vms}
+                others = frozenset(row["vm_id"] for row in judged.open_transactions if row["vm_id"] not in ids)
+                orders.append(MoveOrder(action.vms, tuple(live_hosts(judged)), others))
             elif isinstance(action, RejoinAction):
                 orders.append(RejoinOrder(action))
         return orders
@@ -176,14 +179,17 @@ class Monitor:
         if set(order.acts) & set(acting):
             raise AssertionError("ordered twice: %s" % order)
         if isinstance(order, FenceOrder):
-            self._call_off_starts_on(order.action.host)
+            self._call_off_work_with(order.action.host)
         self._hands.begin(order)
 
-    def _call_off_starts_on(self, host: str) -> None:
-        """A host that is to be fenced starts nothing: its VMs, and what else was ordered with them, are planned anew."""
+    def _call_off_work_with(self, host: str) -> None:
+        """A host that is to be fenced starts nothing and hands nothing over: its VMs, and what else was ordered with them, are planned
+        anew."""
         for order in self._hands.under_way():
-            if isinstance(order, FailoverOrder) and any(act.host == host for act in order.acts):
-                self._hands.call_off(order)
+            if isinstance(order, (FailoverOrder, MoveOrder)):
+                sources = {move.source for move in order.planned} if isinstance(order, MoveOrder) else set()
+                if host in sources or any(act.host == host for act in order.acts):
+                    self._hands.call_off(order)
 
 
 def moved_in(story: Story) -> list[Mapping[str, Any]]:

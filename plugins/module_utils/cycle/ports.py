@@ -66,16 +66,18 @@ class PowerOrder:
 
 @dataclass(frozen=True)
 class MoveOrder:
-    """Move one VM to another working host. Only those whose hands can do it list ``move`` among what they are able to."""
+    """Move VMs (``planned``) of one working host to others; ``live`` and ``leave`` as of a failover."""
 
-    move: PlannedMove
+    planned: tuple[PlannedMove, ...]
+    live: tuple[str, ...]
+    leave: frozenset[str]
 
     @property
     def acts(self) -> tuple[ActUnderWay, ...]:
-        return (ActUnderWay(self.move.destination, self.move.id),)
+        return tuple(ActUnderWay(move.destination, move.id) for move in self.planned)
 
     def __str__(self) -> str:
-        return "move %s to %s" % (self.move.name, self.move.destination)
+        return "move %d VMs off %s" % (len(self.planned), self.planned[0].source)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Union
 
 from .. import clock
 from ..act.failover import new_transaction
@@ -18,11 +18,12 @@ from ..act.worker import Child, Died, Failed, ForkServer, wait_for_any
 from ..arguments.hosts import HostAccess
 from ..decide.observations import Observation
 from ..decide.policy import Policy
+from ..decide.vms.failover import Transaction, Way
 from ..errors import LibrehaError
 from ..observe.cluster import observe_cluster, observe_servers
 from ..record.database import StateDatabase
 from ..storage.server import ServerAccess
-from .ports import Ended, FailoverOrder, FenceOrder, Order, PowerOrder
+from .ports import Ended, FailoverOrder, FenceOrder, MoveOrder, Order, PowerOrder
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ def worker(site: Site) -> Callable[[Any, Callable[[], bool]], Ended]:
         with StateDatabase.open(site.state_url, create=False) as database:
             if isinstance(order, FenceOrder):
                 return _fence(site, order, database, run)
-            if isinstance(order, FailoverOrder):
-                return _fail_over(site, order, database, run, stopping)
+            if isinstance(order, (FailoverOrder, MoveOrder)):
+                return _bring_over(site, order, database, run, stopping)
             if isinstance(order, PowerOrder):
                 return _power(site, order, database, run)
             raise LibrehaError("nobody is able to %s here" % order)
@@ -126,15 +127,23 @@ def _fence(site: Site, order: FenceOrder, database: StateDatabase, run: Run) -> 
     return Ended(order, fenced.failed, fenced.changed)
 
 
-def _fail_over(site: Site, order: FailoverOrder, database: StateDatabase, run: Run, stopping: Callable[[], bool]) -> Ended:
+def _bring_over(
+    site: Site, order: Union[FailoverOrder, MoveOrder], database: StateDatabase, run: Run, stopping: Callable[[], bool]
+) -> Ended:
     storage = observe_servers(list(site.servers.values()))  # the fences are looked at anew, right before
-    planned = [new_transaction(dataclasses.asdict(vm)) for vm in order.planned]
+    planned = transactions_of(order)
     live = [site.accesses[name] for name in order.live if name in site.accesses]
     lease = (run.holder, run.token, run.lease)
     work, unregistered = fail_over(planned, live, storage, site.policy, database, lease, order.leave, stopping)
     failed = () if stopping() else tuple(undone_of(work))
     moved = tuple(shown_of(item) for item in work)
     return Ended(order, failed, any(item.changed for item in work), moved, tuple(unregistered))
+
+
+def transactions_of(order: Union[FailoverOrder, MoveOrder]) -> list[Transaction]:
+    """What an order begins; transactions that an earlier run left open go on beside them."""
+    way = Way.COLD if isinstance(order, MoveOrder) else None
+    return [new_transaction(dataclasses.asdict(vm), way) for vm in order.planned]
 
 
 def _power(site: Site, order: PowerOrder, database: StateDatabase, run: Run) -> Ended:

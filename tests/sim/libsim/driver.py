@@ -19,7 +19,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interfac
 
 from .blocking import drive, wait
 from .observe import QUICK, TIMEOUT, Observer
-from .requests import Answer, Guard, Hypervisors
+from .requests import Answer, Guard, Hypervisors, ends_well
 from .truth.vms import Vm
 from .truth.world import World
 
@@ -84,13 +84,18 @@ class SimulatedHost(Hypervisor):
         self._not_here()
 
     def power_off(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
-        self._not_here()
+        return {moid: self._stop(moid, False) for moid in moids}
 
     def reset(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
         self._not_here()
 
     def shut_down(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
-        self._not_here()
+        return {moid: self._stop(moid, True) for moid in moids}
+
+    def _stop(self, moid: str, in_order: bool) -> str:
+        """Of one VM: no runner here stops several in one call."""
+        outcome, reason = self._ask(self._requests.stop(self._vm(moid), self._host, in_order))
+        return "" if ends_well((outcome, reason)) else reason or outcome.value
 
     def answer(self, moid: str, question: Question, choice: str) -> None:
         self._not_here()

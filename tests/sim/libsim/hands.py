@@ -1,8 +1,8 @@
 """Carries orders out as the production hands do (cycle/real.py): each in an operating system process of its own, which ends with its lease.
 
-Starts run the production runner (act/vm_failover.py) with its lease keeper on simulated hosts. What a fence, a stop or a reset does to
-hosts and target is told here, in the order and with the times of act/fence.py and act/vm_power.py. Moves and rejoins have no production
-actor yet: what is told of them here is a sketch of what is to come.
+Starts and moves run the production runner (act/vm_failover.py) with its lease keeper on simulated hosts. What a fence, a stop or a reset
+does to hosts and target is told here, in the order and with the times of act/fence.py and act/vm_power.py. Live moves and rejoins have no
+production actor yet: what is told of them here is a sketch of what is to come.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
-from ansible_collections.libreha.vmware.plugins.module_utils.act.failover import new_transaction
 from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import Run
 from ansible_collections.libreha.vmware.plugins.module_utils.act.keeper import LeaseKeeper
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import Around, Opened, fail_over, undone_of
@@ -29,11 +28,11 @@ from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import 
     PowerOrder,
     RejoinOrder,
 )
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.real import transactions_of
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import FenceAction, PlannedMove, RejoinAction
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.fresh_start import started_since
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import Outcome
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import ENDS_THE_RUN, LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import StaleToken as Refused
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, Hypervisor
@@ -135,15 +134,15 @@ class SimulatedHands:
     def _carry_out(self, process: Process) -> Ended:
         order = process.order
         if isinstance(order, FailoverOrder):
-            return self._fail_over(process, order)
+            return self._bring_over(process, order)
+        if isinstance(order, MoveOrder):
+            return self._move(process, order)
         levels = 1 if isinstance(order, RejoinOrder) or (isinstance(order, FenceOrder) and order.action.power) else 0
         with self._lease(process, PER_LEVEL * levels) as check:
             if isinstance(order, FenceOrder):
                 self._fence(process, order.action, check)
             elif isinstance(order, RejoinOrder):
                 self._rejoin(order.action, check)
-            elif isinstance(order, MoveOrder):
-                self._move(process, order.move, check)
             else:
                 self._stop_or_reset(process, order, check)
         return Ended(order, changed=True)
@@ -163,7 +162,7 @@ class SimulatedHands:
 
     # Starts
 
-    def _fail_over(self, process: Process, order: FailoverOrder) -> Ended:
+    def _bring_over(self, process: Process, order: Union[FailoverOrder, MoveOrder]) -> Ended:
         parts = self._parts
         wait(QUICK)
         storage = (parts.observer.storage(),)
@@ -175,7 +174,7 @@ class SimulatedHands:
             runtime=Simulated(process.group),
             deadman=lambda: SimulatedDeadman(parts.engine, process.group),
         )
-        planned = [new_transaction(dataclasses.asdict(vm)) for vm in order.planned]
+        planned = transactions_of(order)
         lease = (self._run.holder, self._run.token, self._run.lease)
         work, _files = fail_over(
             planned, accesses, storage, parts.policy, parts.database, lease, order.leave, lambda: process.stopping, around
@@ -266,65 +265,33 @@ class SimulatedHands:
         entry = JournalEntry(JOURNAL_KIND, "%s of %s: %s" % (act.value, vm, reason or "done"), subject=vm, data=data)
         self._parts.database.journal([entry], self._run.token)
 
-    # Not shipped yet: moves and rejoins
+    # Moves
 
-    def _move(self, process: Process, move: PlannedMove, check: Callable[[], None]) -> None:
+    def _move(self, process: Process, order: MoveOrder) -> Ended:
+        """Those that need no stop as vCenter would do it; the others stop, and the timeline is told where they went."""
+        live = [move for move in order.planned if move.live and move.running]
+        cold = [move for move in order.planned if move not in live]
+        world = self._parts.world
+        for move in cold:
+            if move.running:
+                world.begin_cold_move(world.vms[name_of(move.id)], world.hosts[move.destination])
+        if live:
+            with self._lease(process, MOVE_BOUND) as check:
+                self._at_once(process, [partial(self._move_live, move, check) for move in live])
+        if not cold:
+            return Ended(order, changed=True)
+        ended = self._bring_over(process, dataclasses.replace(order, planned=tuple(cold)))
+        for move in cold:
+            world.end_cold_move(world.vms[name_of(move.id)], world.hosts[move.source], world.hosts[move.destination])
+        return dataclasses.replace(ended, order=order)
+
+    def _move_live(self, move: PlannedMove, check: Callable[[], None]) -> None:
         world, requests = self._parts.world, self._parts.requests
-        if move.live and move.running:
-            vm = world.vms[name_of(move.id)]
-            work = requests.migrate(vm, world.hosts[move.source], world.hosts[move.destination])
-            answer = drive(requests.ask(move.source, work, check, MOVE_BOUND))
-        else:
-            answer = self._move_cold(move, check)
+        work = requests.migrate(world.vms[name_of(move.id)], world.hosts[move.source], world.hosts[move.destination])
+        answer = drive(requests.ask(move.source, work, check, MOVE_BOUND))
         self._tell(Act.MOVE, move.id, move.destination, ends_well(answer), answer[1])
 
-    def _move_cold(self, move: PlannedMove, check: Callable[[], None]) -> Answer:
-        """Stop, register there, unregister here, start. It is noted before the stop, so that another run completes it.
-
-        It is registered there first: in no moment does no host know it.
-        """
-        moves, world, requests = self._parts.moves, self._parts.world, self._parts.requests
-        vm, source, destination = world.vms[name_of(move.id)], world.hosts[move.source], world.hosts[move.destination]
-        if vm.runs and source.name not in vm.executing:
-            moves.pop(move.id, None)
-            return Outcome.ALREADY, ""
-        if move.id not in moves and move.running:
-            world.begin_cold_move(vm, destination)
-        moves[move.id] = move
-        if source.name in vm.executing:
-            answer = drive(requests.ask(source.name, requests.stop(vm, source, in_order=True), check))
-            if not ends_well(answer):
-                return self._give_up(move, answer)
-        for host, work in ((destination, requests.register(vm, destination)), (source, requests.unregister(vm, source))):
-            answer = drive(requests.ask(host.name, work, check))
-            if not ends_well(answer):
-                return self._give_up(move, answer)
-        world.brought(vm, destination)
-        if move.power_on:
-            answer = self._start_there(move, check)
-            if not ends_well(answer):
-                return self._give_up(move, answer)
-        moves.pop(move.id, None)
-        if move.running or not move.power_on:
-            world.end_cold_move(vm, source, destination, done=True)
-        return Outcome.DONE, ""
-
-    def _start_there(self, move: PlannedMove, check: Callable[[], None]) -> Answer:
-        world, requests = self._parts.world, self._parts.requests
-        vm, destination = world.vms[name_of(move.id)], world.hosts[move.destination]
-        bounds = self._parts.policy.failover
-        began = self._parts.engine.now
-        while True:
-            answer = drive(requests.ask(destination.name, requests.power_on(vm, destination), check, bounds.power_on_timeout))
-            if answer[0] is not Outcome.FILE_LOCKED or self._parts.engine.now - began > bounds.lock_retry:
-                return answer
-            wait(bounds.lock_retry_interval)
-
-    def _give_up(self, move: PlannedMove, answer: Answer) -> Answer:
-        self._parts.moves.pop(move.id, None)
-        world = self._parts.world
-        world.end_cold_move(world.vms[name_of(move.id)], world.hosts[move.source], world.hosts[move.destination], done=False)
-        return answer
+    # Not shipped yet: rejoins
 
     def _rejoin(self, action: RejoinAction, check: Callable[[], None]) -> None:
         host, parts = self._parts.world.hosts[action.host], self._parts

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Deadman
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import PlannedMove
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
@@ -37,7 +36,6 @@ class Parts:
     report: Report
     brain: Callable[..., Any]
     memory: Memory  # as it was last committed
-    moves: dict[str, PlannedMove] = field(default_factory=dict)  # cold moves under way, by VM id
     looks: deque[tuple[float, Observation]] = field(default_factory=lambda: deque(maxlen=40))
     memories: deque[tuple[float, Memory]] = field(default_factory=lambda: deque(maxlen=80))
 

@@ -12,7 +12,6 @@ from typing import Optional
 from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import Run as Lease
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import Asker, wait_after
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import Monitor
-from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import MoveOrder
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind, CommandRefused, apply_command
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import KINDS, Decision
@@ -125,7 +124,6 @@ class Run:
             self.decision = judged.decision
             parts.note(judged.decision.memory)
             parts.report.decided(judged.decision)
-            self._resume_moves()
             if self.only_host:
                 over = parts.engine.now - began > PATIENCE
                 if over or parts.memory.host(self.only_host).rejoin is None:
@@ -176,15 +174,6 @@ class Run:
                 }
             )
         return tuple(said)
-
-    def _resume_moves(self) -> None:
-        """Cold moves that an earlier run left half done."""
-        if self.only_host or self.hands is None:
-            return
-        busy = {act.vm for order in self.hands.under_way() for act in order.acts}
-        for identity, move in list(self.parts.moves.items()):
-            if identity not in busy:
-                self.hands.begin(MoveOrder(move))
 
 
 class Service:

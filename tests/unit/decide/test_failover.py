@@ -79,19 +79,19 @@ def test_a_vm_that_was_not_running_is_registered_and_not_started() -> None:
 def test_an_earlier_vain_registration_is_taken_away_before_anything_else() -> None:
     facts = Facts(True, ours_elsewhere=(("esx3", "9"),))
     assert next_move(NEW, facts).do is Do.UNREGISTER
-    _transaction, after = ended(NEW, facts, Do.UNREGISTER, Outcome.DONE, "", at(1), BOUNDS)
+    _transaction, after = ended(NEW, facts, Move(Do.UNREGISTER, ""), Outcome.DONE, "", at(1), BOUNDS)
     assert next_move(NEW, after).do is Do.REGISTER
 
 
 def test_a_start_counts_only_when_it_was_seen() -> None:
-    _transaction, facts = ended(NEW, Facts(True, moid="7", power=Power.OFF), Do.POWER_ON, Outcome.DONE, "", at(1), BOUNDS)
+    _transaction, facts = ended(NEW, Facts(True, moid="7", power=Power.OFF), Move(Do.POWER_ON, ""), Outcome.DONE, "", at(1), BOUNDS)
     assert next_move(NEW, facts).do is Do.LOOK
 
 
 @pytest.mark.parametrize("outcome", [Outcome.TIMED_OUT, Outcome.LOST])
 @pytest.mark.parametrize("do", sorted(WRITES, key=lambda do: do.value))
 def test_after_an_unknown_outcome_the_hosts_are_looked_at_before_anything_is_done_again(do: Do, outcome: Outcome) -> None:
-    transaction, facts = ended(NEW, Facts(True, moid="7", power=Power.OFF), do, outcome, "no answer", at(1), BOUNDS)
+    transaction, facts = ended(NEW, Facts(True, moid="7", power=Power.OFF), Move(do, ""), outcome, "no answer", at(1), BOUNDS)
     assert next_move(transaction, facts).do is Do.LOOK
 
 
@@ -102,7 +102,7 @@ def test_a_locked_file_is_retried_longer_than_the_lock_lives_and_not_for_ever() 
         if move.do is Do.CLOSE:
             break
         assert move.do is Do.POWER_ON
-        transaction, facts = ended(transaction, facts, Do.POWER_ON, Outcome.FILE_LOCKED, "locked on host esx1", at(now), BOUNDS)
+        transaction, facts = ended(transaction, facts, Move(Do.POWER_ON, ""), Outcome.FILE_LOCKED, "locked on host esx1", at(now), BOUNDS)
         now += BOUNDS.lock_retry_interval
         assert now < 1000, "it is retried for ever"
     assert move.step is Step.BLOCKED  # no waiting ends it, and nothing here breaks a lock: a person has to look
@@ -117,7 +117,7 @@ def test_a_locked_file_is_retried_longer_than_the_lock_lives_and_not_for_ever() 
 @pytest.mark.parametrize("outcome", [Outcome.NO_RESOURCES, Outcome.INACCESSIBLE, Outcome.READ_ONLY, Outcome.NOT_FOUND])
 def test_what_another_try_on_this_host_cannot_mend_ends_at_once(outcome: Outcome) -> None:
     facts = Facts(True, moid="7", power=Power.OFF)
-    transaction, facts = ended(NEW, facts, Do.POWER_ON, outcome, "because", at(1), BOUNDS)
+    transaction, facts = ended(NEW, facts, Move(Do.POWER_ON, ""), outcome, "because", at(1), BOUNDS)
     move = next_move(transaction, facts)
     assert (move.do, move.step) == (Do.CLOSE, Step.FAILED)
     assert "because" in move.reason
@@ -127,7 +127,7 @@ def test_other_failures_are_bounded() -> None:
     transaction, facts = NEW, Facts(True)
     for _attempt in range(MAX_ATTEMPTS):
         assert next_move(transaction, facts).do is not Do.CLOSE
-        transaction, _stale = ended(transaction, facts, Do.REGISTER, Outcome.OTHER, "broken", at(1), BOUNDS)
+        transaction, _stale = ended(transaction, facts, Move(Do.REGISTER, ""), Outcome.OTHER, "broken", at(1), BOUNDS)
     assert next_move(transaction, facts).step is Step.FAILED
 
 
@@ -179,7 +179,7 @@ def run(world: World, dies_at: int) -> None:
             return
         moid = world.carry_out(move)
         instant()
-        transaction, facts = ended(transaction, facts, move.do, Outcome.DONE, "", at(1), BOUNDS, moid)
+        transaction, facts = ended(transaction, facts, move, Outcome.DONE, "", at(1), BOUNDS, moid)
         world.record = to_record(transaction)
 
 

@@ -1,11 +1,13 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The failover transaction of one VM as a pure state machine.
+"""The transaction that brings one VM to another host, from a lost one or from one that works, as a pure state machine.
 
 Invariants, and why they hold:
 
-1. *Nothing is registered or started before the source's fence is confirmed.* :func:`next_move` yields a move that
-   writes only if ``facts.fence_confirmed``; there is no other way to such a move.
+1. *Nothing is registered or started before the source can write no more.* Of a lost source its confirmed fence says so
+   (``facts.fence_confirmed``). Of one that works (``transaction.way``) its own list does, read after the last act on it: the VM is not
+   powered on there. :func:`next_move` yields a move that writes only behind one of the two. A source that falls silent in the
+   middle of a move holds everything back until it answers, or is fenced: then the move goes on as a failover.
 2. *A VM that runs somewhere is not started.* Every move is chosen from facts read after the transaction was opened or
    resumed, and ``facts.running_on`` closes the transaction whatever its step is. Between reading and starting, the
    VMFS lock of the running VM refuses the second start.
@@ -29,7 +31,7 @@ from enum import Enum
 from typing import Any, Optional
 
 from ..instant import Instant
-from ..observations import Power
+from ..observations import Power, VmObservation
 from ..policy import FailoverPolicy
 from .emergency_name import emergency_name
 
@@ -50,9 +52,10 @@ class Step(str, Enum):
 class Do(str, Enum):
     """What the runner has to do next for one VM."""
 
-    HOLD = "hold"  # the fence is not confirmed: nothing
-    LOOK = "look"  # read the hosts again: the last outcome is unknown, or a start is to be verified
-    UNREGISTER = "unregister"  # take our own earlier, failed registration off another host
+    HOLD = "hold"  # the source may still write: nothing
+    LOOK = "look"  # read a host again: the last outcome is unknown, or a start is to be verified
+    STOP = "stop"  # at the source of a move: its guest is shut down, or it is switched off
+    UNREGISTER = "unregister"  # off the source of a move, or our own earlier registration that was in vain
     REGISTER = "register"
     POWER_ON = "power_on"  # the moved-or-copied question is answered meanwhile
     CLOSE = "close"
@@ -85,9 +88,16 @@ RETRY_INTERVAL = 2.0  # s between such moves
 LOCK_LEASE = 16.0  # s, VMFS
 
 
+class Way(str, Enum):
+    """How a VM leaves a host that works."""
+
+    COLD = "cold"  # shut down there if it runs, and started at the destination
+
+
 @dataclass(frozen=True)
 class Transaction:
-    """One VM's failover. ``path`` is the vmx path inside the datastore; ``doing`` the move that was begun last."""
+    """One VM's way to another host. ``way`` is None when its source is lost: then the fence stands for it. ``path`` is the vmx path
+    inside the datastore; ``doing`` the move that was begun last."""
 
     id: str
     vm_id: str
@@ -108,6 +118,7 @@ class Transaction:
     start_asked: bool = False  # the destination may have been asked to power it on
     locked: bool = False  # its files were locked for longer than a dead host's locks last
     registered_as: str = ""  # the name under which it is registered there, where its own is taken
+    way: Optional[Way] = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,8 @@ class Facts:
     """What the hosts say about the VM, read after this run began.
 
     ``moid``/``power`` are the destination's; ``running_on`` is an unfenced host that has it powered on; ``ours_elsewhere``
-    are unfenced hosts where an earlier transaction of ours registered it in vain: (host, reference).
+    are unfenced hosts where an earlier transaction of ours registered it in vain: (host, reference). ``at_source`` is how the source
+    of a move lists it.
     """
 
     fence_confirmed: bool
@@ -126,42 +138,65 @@ class Facts:
     question: str = ""  # text of a pending question that is not moved-or-copied
     running_on: Optional[str] = None
     ours_elsewhere: tuple[tuple[str, str], ...] = ()
-    fresh: bool = True  # read after the last move ended
+    fresh: bool = True  # the destination was read after the last move there ended
+    source_reads: bool = False  # the source of a move answered the last look
+    source_fresh: bool = True  # it was read after the last move there ended
+    at_source: Optional[VmObservation] = None
 
 
 @dataclass(frozen=True)
 class Move:
-    """The next thing to do and why, in words for the journal."""
+    """The next thing to do and why, in words for the journal. ``host`` is where it is done, ``moid`` the VM's reference there."""
 
     do: Do
     reason: str
     step: Optional[Step] = None  # the final step when ``do`` is CLOSE
+    host: str = ""
+    moid: str = ""
 
 
 def next_move(transaction: Transaction, facts: Facts) -> Move:
     """The one move that follows from the facts. See the module's invariants."""
-    if facts.running_on is not None and facts.running_on != transaction.destination:
+    there, source = transaction.destination, transaction.source
+    leaves = transaction.way is not None and not facts.fence_confirmed  # a working source, to be asked itself
+    if facts.running_on not in (None, there, source if leaves else there):
         return Move(Do.CLOSE, "runs on %s already" % facts.running_on, Step.VERIFIED)
-    if not facts.fence_confirmed:
-        return Move(Do.HOLD, "the fence of %s is not confirmed: %s" % (transaction.source, facts.fence_reason or "not observed"))
+    if leaves and not facts.source_reads:
+        return Move(Do.HOLD, "%s, where it was, does not answer" % source)
+    if not leaves and not facts.fence_confirmed:
+        return Move(Do.HOLD, "the fence of %s is not confirmed: %s" % (source, facts.fence_reason or "not observed"))
     if transaction.locked:
         return Move(Do.CLOSE, transaction.reason, Step.BLOCKED)
     if transaction.attempts >= MAX_ATTEMPTS:
+        if leaves and facts.fresh and facts.power is Power.ON and facts.running_on is None:
+            return Move(
+                Do.CLOSE, "runs on %s, and could not be unregistered on %s: %s" % (there, source, transaction.reason), Step.VERIFIED
+            )
         return Move(Do.CLOSE, "gave up after %d attempts: %s" % (transaction.attempts, transaction.reason), Step.FAILED)
+    if leaves and not facts.source_fresh:
+        return Move(Do.LOOK, "the outcome of the last move on %s is not known" % source, host=source)
     if not facts.fresh or not facts.destination_reads:
-        return Move(Do.LOOK, "the outcome of the last move on %s is not known" % transaction.destination)
+        return Move(Do.LOOK, "the outcome of the last move on %s is not known" % there, host=there)
     if facts.question:
         return Move(Do.CLOSE, "a question waits for a person: %s" % facts.question, Step.BLOCKED)
+    left_behind = facts.at_source if leaves else None
+    if left_behind is not None and left_behind.power is Power.ON:
+        if facts.power is Power.ON:
+            return Move(Do.CLOSE, "runs on %s and on %s; stop it on one of them" % (source, there), Step.FAILED)
+        return Move(Do.STOP, "runs on %s" % source, host=source, moid=left_behind.moid)
     if facts.ours_elsewhere:
-        host, _moid = facts.ours_elsewhere[0]
-        return Move(Do.UNREGISTER, "registered in vain on %s by an earlier attempt" % host)
+        host, moid = facts.ours_elsewhere[0]
+        return Move(Do.UNREGISTER, "registered in vain on %s by an earlier attempt" % host, host=host, moid=moid)
     if facts.moid is None:
-        return Move(Do.REGISTER, "not registered on %s" % transaction.destination)
-    if not transaction.power_on:
-        return Move(Do.CLOSE, "registered, not started: it was not running at the failure", Step.REGISTERED)
-    if facts.power is Power.ON:
-        return Move(Do.CLOSE, "runs on %s" % transaction.destination, Step.VERIFIED)
-    return Move(Do.POWER_ON, "registered on %s and %s" % (transaction.destination, facts.power.value))
+        return Move(Do.REGISTER, "not registered on %s" % there, host=there)
+    if transaction.power_on and facts.power is not Power.ON:
+        return Move(Do.POWER_ON, "registered on %s and %s" % (there, facts.power.value), host=there, moid=facts.moid)
+    # It stays registered where it was until it runs where it goes: whatever fails before, it can be started there again.
+    if left_behind is not None:
+        return Move(Do.UNREGISTER, "has left %s" % source, host=source, moid=left_behind.moid)
+    if transaction.power_on:
+        return Move(Do.CLOSE, "runs on %s" % there, Step.VERIFIED)
+    return Move(Do.CLOSE, "registered, not started: it was not running before", Step.REGISTERED)
 
 
 def begun(transaction: Transaction, move: Move) -> Transaction:
@@ -173,7 +208,7 @@ def begun(transaction: Transaction, move: Move) -> Transaction:
 def ended(
     transaction: Transaction,
     facts: Facts,
-    do: Do,
+    move: Move,
     outcome: Outcome,
     reason: str,
     now: Instant,
@@ -185,12 +220,13 @@ def ended(
     ``moid`` is what register returned. An outcome of :data:`UNKNOWN_OUTCOMES` leaves the facts stale, so that a look follows.
     """
     if outcome in (Outcome.DONE, Outcome.ALREADY):
-        return _succeeded(transaction, facts, do, reason, moid)
+        return _succeeded(transaction, facts, move, reason, moid)
 
     def later(seconds: float) -> Instant:
         return Instant(now.boot_id, now.seconds + seconds, now.wall)
 
-    stale = replace(facts, fresh=False)
+    at_source = transaction.way is not None and move.host == transaction.source
+    stale = replace(facts, source_fresh=False) if at_source else replace(facts, fresh=False)
     if outcome is Outcome.QUESTION:
         return replace(transaction, doing=None, reason=reason), replace(facts, question=reason or "unknown question")
     if outcome is Outcome.DUPLICATE_NAME and not transaction.registered_as:
@@ -215,8 +251,11 @@ def ended(
     return replace(transaction, doing=None, attempts=transaction.attempts + 1, not_before=later(RETRY_INTERVAL), reason=reason), stale
 
 
-def _succeeded(transaction: Transaction, facts: Facts, do: Do, reason: str, moid: Optional[str]) -> tuple[Transaction, Facts]:
-    after = replace(transaction, doing=None, reason=reason, not_before=None)
+def _succeeded(transaction: Transaction, facts: Facts, move: Move, reason: str, moid: Optional[str]) -> tuple[Transaction, Facts]:
+    after, do = replace(transaction, doing=None, reason=reason, not_before=None), move.do
+    if move.host == transaction.source and transaction.way is not None:
+        # Not taken at its word either: that it runs no more is what the source's own list says.
+        return after, replace(facts, source_fresh=False)
     if do is Do.REGISTER:
         # ALREADY returns no reference: look for it.
         known = replace(facts, moid=moid, power=Power.OFF) if moid else replace(facts, fresh=False)
@@ -257,6 +296,7 @@ def to_record(transaction: Transaction) -> dict[str, Any]:
             "start_asked": transaction.start_asked,
             "locked": transaction.locked,
             "registered_as": transaction.registered_as,
+            "way": transaction.way.value if transaction.way else None,
         },
     }
 
@@ -282,6 +322,7 @@ def from_record(record: Mapping[str, Any]) -> Transaction:
         closed=bool(record["closed"]),
         start_asked=start_asked(record),
         registered_as=detail.get("registered_as", ""),
+        way=Way(detail["way"]) if detail.get("way") else None,
     )
 
 

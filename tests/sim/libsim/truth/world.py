@@ -178,9 +178,8 @@ class World:
         vm.lock, vm.lock_ends, vm.host, vm.hangs_since = host.name, None, host.name, None
         host.registered.add(vm.name)
         host.tell("vm_powered_on", vm.name)
-        if vm.cold_to != host.name:  # a move tells of itself
-            vm.cold_to = ""
-            self.emit("vm_started", vm=vm.name, host=host.name)
+        moved, vm.cold_to = vm.cold_to == host.name, ""
+        self.emit("migration_done" if moved else "vm_started", vm=vm.name, host=host.name)
         self._tell("started", vm, host, came_from)
         self._settle()
 
@@ -256,16 +255,13 @@ class World:
         self.emit("migration_started", vm=vm.name, host=destination.name)
         self._tell("migrating", vm, destination)
 
-    def brought(self, vm: Vm, destination: Host) -> None:
-        """A stopped VM has been registered on *destination* and is unknown to its old host."""
-        vm.host = destination.name
-
-    def end_cold_move(self, vm: Vm, source: Host, destination: Host, done: bool) -> None:
-        was_running, vm.cold_to = bool(vm.cold_to), ""
-        if done:
-            self.emit("migration_done", vm=vm.name, host=destination.name)
-        elif was_running and not vm.runs:
+    def end_cold_move(self, vm: Vm, source: Host, destination: Host) -> None:
+        """Nobody is at work on it any more. One that was started there has ended it already."""
+        stopped, vm.cold_to = bool(vm.cold_to), ""
+        if stopped and not vm.runs:
             self.emit("vm_stopped", vm=vm.name, host=source.name)
+        elif not vm.runs and vm.host == destination.name:
+            self.emit("migration_done", vm=vm.name, host=destination.name)
 
     def register(self, vm: Vm, host: Host) -> None:
         host.registered.add(vm.name)
@@ -275,6 +271,9 @@ class World:
     def unregister(self, vm: Vm, host: Host) -> None:
         host.registered.discard(vm.name)
         host.tell("vm_removed", vm.name)
+        left = [name for name, other in self.hosts.items() if vm.name in other.registered]
+        if vm.host == host.name and not vm.runs and len(left) == 1:
+            vm.host = left[0]
         self._settle()
 
     def _lose(self, vm: Vm, host: Host) -> None:
