@@ -90,15 +90,15 @@ class Monitor:
         return judged
 
     def until_settled(self, max_looks: int = MAX_LOOKS) -> Judged:
-        """Looks until a decision is settled and no act is under way, or *max_looks* were made in which no VM was being started: a fence
-        that cannot be completed is repeated at each look, and this run need not be the one that does it."""
+        """Looks until a decision is settled and no act is under way, or *max_looks* were made in which no VM was being started or moved: a
+        fence that cannot be completed is repeated at each look, and this run need not be the one that does it."""
         looks = 0
         health_tried = False
         while True:
             judged = self.run_once()
             decision = judged.decision
             health_tried = health_tried or bool(judged.observation.storage_health)
-            looks += not any(isinstance(order, FailoverOrder) for order in self._hands.under_way())
+            looks += not any(isinstance(order, (FailoverOrder, MoveOrder)) for order in self._hands.under_way())
             if looks >= max_looks:
                 return self._until_nothing_is_under_way(judged)
             if not self._hands.under_way():

@@ -15,10 +15,8 @@ NAMED = 5  # VMs in one text
 def by_hand(action: Action) -> str:
     """How a person does it."""
     if isinstance(action, MoveAction):
-        return (
-            "no playbook moves VMs: shut it down if it runs, unregister it on %s, register its .vmx on the other host, start it there "
-            "if it is to run, and answer its question with 'I Moved It'" % action.host
-        )
+        vm = action.vms[0]
+        return "run the playbook migrate, -e vm='%s' -e host=%s" % (vm.name, vm.destination)
     if isinstance(action, RejoinAction):
         return "restart %s and run the playbook unfence, -e host=%s (docs/bringing-a-host-back.md)" % (action.host, action.host)
     return "whoever asked for this decision carries out no %s; the playbook monitor does" % action.kind

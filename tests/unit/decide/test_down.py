@@ -70,8 +70,8 @@ def test_a_vm_that_its_own_host_does_not_take_is_left_to_a_person_with_what_to_d
     assert alarm is not None
     assert alarm.severity.value == "critical"
     assert "vm1 as [shared] vm1/vm1.vmx on esx" in alarm.text
-    assert "register its .vmx on the other host" in alarm.text
-    assert "not done: no playbook moves VMs" in down(world)["vm1"]
+    assert "run the playbook migrate, -e vm='vm1' -e host=esx" in alarm.text
+    assert "not done: run the playbook migrate" in down(world)["vm1"]
 
 
 def test_in_mode_ask_no_yes_is_asked_for_that_nobody_could_act_on() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power, VmObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import FailoverPolicy
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import (
     MAX_ATTEMPTS,
@@ -17,6 +17,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover
     Outcome,
     Step,
     Transaction,
+    Way,
     begun,
     closed,
     ended,
@@ -156,7 +157,7 @@ class Killed(Exception):
     pass
 
 
-def run(world: World, dies_at: int) -> None:
+def run(world: World, dies_at: int, new: Transaction = NEW) -> None:
     """A run of the transaction that is killed at its *dies_at*-th instant: before and after each record and each act."""
     instants = itertools.count()
 
@@ -164,7 +165,7 @@ def run(world: World, dies_at: int) -> None:
         if next(instants) == dies_at:
             raise Killed
 
-    transaction = from_record(world.record) if world.record else NEW
+    transaction = from_record(world.record) if world.record else new
     facts = world.facts()
     while not transaction.closed:
         move = next_move(transaction, facts)
@@ -197,6 +198,99 @@ def test_killed_anywhere_and_run_again_it_is_complete_and_nothing_was_done_twice
         assert (world.registrations, world.starts) == (1, 1), (first, second)
 
 
+# Moves between hosts that work
+
+MOVE = replace(NEW, way=Way.COLD)
+
+
+def seen_at_source(power: Power) -> VmObservation:
+    return VmObservation(NEW.vm_id, NEW.source, NEW.name, NEW.vmx, at(1), power=power, moid="5")
+
+
+def facts_of_a_move() -> list[Facts]:
+    at_source = (None, *map(seen_at_source, Power))
+    return [
+        Facts(fenced, "", True, moid, power, running_on=running, fresh=fresh, source_reads=reads, source_fresh=known, at_source=listed)
+        for fenced, moid, power, running, fresh, reads, known, listed in itertools.product(
+            (True, False), (None, "7"), Power, (None, "esx1", "esx2", "esx3"), (True, False), (True, False), (True, False), at_source
+        )
+    ]
+
+
+def test_nothing_of_a_move_is_registered_or_started_unless_the_source_says_that_it_runs_there_no_more() -> None:
+    for facts in facts_of_a_move():
+        if next_move(MOVE, facts).do in (Do.REGISTER, Do.POWER_ON):
+            listed = facts.at_source
+            let_go = facts.source_reads and facts.source_fresh and (listed is None or listed.power is not Power.ON)
+            assert facts.fence_confirmed or let_go, facts
+
+
+def test_a_vm_is_stopped_and_unregistered_at_a_source_that_works_only_and_unregistered_last() -> None:
+    for facts in facts_of_a_move():
+        move = next_move(MOVE, facts)
+        if move.do in (Do.STOP, Do.UNREGISTER):
+            assert (move.host, move.moid) == ("esx1", "5")
+            assert not facts.fence_confirmed and facts.source_reads and facts.source_fresh and facts.fresh, facts
+        if move.do is Do.UNREGISTER:
+            assert facts.power is Power.ON and facts.at_source is not None and facts.at_source.power is not Power.ON, facts
+
+
+def test_a_source_that_falls_silent_holds_the_move_until_its_fence_stands_for_it() -> None:
+    silent = Facts(False, "no session", moid="7", power=Power.OFF)
+    assert next_move(MOVE, silent).do is Do.HOLD
+    assert next_move(MOVE, replace(silent, fence_confirmed=True)).do is Do.POWER_ON
+
+
+def test_a_vm_that_runs_at_both_ends_is_named_and_left_to_a_person() -> None:
+    both = Facts(False, moid="7", power=Power.ON, source_reads=True, at_source=seen_at_source(Power.ON))
+    move = next_move(MOVE, both)
+    assert (move.do, move.step) == (Do.CLOSE, Step.FAILED)
+    assert "runs on esx1 and on esx2" in move.reason
+
+
+def test_a_source_that_keeps_a_stale_registration_fails_no_move_that_is_done() -> None:
+    moved = Facts(False, moid="7", power=Power.ON, source_reads=True, at_source=seen_at_source(Power.OFF))
+    move = next_move(replace(MOVE, attempts=MAX_ATTEMPTS, reason="it says no"), moved)
+    assert (move.do, move.step) == (Do.CLOSE, Step.VERIFIED)
+    assert "could not be unregistered on esx1: it says no" in move.reason
+
+
+@dataclass
+class TwoHosts(World):
+    """The source works as well, and lists the VM until it is unregistered there."""
+
+    stops: int = 0
+    unregistrations: int = 0
+
+    def facts(self) -> Facts:
+        there = super().facts()
+        listed = None if self.unregistrations else seen_at_source(Power.OFF if self.stops else Power.ON)
+        running = None if self.stops else "esx1"
+        return replace(there, fence_confirmed=False, source_reads=True, at_source=listed, running_on=running)
+
+    def carry_out(self, move: Move) -> str | None:
+        self.stops += move.do is Do.STOP
+        if move.do is Do.UNREGISTER:
+            assert self.starts, "in no moment is there no host on which it can be started"
+            self.unregistrations += 1
+        return super().carry_out(move)
+
+
+def test_a_move_that_is_killed_anywhere_and_run_again_is_complete_and_nothing_was_done_twice() -> None:
+    for first, second in itertools.product(range(18), repeat=2):
+        world = TwoHosts()
+        for dies_at in (first, second):
+            try:
+                run(world, dies_at, MOVE)
+            except Killed:
+                continue
+        run(world, dies_at=-1, new=MOVE)
+        assert world.record is not None
+        assert (world.record["outcome"], world.record["closed"]) == ("verified", True)
+        assert (world.stops, world.registrations, world.starts, world.unregistrations) == (1, 1, 1, 1), (first, second)
+
+
 def test_the_record_keeps_what_the_next_run_needs() -> None:
     transaction = replace(NEW, step=Step.REGISTERED, doing=Do.POWER_ON, refused_since=at(5), reason="files locked")
     assert from_record(to_record(transaction)) == transaction
+    assert from_record(to_record(MOVE)) == MOVE

@@ -59,7 +59,7 @@ def accept(places: Iterable[Place], cause: Cause, why: str, cluster: Cluster, ou
         allowed = cluster.policy.automatic_moves
         if allowed is AutomaticMoves.NONE or (stopping and allowed is not AutomaticMoves.ALL):
             for move in moves:
-                text = "%s should be moved from %s to %s (%s); automatic_moves: %s leaves that to you" % (
+                text = "%s should be moved from %s to %s (%s); automatic_moves: %s leaves that to you (playbook migrate)" % (
                     move.name,
                     move.source,
                     move.destination,

@@ -1,0 +1,68 @@
+"""Planned moves: hosts that work hand VMs over, and what happens when one of them dies meanwhile."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from .chain import Chain, lab, wait_for
+from .conftest import MakeChain
+
+pytestmark = pytest.mark.lab
+
+
+def registered(chain: Chain, host: str) -> list[str]:
+    """The VMs that the host itself lists."""
+    return sorted(vm["name"] for vm in chain.record("vms")["vms"] if vm["host"] == host)
+
+
+def test_a_vm_is_moved_and_a_host_is_emptied_and_gets_its_vms_back(chain_of: MakeChain) -> None:
+    chain = chain_of("--hosts", "3", "--vms", "6", automatic_moves="all")
+    mine = chain.vms_of("esx1")
+    plan = chain.play("evacuate", "--check", host="esx1")
+    assert (plan.code, plan.changed) == (0, 0), plan.log
+    assert chain.where() == {vm["name"]: vm["host"] for vm in chain.status["vms"]}
+    one = chain.vms_of("esx2")[0]
+    done = chain.play("migrate", vm=one, host="esx3")
+    assert done.code == 0, done.log
+    assert chain.where()[one] == "esx3"
+    done = chain.play("evacuate", host="esx1")
+    assert done.code == 0, done.log
+    assert "esx1" not in chain.where().values()
+    assert registered(chain, "esx1") == []
+    back = chain.play("evacuate", host="esx1", end=True)
+    assert back.code == 0, back.log
+    assert [chain.where()[vm] for vm in mine] == ["esx1"] * len(mine)
+    seen = chain.referee()
+    assert seen["ok"], seen
+    assert not chain.journal("fence")
+    refused = chain.play("migrate", vm="nobody", host="esx1")
+    assert refused.code != 0
+    assert "nobody" in refused.log
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("host", ["esx1", "esx2"])
+def test_a_host_that_dies_during_an_evacuation_is_failed_over_with_the_vms_that_were_on_their_way(chain_of: MakeChain, host: str) -> None:
+    """esx1 is emptied onto esx2, the only other host with room; one of them dies as soon as the first VM is registered there."""
+    chain = chain_of("--hosts", "3", "--vms", "4")
+    with chain.playing("evacuate", host="esx1") as run:
+        wait_for("the first registration", lambda: [entry for entry in chain.journal("step") if "registering" in entry["text"]])
+        lab("fault", host, "kill")
+        assert run.wait() == 0, run.log.read_text()
+    assert host not in chain.where().values()
+    assert all(chain.where().values())
+    assert chain.referee()["ok"]
+
+
+@pytest.mark.prove
+def test_a_monitor_that_is_killed_in_a_move_is_followed_by_one_that_ends_it(chain_of: MakeChain) -> None:
+    chain = chain_of("--hosts", "2", "--vms", "2")
+    (vm,) = chain.vms_of("esx1")
+    with chain.playing("migrate", vm=vm, host="esx2") as run:
+        wait_for("the stop", lambda: [entry for entry in chain.journal("step") if "stop on esx1" in entry["text"]])
+        run.signal(signal.SIGKILL)
+    wait_for("the end of its lease", lambda: chain.play("monitor").code == 0 and chain.where()[vm])
+    assert chain.where()[vm] in ("esx1", "esx2")
+    assert chain.referee()["ok"]
