@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.act.failover import new_transaction
-from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import FailoverOrder, FenceOrder, Order
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import FailoverOrder, FenceOrder, MoveOrder, Order
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import to_record
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost
@@ -75,6 +75,34 @@ def test_vms_that_are_being_started_are_left_to_the_order_that_does_it(scene: Sc
     scene.looks(3)
     again = [order for order in scene.begun if isinstance(order, FailoverOrder)][1]
     assert sorted(vm.name for vm in again.planned) == ["vm1", "vm2"]
+
+
+def emptying(scene: Scene) -> MoveOrder:
+    """esx1 is to be emptied; its VMs are on their way."""
+    scene.run()
+    scene.looks(9)
+    scene.monitor.commands = ({"kind": "maintenance_on", "subject": "esx1", "by": "ada", "reason": "a new fan"},)
+    scene.looks(3)
+    (order,) = (order for order in scene.orders if isinstance(order, MoveOrder))
+    return order
+
+
+def test_vms_of_a_host_that_is_emptied_are_moved_in_one_order_and_not_again(scene: Scene) -> None:
+    order = emptying(scene)
+    assert sorted(vm.name for vm in order.planned) == ["vm1", "vm2"]
+    assert order.live == ("esx1", "esx2", "esx3")
+    scene.looks(30)
+    assert [str(order) for order in scene.begun] == ["move 2 VMs off esx1"]
+
+
+@pytest.mark.parametrize("dies", ["esx1", "esx2"])
+def test_a_move_is_called_off_when_one_of_its_ends_is_to_be_fenced(scene: Scene, dies: str) -> None:
+    order = emptying(scene)
+    assert "esx2" in {vm.destination for vm in order.planned}
+    scene.world.kill(dies)
+    scene.looks(30)
+    assert [str(order) for order in scene.orders if isinstance(order, FenceOrder)] == ["fence %s" % dies]
+    assert scene.called_off == [order]
 
 
 @pytest.mark.parametrize(("only_host", "resumed"), [("", True), ("esx2", False)])
