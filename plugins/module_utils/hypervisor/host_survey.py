@@ -32,7 +32,7 @@ HOST_PATHS = (
     "summary.hardware",
 )
 HOST_PATHS_SINCE: Since = (((5, 1), ("config.featureCapability",)),)
-VM_PATHS = ("name", "summary.config", "guest.net", "guest.ipAddress", "snapshot")
+VM_PATHS = ("name", "summary.config", "runtime.powerState", "guest.net", "guest.ipAddress", "snapshot")
 NTP_SERVICES = ("ntpd", "ptpd")
 
 
@@ -58,6 +58,7 @@ class SurveyedVm:
     uuid: str  # BIOS UUID
     addresses: tuple[str, ...]  # that its guest tells
     snapshots: tuple[str, ...]
+    running: bool = True
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,7 @@ def _vm(properties: Properties) -> SurveyedVm:
         uuid=str(getattr(properties.get("summary.config"), "uuid", None) or "").lower(),
         addresses=tuple(sorted(addresses)),
         snapshots=tuple(_snapshots(getattr(properties.get("snapshot"), "rootSnapshotList", None) or ())),
+        running=str(properties.get("runtime.powerState") or "poweredOn") == "poweredOn",
     )
 
 

@@ -68,7 +68,7 @@ def circles(
 ) -> Iterator[Finding]:
     """*services* are names with addresses; *whole*: every host was surveyed; *ours* are the IQNs of the cluster's targets."""
     vms = [vm for survey in surveys for vm in survey.vms]
-    silent = [vm.name for vm in vms if not vm.addresses]
+    silent = [vm.name for vm in vms if vm.running and not vm.addresses]
     yield from _arbiter_is_a_vm(arbiter, vms, whole)
     logged_in = sorted(set(arbiter.targets) & set(ours))
     if logged_in:
@@ -113,7 +113,9 @@ def _service(name: str, addresses: Sequence[str], vms: Sequence[SurveyedVm], sil
         text = "%s; another one is outside" % ", ".join("%s is VM %s" % item for item in sorted(hits.items()))
         yield Finding("circles", name, Level.OK, text)
     elif silent or not whole:
-        which = "%d VMs tell no address (%s)" % (len(silent), ", ".join(silent[:3])) if silent else "not every host told its VMs"
+        which = (
+            "%d of the running VMs tell no address (%s)" % (len(silent), ", ".join(silent[:3])) if silent else "not every host told its VMs"
+        )
         text = "not known: %s is none of the VMs that tell their addresses, but %s" % (", ".join(addresses), which)
         yield Finding("circles", name, Level.UNKNOWN, text, "install VMware Tools in them, or see yourself")
     else:

@@ -72,6 +72,9 @@ def licence(host: HostSurvey) -> Iterator[Finding]:
             level = Level.CRITICAL if one.expires_in <= 0 else Level.WARNING
             text = "%s ends in %d days; powered-off VMs cannot be started after that" % (one.name or one.edition, one.expires_in // 24)
             yield Finding("licence", host.name, level, text, "assign a licence that lasts")
+        elif one.edition.lower() == "eval" and one.expires_in is None:
+            text = "%s: when it ends is not known" % (one.name or one.edition)
+            yield Finding("licence", host.name, Level.UNKNOWN, text, "assign a licence that lasts")
         else:
             yield Finding("licence", host.name, Level.OK, "%s, its API writes" % (one.name or one.edition))
 

@@ -49,6 +49,10 @@ def test_there_is_no_alarm_where_one_other_host_has_it_all() -> None:
     assert tied(CD).alarm("tied:") is None  # the datastore is esx3's own
 
 
+def test_its_own_host_is_no_other_host() -> None:
+    assert tied(VGPU, esx1=("vgpu:grid",)).alarm("tied:") is not None
+
+
 def test_two_hosts_that_each_have_one_half_are_not_one_that_has_all() -> None:
     alarm = tied(VGPU, CD, esx2=("vgpu:grid",)).alarm("tied:")
     assert alarm is not None and "starts on another host only without a device" in alarm.text and "CD/DVD drive 1" in alarm.text

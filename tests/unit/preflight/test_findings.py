@@ -61,6 +61,7 @@ def levels(findings: Any) -> list[str]:
         (on_hosts.licence, survey(licences=(Licence("VMware vSphere 8 Hypervisor", "esxBasic"),)), "critical"),
         (on_hosts.licence, survey(licences=(Licence("Evaluation Mode", "eval", 48),)), "warning"),
         (on_hosts.licence, survey(licences=(Licence("Evaluation Mode", "eval", 0),)), "critical"),
+        (on_hosts.licence, survey(licences=(Licence("Evaluation Mode", "eval"),)), "unknown"),
         (on_hosts.licence, survey(licences=None), "unknown"),
         (on_hosts.licence, survey(licences=()), "unknown"),
         (on_hosts.privileges, survey(privileges=ALL - {"VirtualMachine.Inventory.Register"}), "critical"),
@@ -176,6 +177,8 @@ def test_what_cannot_be_told_about_circles_is_not_ok() -> None:
     silent = SurveyedVm("no-tools", "u-3", (), ())
     found = circles(Arbiter("u-1", (), ("192.0.2.53",)), (silent,))
     assert (found["mail relay"].level, found["name server"].level, found["arbiter"].level) == (Level.UNKNOWN, Level.UNKNOWN, Level.OK)
+    off = dataclasses.replace(silent, running=False)  # it answers at no address now
+    assert circles(Arbiter("u-1", (), ("192.0.2.53",)), (off,))["mail relay"].level is Level.OK
     assert circles(Arbiter("", (), ()), ())["arbiter"].level is Level.UNKNOWN
     assert circles(Arbiter("u-1", (), None), (), whole=False)["arbiter"].level is Level.UNKNOWN
     unnamed = list(on_arbiter.circles(Arbiter("u-1"), {}, [WELL], True, []))
