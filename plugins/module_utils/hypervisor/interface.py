@@ -90,6 +90,15 @@ class Guest:
     addresses: tuple[str, ...] = ()  # those that other machines can reach, the guest's main one first
 
 
+@dataclass(frozen=True)
+class Writes:
+    """A VM's writes to its disks, in seconds before the host's present: ``last``, the end of the newest sample in which a write was done,
+    None for none of them; ``since``, when the samples begin."""
+
+    last: float | None
+    since: float
+
+
 class Hypervisor(ABC):
     """One host. Methods that change something call ``before_write`` directly before each request is sent."""
 
@@ -115,6 +124,11 @@ class Hypervisor(ABC):
 
     def guests(self) -> dict[str, Guest]:
         """What is known from inside the guests of all registered VMs: VM reference -> guest. A driver that cannot tell knows none.
+        Raises HostUnavailable."""
+        return {}
+
+    def writes(self, vms: Iterable[VmObservation]) -> dict[str, Writes]:
+        """When those of *vms* that run last wrote: VM reference -> writes. VMs of which the statistics say nothing are left out.
         Raises HostUnavailable."""
         return {}
 

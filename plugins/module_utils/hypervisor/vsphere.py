@@ -9,11 +9,11 @@ from typing import Any, Callable
 
 from .. import clock
 from ..decide.answers import ApiAnswer
-from ..decide.observations import HostObservation, Question, VmObservation, split_path
-from . import event_reading, guest_reading, host_reading, io_reading, obstacle_reading, storage_paths, vm_reading
+from ..decide.observations import HostObservation, Power, Question, VmObservation, split_path
+from . import event_reading, guest_reading, host_reading, io_reading, obstacle_reading, storage_paths, vm_reading, write_reading
 from .bulk_power import BulkPower
 from .entity_names import api_name, seen_name
-from .interface import Connection, EventsRead, FaultKind, Guest, HostUnavailable, Hypervisor, HypervisorFault, PowerOnOutcome
+from .interface import Connection, EventsRead, FaultKind, Guest, HostUnavailable, Hypervisor, HypervisorFault, PowerOnOutcome, Writes
 from .power_task import TaskRunner
 from .properties import PropertyReader
 from .pyvmomi import vim, vmodl
@@ -23,8 +23,8 @@ INVENTORY_SECONDS = 60.0  # for registering a VM and for searching a datastore
 
 
 class Vsphere(Hypervisor):
-    """See Hypervisor. Round trips: login 2, logout 1, health 2 (3 of a host with encryption), virtual_machines 1, guests 1, io_idle 3
-    (none when every guest has a heartbeat), events 4 to 5, more only where some cannot be read."""
+    """See Hypervisor. Round trips: login 2, logout 1, health 2 (3 of a host with encryption), virtual_machines 1, guests 1, writes 3,
+    io_idle 3 (none when every guest has a heartbeat), events 4 to 5, more only where some cannot be read."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -68,6 +68,24 @@ class Vsphere(Hypervisor):
         with self.session.reading("reading what VMware Tools tell of the guests"):
             found = self._reader().inventory({"VirtualMachine": guest_reading.GUEST_PATHS})
         return {vm._moId: guest_reading.guest_of(properties) for vm, properties in found["VirtualMachine"]}
+
+    def writes(self, vms: Iterable[VmObservation]) -> dict[str, Writes]:
+        running = [vm.moid for vm in vms if vm.power is Power.ON]
+        manager = self.session.content.perfManager
+        if not running or manager is None:
+            return {}
+        with self.session.reading("reading the VMs' statistics"):
+            known = self._reader().objects([(manager, ("perfCounter",))])[manager._moId].get("perfCounter") or ()
+            metrics = [vim.PerformanceManager.MetricId(counterId=key, instance="*") for key in write_reading.write_counters(known)]
+            now = vim.ServiceInstance("ServiceInstance", self.session.stub).CurrentTime()
+            specs = [
+                vim.PerformanceManager.QuerySpec(
+                    entity=self._vm(moid), metricId=metrics, intervalId=io_reading.INTERVAL, maxSample=io_reading.SAMPLES, format="normal"
+                )
+                for moid in running
+            ]
+            answer = io_reading.query(manager, specs) if metrics else ()
+        return write_reading.writes_of(answer, now)
 
     def io_idle(self, vms: Iterable[VmObservation]) -> dict[str, float]:
         silent = {vm.moid: vm for vm in vms if io_reading.is_silent(vm)}
