@@ -43,6 +43,18 @@ options:
         description: At most so many entries; 0 or more.
         type: int
         default: 20
+  transactions:
+    description:
+      - Which failover transactions are returned.
+    type: dict
+    suboptions:
+      source:
+        description: Only those of VMs that ran on this host.
+        type: str
+      limit:
+        description: At most so many of those that are closed, the last ones; 0 or more. The open ones are always returned.
+        type: int
+        default: 20
 extends_documentation_fragment:
   - libreha.vmware.state
 attributes:
@@ -166,7 +178,7 @@ vms:
       returned: always
       type: dict
 transactions:
-  description: Failovers of single VMs, the open ones first, then the last 20 that were closed.
+  description: Failovers of single VMs, the open ones first, then those that were closed last.
   returned: if included
   type: list
   elements: dict
@@ -336,6 +348,7 @@ def argument_spec():
         state_spec(),
         include={"type": "list", "elements": "str", "choices": [*parts, "memory"], "default": parts},
         journal={"type": "dict", "options": filters},
+        transactions={"type": "dict", "options": {"source": {"type": "str"}, "limit": {"type": "int", "default": 20}}},
     )
 
 

@@ -27,7 +27,6 @@ from ..errors import LibrehaError
 from ..record import state as state_table
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
-from ..record.results import results_of
 from ..record.storage_report import health_lines
 
 Result = dict[str, Any]
@@ -66,7 +65,7 @@ def judge(database: StateDatabase, policy: Policy, observation: Observation, ask
     asker's lease is not alive; LibrehaError for a command that is refused."""
     run_id = asker.holder or "check mode"
     memory, said = _hear_persons(policy, database.memory(), asker, run_id)
-    seen = replace(observation, results=results_of(database))
+    seen = replace(observation, results=database.results(memory))
     decision = brain(policy, memory, seen, asker.clock(), run_id, asker.able, asker.only_host)
     before = {row["name"]: row for row in database.hosts()}
     ordered = [_order_entry(action, policy) for action in decision.actions if not is_empty(action)]

@@ -180,6 +180,11 @@ class VmRecord:
     tries: Tries = Tries()
     hang: Hang = Hang()
 
+    @property
+    def awaits_result(self) -> bool:
+        """Whether how an act on it ended may still change something, although it was read before."""
+        return self.under_way is not None or self.hang.was_up is not None
+
 
 @dataclass(frozen=True)
 class DatastoreRecord:
@@ -253,6 +258,7 @@ class Memory:
     approved: tuple[Approval, ...] = ()  # with mode: ask
     rebalance: str = ""  # who asked for it; empty: nobody
     heard: tuple[HeardCommand, ...] = ()  # in the present run
+    results_read: int = 0  # the highest number of an ActResult that was counted
 
     @cached_property
     def _host_named(self) -> Mapping[str, HostRecord]:

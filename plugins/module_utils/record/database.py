@@ -23,15 +23,19 @@ from ..decide.memory import Memory
 from ..errors import LibrehaError
 from . import journal as journal_table
 from . import lease as lease_table
-from . import opening, schema, state, transactions
+from . import opening, results, retention, schema, state, transactions
 from .failures import Place, explained
 from .journal import AlarmChanges, EntryLike, JournalEntry
 from .lease import Lease, LeaseHeld
+from .results import EndedAct
+from .retention import Pruned
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
     from ..decide.instant import Instant
+    from ..decide.observations import ActResult
+    from ..decide.options import Retention
 
 DEFAULT_URL = "sqlite:////var/lib/libreha/state.db"
 BUSY_SECONDS = 10.0
@@ -57,10 +61,24 @@ class Change:
         return state.record_vms(self._connection, self.now, vms)
 
     def transaction(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        return transactions.save(self._connection, self.now, self.token, record)
+        """Insert or update it; the one that closes a start leaves its result for the brain."""
+        saved = transactions.save(self._connection, self.now, self.token, record)
+        results.append(self._connection, self.now, results.start_ended(saved))
+        return saved
+
+    def results(self, ended: Iterable[EndedAct]) -> None:
+        """How acts on VMs ended, for the brain; journal each in the same change, for people."""
+        results.append(self._connection, self.now, ended)
 
     def journal(self, entries: Iterable[EntryLike]) -> list[int]:
         return journal_table.append(self._connection, self.now, self.token, self.holder, entries)
+
+    def prune(self, limits: Retention, memory: Memory) -> Pruned:
+        """Remove what need not be kept, and journal how much; *memory* is the one that was committed last. See ``retention.py``."""
+        pruned = retention.prune(self._connection, self.now, limits, memory)
+        if pruned.entries or pruned.transactions:
+            self.journal([JournalEntry("retention", str(pruned))])
+        return pruned
 
     def alarms(self, present: Iterable[Any]) -> AlarmChanges:
         return journal_table.alarms(self._connection, self.now, self.token, self.holder, present)
@@ -274,6 +292,17 @@ class StateDatabase:
         with self._reading("reading the failover transactions") as connection:
             return transactions.read(connection, closed, limit)
 
+    def closed_transactions_of(self, vms: Iterable[str]) -> list[dict[str, Any]]:
+        """Those of *vms* (their ids)."""
+        with self._reading("reading the failover transactions") as connection:
+            return transactions.closed_of(connection, vms)
+
+    def results(self, memory: Memory) -> tuple[ActResult, ...]:
+        """How acts on VMs ended: what *memory* has not counted yet, and all about VMs of which it still waits to hear."""
+        asking = [vm.id for vm in memory.vms if vm.awaits_result]
+        with self._reading("reading how acts ended") as connection:
+            return results.read(connection, memory.results_read, asking)
+
     def alarms(self) -> list[dict[str, Any]]:
         """The alarms that are open."""
         with self._reading("reading the alarms") as connection:
@@ -286,15 +315,16 @@ class StateDatabase:
         with self._reading("reading the journal") as connection:
             return journal_table.read(connection, since, kinds, subject, limit)
 
-    def snapshot(self, journal_limit: int = 20, closed_limit: int = 20, **journal_filters: Any) -> dict[str, Any]:
-        """Everything at one moment: hosts, vms, transactions, alarms, lease, journal, memory, memory_version."""
+    def snapshot(self, journal_limit: int = 20, closed_limit: int = 20, source: str = "", **journal_filters: Any) -> dict[str, Any]:
+        """Everything at one moment: hosts, vms, transactions (*source*: only of VMs that ran on this host), alarms, lease, journal,
+        memory, memory_version."""
         with self._reading("reading the state") as connection:
             memory, version = state.load_memory(connection)
             return {
                 "lease": lease_table.look(connection).to_dict(self._clock()),
                 "hosts": state.hosts(connection),
                 "vms": state.vms(connection),
-                "transactions": transactions.read(connection, limit=closed_limit),
+                "transactions": transactions.read(connection, limit=closed_limit, source=source),
                 "alarms": journal_table.open_alarms(connection),
                 "journal": journal_table.read(connection, limit=journal_limit, **journal_filters),
                 "memory": memory,
@@ -327,4 +357,4 @@ def _taken(before: lease_table.LeaseRow, lease: Lease) -> str:
     return "%s; %s (token %d) had not released it" % (text, before.holder, before.token)
 
 
-__all__ = ["BUSY_SECONDS", "DEFAULT_URL", "Change", "JournalEntry", "Lease", "LeaseHeld", "StateDatabase", "schema"]
+__all__ = ["BUSY_SECONDS", "DEFAULT_URL", "Change", "EndedAct", "JournalEntry", "Lease", "LeaseHeld", "StateDatabase", "schema"]

@@ -14,12 +14,16 @@ from .database import StateDatabase
 def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The module's result, for *params* (the module's, complete). Raises LibrehaError."""
     filters = {"limit": 20, **(params["journal"] or {})}
-    for option in ("limit", "since"):
-        if (filters.get(option) or 0) < 0:
-            raise LibrehaError("journal.%s is %d" % (option, filters[option]), remedy="give 0 or more")
+    failovers = {"limit": 20, **(params["transactions"] or {})}
+    for name, given in (("journal", filters), ("transactions", failovers)):
+        for option in ("limit", "since"):
+            if (given.get(option) or 0) < 0:
+                raise LibrehaError("%s.%s is %d" % (name, option, given[option]), remedy="give 0 or more")
     with StateDatabase.open(params["state_url"], create=False) as database:
         found = database.snapshot(
             journal_limit=filters["limit"],
+            closed_limit=failovers["limit"],
+            source=failovers.get("source") or "",
             since=filters.get("since"),
             kinds=filters.get("kinds") or (),
             subject=filters.get("subject") or "",

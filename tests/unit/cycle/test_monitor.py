@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.act.failover import new_transaction
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import PRUNE_EVERY
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import FailoverOrder, FenceOrder, Order
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import to_record
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import Retention
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import Do, Move, Step, closed, to_record
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost
+from ansible_collections.libreha.vmware.plugins.module_utils.record import retention
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 from ansible_collections.libreha.vmware.plugins.module_utils.record.journal import JournalEntry
 from scene import Scene
@@ -161,3 +166,73 @@ def test_a_run_whose_fence_cannot_be_completed_ends_too_and_waits_for_what_it_ha
     assert len(scene.begun) > 3
     assert scene.orders == []
     assert len(scene.journal("act")) == len(scene.begun), "what came of an act was not told"
+
+
+def fails_to_start(scene: Scene) -> tuple[str, str]:
+    """A host is lost, and the start of its first VM elsewhere fails before anything was asked of that host: the VM's id and the host."""
+    fenced(scene)
+    scene.looks(3)
+    (order,) = (order for order in scene.orders if isinstance(order, FailoverOrder))
+    vm = order.planned[0]
+    end = closed(new_transaction(dataclasses.asdict(vm)), Move(Do.CLOSE, "it does not answer", Step.FAILED))
+    scene.database.save_transaction(to_record(end), scene.token, JournalEntry("step", "%s: failed" % vm.name, subject=vm.id))
+    scene.end(order)
+    return vm.id, vm.destination
+
+
+def prune_all(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "NEWEST", 0)
+    nothing = Retention(journal_days=0, journal_entries=0, transaction_days=0, transactions=0)
+    with scene.database.change(scene.token) as change:
+        change.prune(nothing, scene.database.memory())
+    assert not scene.journal("step")
+
+
+def test_pruning_before_a_failed_start_was_counted_takes_nothing_of_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    vm, host = fails_to_start(scene)
+    prune_all(scene, monkeypatch)
+    scene.monitor.run_once()
+    record = scene.database.memory().vm(vm)
+    assert record is not None and record.tries.failed == (host,)
+
+
+def test_pruning_in_the_middle_of_a_failover_takes_nothing_of_what_it_still_asks(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failed start was counted; then its destination falls silent. That nothing was asked of it is why the VM is not taken to run
+    there, which would keep it down until that host is fenced too."""
+    vm, host = fails_to_start(scene)
+    scene.monitor.run_once()
+    record = scene.database.memory().vm(vm)
+    assert record is not None and record.tries.failed == (host,) and record.under_way is not None
+    prune_all(scene, monkeypatch)
+    scene.world.kill(host)
+    scene.looks(3)
+    record = scene.database.memory().vm(vm)
+    assert record is not None and record.host != host
+
+
+def test_the_record_is_pruned_when_all_is_calm_and_never_in_the_way_of_a_failover(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "NEWEST", 1)
+    scene.world.policy["retention"] = {"journal_entries": 10}
+    scene.run()
+    scene.database.journal([JournalEntry("note", "note %d" % number) for number in range(50)], scene.token)
+    scene.monitor.run_once()
+    assert len(scene.journal("note")) == 50, "the first look of a run is not settled"
+    scene.looks(9)
+    assert len(scene.journal()) <= 11
+    scene.world.kill("esx1")
+    scene.looks(PRUNE_EVERY)  # suspect, then fenced; the order does not end
+    scene.database.journal([JournalEntry("later", "note %d" % number) for number in range(50)], scene.token)
+    scene.looks(30)
+    assert len(scene.journal("later")) == 50
+    scene.world.fence("esx1")
+    for order in list(scene.orders):
+        scene.end(order)
+    scene.looks(3)
+    starts = [order for order in scene.orders if isinstance(order, FailoverOrder)]
+    assert starts and len(scene.journal("later")) == 50
+    for order in starts:
+        for vm in order.planned:
+            scene.world.start(vm.name, vm.destination)
+        scene.end(order)
+    scene.looks(30)
+    assert len(scene.journal("later")) < 50
