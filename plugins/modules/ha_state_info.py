@@ -20,7 +20,7 @@ options:
       - What is returned.
     type: list
     elements: str
-    choices: [lease, hosts, vms, transactions, alarms, journal, memory]
+    choices: [lease, hosts, vms, transactions, alarms, journal, commands, memory]
     default: [lease, hosts, vms, transactions, alarms, journal]
   journal:
     description:
@@ -320,6 +320,11 @@ journal:
       description: The wall time, for people only.
       returned: always
       type: str
+commands:
+  description: What people asked for last, in order, as RV(libreha.vmware.ha_command#module:command).
+  returned: if included
+  type: list
+  elements: dict
 memory:
   description: What the monitor remembers; null before its first look.
   returned: if included
@@ -346,7 +351,7 @@ def argument_spec():
     parts = ["lease", "hosts", "vms", "transactions", "alarms", "journal"]
     return dict(
         state_spec(),
-        include={"type": "list", "elements": "str", "choices": [*parts, "memory"], "default": parts},
+        include={"type": "list", "elements": "str", "choices": [*parts, "commands", "memory"], "default": parts},
         journal={"type": "dict", "options": filters},
         transactions={"type": "dict", "options": {"source": {"type": "str"}, "limit": {"type": "int", "default": 20}}},
     )

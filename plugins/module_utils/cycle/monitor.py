@@ -71,7 +71,6 @@ class Monitor:
         self._database = database
         self._asker = asker
         self._brain = brain
-        self.commands = tuple(asker.commands)  # that the next look takes up
         self.story = Story()
         self.judged: Optional[Judged] = None
         self._pruned_at: Optional[Instant] = None
@@ -83,9 +82,7 @@ class Monitor:
         acting = tuple(act for order in self._hands.under_way() for act in order.acts)
         observation = replace(self._look(), under_way=acting)
         self._renew()
-        commands, self.commands = self.commands, ()
-        asker = replace(self._asker, commands=commands)
-        judged = judge(self._database, self._policy, observation, asker, commit=True, brain=self._brain)
+        judged = judge(self._database, self._policy, observation, self._asker, commit=True, brain=self._brain)
         self.story.looks += 1
         self.judged = judged
         for order in self._orders(judged):

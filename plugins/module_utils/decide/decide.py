@@ -169,7 +169,6 @@ def _remembered(
         storage=cluster.storage,
         storage_health=health,
         brake=brake.record,
-        heard=tuple(item for item in memory.heard if item.run == run_id),
         results_read=max([memory.results_read, *(result.number for result in results)]),
     )
 

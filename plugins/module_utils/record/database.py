@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 from .. import clock as boot_clock
 from ..decide.memory import Memory
 from ..errors import LibrehaError
+from . import commands as command_table
 from . import journal as journal_table
 from . import lease as lease_table
 from . import opening, results, retention, schema, state, transactions
+from .commands import VALID_FOR, Heard, Waiting
 from .failures import Place, explained
 from .journal import AlarmChanges, EntryLike, JournalEntry
 from .lease import Lease, LeaseHeld
@@ -33,6 +35,7 @@ from .retention import Pruned
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
+    from ..decide.commands import Command
     from ..decide.instant import Instant
     from ..decide.observations import ActResult
     from ..decide.options import Retention
@@ -79,6 +82,10 @@ class Change:
         if pruned.entries or pruned.transactions:
             self.journal([JournalEntry("retention", str(pruned))])
         return pruned
+
+    def heard(self, commands: Iterable[Heard]) -> None:
+        """What became of commands that waited: the memory of this change has those in it that are applied."""
+        command_table.settle(self._connection, self.token, commands)
 
     def alarms(self, present: Iterable[Any]) -> AlarmChanges:
         return journal_table.alarms(self._connection, self.now, self.token, self.holder, present)
@@ -255,6 +262,18 @@ class StateDatabase:
             row = lease_table.read(connection)  # its lock orders all writers of the journal
             return journal_table.append(connection, self._clock(), row.token, holder, checked)
 
+    def give_commands(self, commands: Iterable[Command], valid_for: float = VALID_FOR) -> list[int]:
+        """What people ask for, for whatever run looks next; returns the commands' numbers. It needs no lease."""
+        with self._writing("giving a command") as connection:
+            lease_table.read(connection)  # its lock orders all writers
+            return command_table.give(connection, self._clock(), commands, valid_for)
+
+    def withdraw_command(self, number: int) -> bool:
+        """Take a command back that waits; False when a run has taken it up."""
+        with self._writing("taking a command back") as connection:
+            lease_table.read(connection)
+            return command_table.withdraw(connection, number)
+
     def journal_alarms(self, present: Iterable[Any], token: int) -> AlarmChanges:
         """Tell which alarms are open now, all of them; what changed is journaled (see ``journal.py``)."""
         with self.change(token) as change:
@@ -303,6 +322,16 @@ class StateDatabase:
         with self._reading("reading how acts ended") as connection:
             return results.read(connection, memory.results_read, asking)
 
+    def waiting_commands(self) -> tuple[Waiting, ...]:
+        """What people ask for that no run has taken up."""
+        with self._reading("reading the commands") as connection:
+            return command_table.waiting(connection)
+
+    def commands(self, numbers: Iterable[int] | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+        """Commands and what became of them: those of *numbers*, or the last *limit*."""
+        with self._reading("reading the commands") as connection:
+            return command_table.read(connection, numbers, limit)
+
     def alarms(self) -> list[dict[str, Any]]:
         """The alarms that are open."""
         with self._reading("reading the alarms") as connection:
@@ -317,7 +346,7 @@ class StateDatabase:
 
     def snapshot(self, journal_limit: int = 20, closed_limit: int = 20, source: str = "", **journal_filters: Any) -> dict[str, Any]:
         """Everything at one moment: hosts, vms, transactions (*source*: only of VMs that ran on this host), alarms, lease, journal,
-        memory, memory_version."""
+        commands, memory, memory_version."""
         with self._reading("reading the state") as connection:
             memory, version = state.load_memory(connection)
             return {
@@ -327,6 +356,7 @@ class StateDatabase:
                 "transactions": transactions.read(connection, limit=closed_limit, source=source),
                 "alarms": journal_table.open_alarms(connection),
                 "journal": journal_table.read(connection, limit=journal_limit, **journal_filters),
+                "commands": command_table.read(connection, limit=closed_limit),
                 "memory": memory,
                 "memory_version": version,
             }

@@ -27,6 +27,7 @@ from ..decide.memory import Memory
 from ..decide.options import Retention
 from ..decide.vms.failover import registered_in_vain
 from . import schema
+from .commands import WAITING
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -56,6 +57,7 @@ def prune(connection: Connection, now: Instant, limits: Retention, memory: Memor
     entries = _prune_journal(connection, now, limits)
     transactions = _prune_transactions(connection, now, limits, memory)
     results = _prune_results(connection, memory)
+    _prune_commands(connection)
     return Pruned(entries, transactions, results, more=max(entries, transactions, results) >= BATCH // 2)
 
 
@@ -116,6 +118,13 @@ def _prune_results(connection: Connection, memory: Memory) -> int:
     oldest = sa.select(table.c.seq, table.c.vm_id).where(table.c.seq <= counted).order_by(table.c.seq).limit(BATCH)
     asking = {vm.id for vm in memory.vms if vm.awaits_result}
     return _delete(connection, table.c.seq, [int(seq) for seq, vm in connection.execute(oldest) if vm not in asking])
+
+
+def _prune_commands(connection: Connection) -> None:
+    """The journal tells of those that were heard; the newest are there for who waits to hear what became of his."""
+    table = schema.COMMANDS
+    _total, last = _extent(connection, table, table.c.number)
+    connection.execute(sa.delete(table).where(table.c.number <= last - NEWEST, table.c.state != WAITING))
 
 
 def _extent(connection: Connection, table: Any, number: Any) -> tuple[int, int]:

@@ -27,7 +27,7 @@ except ImportError:  # reported by opening.open_engine, so that modules can be i
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 PREFIX = "ha_"
 _Value = TypeVar("_Value")
 
@@ -171,6 +171,22 @@ if sa is not None:
     )
     sa.Index("ha_results_vm", RESULTS.c.vm_id)
 
+    COMMANDS = sa.Table(
+        "ha_commands",
+        METADATA,
+        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),  # in the order in which they were given
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("host", sa.Text, nullable=False),
+        sa.Column("person", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("valid_for", sa.Float(53), nullable=False),  # seconds
+        sa.Column("state", sa.Text, nullable=False, index=True),
+        sa.Column("outcome", sa.Text, nullable=False),
+        sa.Column("token", sa.BigInteger, nullable=False),  # of the run that took it up; 0: none did
+        *_moment("given"),
+    )
+
 
 def _number_transactions(connection: Connection) -> None:
     """1 to 2: in the order of the tokens, within one run in that of its clock; the order of opening only the wall clock still knows."""
@@ -234,7 +250,19 @@ def _make_results(connection: Connection) -> None:
         connection.execute(insert, {"seq": seq, **result})
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _number_transactions, 2: _make_results}
+def _make_commands(connection: Connection) -> None:
+    """3 to 4."""
+    connection.execute(
+        sa.text(
+            "CREATE TABLE ha_commands (number BIGINT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, subject TEXT NOT NULL, host TEXT NOT NULL, "
+            "person TEXT NOT NULL, reason TEXT NOT NULL, valid_for FLOAT(53) NOT NULL, state TEXT NOT NULL, outcome TEXT NOT NULL, "
+            "token BIGINT NOT NULL, given_boot TEXT NOT NULL, given_seconds FLOAT(53) NOT NULL, given_wall TEXT NOT NULL)"
+        )
+    )
+    connection.execute(sa.text("CREATE INDEX ix_ha_commands_state ON ha_commands (state)"))
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _number_transactions, 2: _make_results, 3: _make_commands}
 """Version -> the step that makes the next version of it, inside the transaction that it is given."""
 
 
