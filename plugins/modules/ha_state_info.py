@@ -43,6 +43,10 @@ options:
         description: At most so many entries; 0 or more.
         type: int
         default: 20
+      text:
+        description: Return RV(journal_text), for people, in place of RV(journal).
+        type: bool
+        default: false
   transactions:
     description:
       - Which failover transactions are returned.
@@ -274,9 +278,17 @@ alarms:
       description: Since when, with C(boot_id), C(seconds) and C(wall).
       returned: always
       type: dict
+journal_text:
+  description: Entries of the journal, in order, a line for each, and indented below it why.
+  returned: if included and O(journal.text) is true
+  type: list
+  elements: str
+  sample:
+    - "2026-11-29 03:56:11Z  action    ordered: fence esx1"
+    - "    esx1 dead since 03:55:52 (api timed out, ping failed, power off, storage failed 20 s, 5 samples)"
 journal:
   description: Entries of the journal, in order.
-  returned: if included
+  returned: if included and O(journal.text) is false
   type: list
   elements: dict
   contains:
@@ -347,6 +359,7 @@ def argument_spec():
         "kinds": {"type": "list", "elements": "str"},
         "subject": {"type": "str"},
         "limit": {"type": "int", "default": 20},
+        "text": {"type": "bool", "default": False},
     }
     parts = ["lease", "hosts", "vms", "transactions", "alarms", "journal"]
     return dict(

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import LibrehaError
 from .database import StateDatabase
+from .journal_text import journal_lines
 
 
 def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -31,4 +32,7 @@ def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     wanted = set(params["include"])
     if "memory" in wanted:
         wanted.add("memory_version")
-    return {"changed": False, **{name: value for name, value in found.items() if name in wanted}}
+    result = {"changed": False, **{name: value for name, value in found.items() if name in wanted}}
+    if filters.get("text") and "journal" in result:
+        result["journal_text"] = journal_lines(result.pop("journal"))
+    return result
