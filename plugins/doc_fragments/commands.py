@@ -11,12 +11,8 @@ class ModuleDocFragment:
 options:
   commands:
     description:
-      - What persons ask for. Each is put into the memory and journaled with its name and reason; this look and those that follow act
-        on it, with the same guards as on everything else.
-      - A command is applied once for each O(holder), however many looks of the run hand it in. The same words in a later run are a new
-        command.
-      - V(migrate), V(rebalance), V(rejoin) and V(stop) are refused where the caller carries out no such action; M(libreha.vmware.ha_run)
-        refuses the first three.
+      - What people ask for, as with M(libreha.vmware.ha_command). The commands are given before the lease is taken; while another run
+        holds it, that one takes them up.
     type: list
     elements: dict
     default: []
@@ -27,7 +23,7 @@ options:
           - V(maintenance_on), V(maintenance_off) and V(rejoin) are about a host. V(confirmed_off) is the person's word that a host is
             switched off and stays off until it is let in again; it takes the place of an answer of a storage server or BMC that cannot
             be asked, and never overrules one that answers otherwise.
-          - V(approve) says yes to what O(policy) with C(mode=ask) proposes about a host or VM. About one that is down it holds until that
+          - V(approve) says yes to what the policy with C(mode=ask) proposes about a host or VM. About one that is down it holds until that
             is well again; about one that works it is a yes to moves and resets only, and holds while one is planned.
           - V(release_brake) lets the hosts through that the brake held at the look before, and none that is lost later. V(disarm) and
             V(arm) are about the whole cluster, as is V(rebalance).

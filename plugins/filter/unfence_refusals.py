@@ -38,8 +38,8 @@ options:
     type: dict
     required: true
   record:
-    description: What M(libreha.vmware.ha_state_info) returned with C(include=[vms, transactions, journal]), the journal
-      with C(kinds=[step]).
+    description: What M(libreha.vmware.ha_state_info) returned with C(include=[vms, transactions]), the transactions with
+      C(source) set to the host and a limit that leaves none out.
     type: dict
     required: true
   forced:
@@ -94,7 +94,6 @@ def unfence_refusals(
             vms=listed,
             recorded=record["vms"],
             transactions=record["transactions"],
-            steps=record["journal"],
             forced=forced,
         )
     )

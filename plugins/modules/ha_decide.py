@@ -42,7 +42,6 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
-  - libreha.vmware.commands
   - libreha.vmware.look
   - libreha.vmware.state
 attributes:
@@ -233,7 +232,6 @@ undone:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.commands import command_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.look import look_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_decide import run
@@ -243,7 +241,6 @@ from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry
 def argument_spec():
     return {
         **look_spec(),
-        **command_spec(),
         "host": {"type": "str"},
         "carries_out": {
             "type": "list",

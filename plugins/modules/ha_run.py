@@ -148,6 +148,23 @@ vms:
     step: {description: The last complete step; V(verified) is a VM that was seen running., type: str, sample: verified}
     reason: {description: Why it ended so., type: str}
     history: {description: "What was done, in words.", type: list, elements: str}
+commands:
+  description: What O(commands) asked for, with what became of each. One that was refused is named in RV(undone) too.
+  returned: when this run looked
+  type: list
+  elements: dict
+  contains:
+    number: {description: Its number., type: int, sample: 12}
+    kind: {description: What is asked for., type: str, sample: approve}
+    subject: {description: The VM or host that it is about., type: str, sample: esx1}
+    to: {description: Where to move the VM., type: str}
+    by: {description: Who asks for it., type: str, sample: Ada}
+    reason: {description: Why., type: str}
+    state: {description: "V(applied) or V(refused).", type: str, sample: applied}
+    outcome: {description: "What it changed, or why it was refused.", type: str}
+    token: {description: The token of the run that took it up., type: int, sample: 17}
+    valid_for: {description: Seconds for which it holds., type: float, sample: 600}
+    given_at: {description: "When it was given, with C(boot_id), C(seconds) and C(wall).", type: dict}
 failed_acts:
   description: What acts of this run left undone, in words. The next look finds what is missing and orders it again.
   returned: when this run looked

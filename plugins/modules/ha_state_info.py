@@ -20,7 +20,7 @@ options:
       - What is returned.
     type: list
     elements: str
-    choices: [lease, hosts, vms, transactions, alarms, journal, memory]
+    choices: [lease, hosts, vms, transactions, alarms, journal, commands, memory]
     default: [lease, hosts, vms, transactions, alarms, journal]
   journal:
     description:
@@ -41,6 +41,22 @@ options:
         type: str
       limit:
         description: At most so many entries; 0 or more.
+        type: int
+        default: 20
+      text:
+        description: Return RV(journal_text), for people, in place of RV(journal).
+        type: bool
+        default: false
+  transactions:
+    description:
+      - Which failover transactions are returned.
+    type: dict
+    suboptions:
+      source:
+        description: Only those of VMs that ran on this host.
+        type: str
+      limit:
+        description: At most so many of those that are closed, the last ones; 0 or more. The open ones are always returned.
         type: int
         default: 20
 extends_documentation_fragment:
@@ -166,7 +182,7 @@ vms:
       returned: always
       type: dict
 transactions:
-  description: Failovers of single VMs, the open ones first, then the last 20 that were closed.
+  description: Failovers of single VMs, the open ones first, then those that were closed last.
   returned: if included
   type: list
   elements: dict
@@ -262,9 +278,17 @@ alarms:
       description: Since when, with C(boot_id), C(seconds) and C(wall).
       returned: always
       type: dict
+journal_text:
+  description: Entries of the journal, in order, a line for each, and indented below it why.
+  returned: if included and O(journal.text) is true
+  type: list
+  elements: str
+  sample:
+    - "2026-11-29 03:56:11Z  action    ordered: fence esx1"
+    - "    esx1 dead since 03:55:52 (api timed out, ping failed, power off, storage failed 20 s, 5 samples)"
 journal:
   description: Entries of the journal, in order.
-  returned: if included
+  returned: if included and O(journal.text) is false
   type: list
   elements: dict
   contains:
@@ -308,6 +332,11 @@ journal:
       description: The wall time, for people only.
       returned: always
       type: str
+commands:
+  description: What people asked for last, in order, as RV(libreha.vmware.ha_command#module:command).
+  returned: if included
+  type: list
+  elements: dict
 memory:
   description: What the monitor remembers; null before its first look.
   returned: if included
@@ -330,12 +359,14 @@ def argument_spec():
         "kinds": {"type": "list", "elements": "str"},
         "subject": {"type": "str"},
         "limit": {"type": "int", "default": 20},
+        "text": {"type": "bool", "default": False},
     }
     parts = ["lease", "hosts", "vms", "transactions", "alarms", "journal"]
     return dict(
         state_spec(),
-        include={"type": "list", "elements": "str", "choices": [*parts, "memory"], "default": parts},
+        include={"type": "list", "elements": "str", "choices": [*parts, "commands", "memory"], "default": parts},
         journal={"type": "dict", "options": filters},
+        transactions={"type": "dict", "options": {"source": {"type": "str"}, "limit": {"type": "int", "default": 20}}},
     )
 
 

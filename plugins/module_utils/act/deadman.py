@@ -14,6 +14,14 @@ action of this one is to end the process. So after the deadline not one more ins
 survives execve (POSIX, setitimer), but a child of fork has none of its own: whoever acts through a child program must
 arm it in the child as well.
 
+One owner, many deadlines. A process has one such timer, so one object of this module owns it (:data:`_TIMER`) and keeps it set to
+the earliest deadline of all that are armed. Whoever acts within somebody else's act, or beside it, arms a deadline of its own; when that
+ends, the others still stand. Invariant: while any deadline is armed, the kernel's timer expires at the earliest of them.
+
+The contract for threads. Any thread may arm, disarm, enter and leave. SIGALRM ends the whole process, whichever thread armed it: what
+acts together ends together. Only the main thread can set a signal's action; so where a program has given SIGALRM another one, the main
+thread must arm first, and a thread that finds it so is refused. A child of fork has no deadline armed.
+
 What it does not cover, and what does:
 
 * With several threads, the kernel may let another thread run for some microseconds after SIGCONT while the first one
@@ -25,32 +33,86 @@ What it does not cover, and what does:
 
 from __future__ import annotations
 
+import itertools
+import os
 import signal
+import threading
+import time
 from typing import Callable
 
 from .. import clock
 from ..decide.instant import Instant
-from ..errors import LeaseLost
+from ..errors import LeaseLost, LibrehaError
+
+
+class _Timer:
+    """The process's one timer, set to the earliest of the deadlines that are armed (seconds of ``time.monotonic``, as the timer counts)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ends: dict[int, float] = {}
+
+    def arm(self, holder: int, seconds: float) -> None:
+        with self._lock:
+            _make_deadly()
+            self._ends[holder] = time.monotonic() + seconds
+            self._set()
+
+    def disarm(self, holder: int) -> None:
+        with self._lock:
+            if self._ends.pop(holder, None) is not None:
+                self._set()
+
+    def _set(self) -> None:
+        # Zero would switch the timer off: a deadline that has passed meanwhile ends the process now.
+        left = max(min(self._ends.values()) - time.monotonic(), 1e-6) if self._ends else 0.0
+        signal.setitimer(signal.ITIMER_REAL, left)
+
+
+def _make_deadly() -> None:
+    """Have SIGALRM end the process. Raises LibrehaError in a thread that cannot bring that about."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    elif signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
+        raise LibrehaError(
+            "SIGALRM has another action here, and only the main thread can change it: the act would not end with its deadline",
+            remedy="have the main thread arm a Deadman first",
+        )
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+
+
+_TIMER = _Timer()
+_HOLDERS = itertools.count()
+
+
+def _forget_deadlines() -> None:
+    """In a child of fork: the kernel has given it no timer."""
+    global _TIMER
+    _TIMER = _Timer()
+
+
+os.register_at_fork(after_in_child=_forget_deadlines)
 
 
 class Deadman:
-    """End this process after some seconds. There is one such timer in a process; arm it in the main thread."""
+    """One deadline of this process: the kernel ends the process when it passes. See the contract for threads above."""
+
+    def __init__(self) -> None:
+        self._holder = next(_HOLDERS)
 
     def arm(self, seconds: float) -> None:
-        """End the process in *seconds*. Raises LeaseLost when there are none left."""
+        """End the process in *seconds*, in place of what this one said before. Raises LeaseLost when there are none left."""
         if seconds <= 0:
             raise LeaseLost("the time in which this run may act is over", remedy="run it again: it takes a new lease")
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        _TIMER.arm(self._holder, seconds)
 
     def disarm(self) -> None:
-        """The acts are over; what follows (reading, reporting) may take its time."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        """The acts under this deadline are over; what follows (reading, reporting) may take its time. Other deadlines stand."""
+        _TIMER.disarm(self._holder)
 
 
 class Permit:
-    """The right to act until a deadline on this machine's boot-time clock; entering arms a :class:`Deadman`.
+    """The right to act until a deadline on this machine's boot-time clock; while it is entered, by anybody, a :class:`Deadman` is armed.
 
     Args:
         deadline: Seconds of the boot-time clock after which no act may happen.
@@ -63,6 +125,8 @@ class Permit:
         self._now = now
         self._host = host
         self._deadman = Deadman()
+        self._lock = threading.Lock()
+        self._entered = 0
 
     def remaining(self) -> float:
         """Seconds left, negative when over."""
@@ -79,8 +143,13 @@ class Permit:
             )
 
     def __enter__(self) -> Permit:
-        self._deadman.arm(self.remaining())
+        with self._lock:
+            self._deadman.arm(self.remaining())
+            self._entered += 1
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._deadman.disarm()
+        with self._lock:
+            self._entered -= 1
+            if not self._entered:
+                self._deadman.disarm()

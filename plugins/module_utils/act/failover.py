@@ -99,8 +99,9 @@ class FailoverRun:
     def run(self, planned: Sequence[Transaction]) -> list[Work]:
         """Complete *planned* and whatever an earlier run left open; the VMs in the order given, then the rest."""
         self._views = self._read_hosts()
-        self._in_vain = self._registered_in_vain()
-        work = self._adopt(planned)
+        left_open = [record for record in self._database.open_transactions() if record["vm_id"] not in self._leave]
+        self._in_vain = self._registered_in_vain({transaction.vm_id for transaction in planned} | {row["vm_id"] for row in left_open})
+        work = self._adopt(planned, left_open)
         with self._runtime.workers(max(1, self._bounds.parallel_per_host * len(self._hosts))) as pool:
             while True:
                 self._keeper.keep()
@@ -119,10 +120,9 @@ class FailoverRun:
 
     # What there is to do
 
-    def _adopt(self, planned: Sequence[Transaction]) -> list[Work]:
+    def _adopt(self, planned: Sequence[Transaction], left_open: Iterable[Mapping[str, Any]]) -> list[Work]:
         """Open transactions go on where they were; the plan adds to them. One VM, one transaction."""
-        records = [record for record in self._database.open_transactions() if record["vm_id"] not in self._leave]
-        open_ones = {record["vm_id"]: steps.from_record(record) for record in records}
+        open_ones = {record["vm_id"]: steps.from_record(record) for record in left_open}
         work = []
         for new in planned:
             old = open_ones.pop(new.vm_id, None)
@@ -181,10 +181,10 @@ class FailoverRun:
             at_source=at_source[0] if at_source else None,
         )
 
-    def _registered_in_vain(self) -> dict[str, set[str]]:
+    def _registered_in_vain(self, vms: Iterable[str]) -> dict[str, set[str]]:
         """VM id -> hosts on which an earlier transaction of ours registered it and failed."""
         found: dict[str, set[str]] = {}
-        for row in self._database.transactions(closed=True):
+        for row in self._database.closed_transactions_of(vms):
             if steps.registered_in_vain(row):
                 found.setdefault(row["vm_id"], set()).add(row["destination"])
         return found

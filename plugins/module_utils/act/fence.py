@@ -74,7 +74,7 @@ def fence_host(
 
 
 def _fence_storage(action: FenceAction, servers: Sequence[ServerAccess], permit: Permit, token: int) -> tuple[bool, list[str]]:
-    """At the remote servers in threads, meanwhile at this machine's own in the main thread: only there a permit can be armed."""
+    """At the remote servers in threads, meanwhile at this machine's own in the main thread, where the deadman is exact."""
     request = FenceRequest(action.host, tuple(action.initiators), token, "; ".join(action.reasons))
     changed = False
     failed: list[str] = []

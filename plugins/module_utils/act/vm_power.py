@@ -20,7 +20,7 @@ from ..decide.vms.vm_monitoring import ALIVE
 from ..errors import LibrehaError
 from ..hypervisor.registry import open_hypervisor
 from ..observe.parallel import failure_of, in_parallel
-from ..record.database import StateDatabase
+from ..record.database import EndedAct, StateDatabase
 from ..record.journal import JournalEntry
 from .deadman import Deadman
 from .keeper import LeaseKeeper
@@ -176,7 +176,9 @@ def _carry_out(
         else:
             reason = str(failure_of(outcome, kind.words, host))
             ended += [Ended(host, vm, reason=reason) for vm in found.todo[host]]
-    database.journal([_after(kind, item) for item in ended], keeper.token)
+    with database.change(keeper.token) as change:
+        change.journal([_after(kind, item) for item in ended])
+        change.results([EndedAct(item.vm.id, item.host, kind.act, not item.reason, item.reason) for item in ended])
     return ended
 
 

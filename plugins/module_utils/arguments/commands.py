@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The option by which persons are heard, for every module that decides (doc fragment ``libreha.vmware.commands``)."""
+"""The options by which people are heard: of a command (doc fragment ``libreha.vmware.command``), and of several."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import Any
 from ..decide.commands import CommandKind
 
 
-def command_spec() -> dict[str, Any]:
-    """Part of an argument_spec."""
-    options = {
+def command_options() -> dict[str, Any]:
+    """One command, as part of an argument_spec."""
+    return {
         "kind": {"type": "str", "required": True, "choices": [kind.value for kind in CommandKind]},
         "subject": {"type": "str", "default": ""},
         "to": {"type": "str", "default": ""},
         "by": {"type": "str", "default": "an operator"},
         "reason": {"type": "str", "default": ""},
     }
-    return {"commands": {"type": "list", "elements": "dict", "default": [], "options": options}}
+
+
+def command_spec() -> dict[str, Any]:
+    """Several commands, as part of an argument_spec."""
+    return {"commands": {"type": "list", "elements": "dict", "default": [], "options": command_options()}}

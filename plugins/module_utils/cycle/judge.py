@@ -8,12 +8,13 @@ become journal entries. Whoever reads the journal finds each of them with its re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..decide.answers import ApiAnswer
-from ..decide.commands import Command, CommandKind, CommandRefused, hear
+from ..decide.commands import Command, CommandRefused, apply_command
 from ..decide.decide import decide
 from ..decide.decision import Action, Alarm, Decision, FailoverAction, HostVerdict, PlannedVm, RestartAction, Severity
 from ..decide.gate import is_empty
@@ -23,11 +24,10 @@ from ..decide.json_form import to_dict
 from ..decide.memory import Memory
 from ..decide.observations import Observation
 from ..decide.policy import FailOnAlarm, Policy
-from ..errors import LibrehaError
 from ..record import state as state_table
+from ..record.commands import APPLIED, REFUSED, CommandWithdrawn, Heard, Waiting
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
-from ..record.results import results_of
 from ..record.storage_report import health_lines
 
 Result = dict[str, Any]
@@ -43,7 +43,6 @@ class Asker:
     able: Collection[str]
     clock: Callable[[], Instant]
     only_host: str = ""
-    commands: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -55,18 +54,44 @@ class Judged:
     news: tuple[str, ...]
     open_transactions: tuple[Mapping[str, Any], ...]
     committed: bool
+    refused: tuple[str, ...] = ()  # commands, each with the reason
 
 
 Brain = Callable[..., Decision]
 """``decide``, or in a test of the referee a wrong one."""
 
 
-def judge(database: StateDatabase, policy: Policy, observation: Observation, asker: Asker, commit: bool, brain: Brain = decide) -> Judged:
-    """Decide on *observation* and, with *commit*, record it all in one transaction. Raises LeaseLost, with nothing written, when the
-    asker's lease is not alive; LibrehaError for a command that is refused."""
+def judge(
+    database: StateDatabase,
+    policy: Policy,
+    observation: Observation,
+    asker: Asker,
+    commit: bool,
+    brain: Brain = decide,
+    asked: Iterable[Command] = (),
+) -> Judged:
+    """Decide on *observation*, with the commands that wait, and with *commit* record it all in one transaction. Raises LeaseLost, with
+    nothing written, when the asker's lease is not alive. *asked*: further commands, of a caller that records nothing."""
+    unrecorded = [Waiting(0, command, asker.clock(), math.inf) for command in asked]
+    while True:
+        try:
+            return _judge(database, policy, observation, asker, commit, brain, [*database.waiting_commands(), *unrecorded])
+        except CommandWithdrawn:  # after it was read here; nothing was written
+            continue
+
+
+def _judge(
+    database: StateDatabase,
+    policy: Policy,
+    observation: Observation,
+    asker: Asker,
+    commit: bool,
+    brain: Brain,
+    waiting: Iterable[Waiting],
+) -> Judged:
     run_id = asker.holder or "check mode"
-    memory, said = _hear_persons(policy, database.memory(), asker, run_id)
-    seen = replace(observation, results=results_of(database))
+    memory, said, heard = _hear_persons(policy, database.memory(), waiting, asker)
+    seen = replace(observation, results=database.results(memory))
     decision = brain(policy, memory, seen, asker.clock(), run_id, asker.able, asker.only_host)
     before = {row["name"]: row for row in database.hosts()}
     ordered = [_order_entry(action, policy) for action in decision.actions if not is_empty(action)]
@@ -76,27 +101,42 @@ def judge(database: StateDatabase, policy: Policy, observation: Observation, ask
     if commit:
         with database.change(asker.token) as change:
             change.memory(decision.memory.to_dict())
+            change.heard(heard)
             change.hosts(_host_rows(decision))
             change.vms(state_table.vm_rows(decision.memory))
             change.journal(news)
             changes = change.alarms(standing)
             told = [item for item in told if item["key"] in {*changes.raised, *changes.changed}]
     report = [entry.text for entry in news] + [_line(item) for item in told]
-    return Judged(decision, observation, tuple(report), tuple(database.open_transactions()), commit)
+    refused = tuple(entry.text for entry in said if entry.data.get("refused"))
+    return Judged(decision, observation, tuple(report), tuple(database.open_transactions()), commit, refused)
 
 
-def _hear_persons(policy: Policy, memory: Memory, asker: Asker, run_id: str) -> tuple[Memory, list[JournalEntry]]:
-    """Named persons' words, put into the memory and journaled once, however often the run hands them in."""
-    entries = []
-    for given in asker.commands or ():
-        command = Command(CommandKind(given["kind"]), *(given.get(key) or "" for key in ("subject", "to", "by", "reason", "id")))
+def _hear_persons(
+    policy: Policy, memory: Memory, waiting: Iterable[Waiting], asker: Asker
+) -> tuple[Memory, list[JournalEntry], list[Heard]]:
+    """The memory with what people ask for, and what became of each command. One that is refused changes nothing and stops nobody."""
+    entries, heard = [], []
+    now = asker.clock()
+    for item in waiting:
+        command = item.command
+        what = " ".join(filter(None, (command.kind.value, command.subject, command.host and "to %s" % command.host)))
+        data = {"by": command.by, "command": item.number, "kind": command.kind.value}
+        subject = command.subject or "cluster"
         try:
-            memory, text = hear(policy, memory, command, asker.clock(), run_id, asker.able)
+            late = item.too_late(now)
+            if late:
+                raise CommandRefused(late)
+            memory, text = apply_command(policy, memory, command, now, asker.able)
         except CommandRefused as refused:
-            raise LibrehaError("%s: %s" % (command.kind.value, refused), remedy="nothing was changed; correct the command") from None
+            text = "%s, asked for by %s, is refused: %s" % (what, command.by or "nobody", refused)
+            entries.append(JournalEntry("person", text, subject=subject, data={**data, "refused": True}))
+            heard.append(Heard(item.number, REFUSED, str(refused)))
+            continue
         if text:
-            entries.append(JournalEntry("person", text, subject=command.subject or "cluster", data={"by": command.by}))
-    return memory, entries
+            entries.append(JournalEntry("person", text, subject=subject, data=data))
+        heard.append(Heard(item.number, APPLIED, text or "%s: it is so already" % what))
+    return memory, entries, heard
 
 
 def _verdict_entries(decision: Decision, before: Mapping[str, Mapping[str, Any]]) -> Iterable[JournalEntry]:

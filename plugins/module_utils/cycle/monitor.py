@@ -20,6 +20,7 @@ from typing import Any, Optional
 
 from ..decide.decide import decide
 from ..decide.decision import FailoverAction, FenceAction, MoveAction, RejoinAction, ResetAction, RestartAction, StopAction
+from ..decide.instant import Instant
 from ..decide.observations import ActUnderWay, Observation
 from ..decide.policy import Mode, Policy
 from ..record.database import StateDatabase
@@ -29,6 +30,7 @@ from .ports import Ended, Eyes, FailoverOrder, FenceOrder, Hands, MoveOrder, Ord
 
 ABLE = ("fence", "failover", "restart", "move", "stop", "reset")  # kinds of action that are carried out here
 MAX_LOOKS = 60
+PRUNE_EVERY = 600.0  # s between two times at which this run looks for what the record need not keep
 
 
 @dataclass
@@ -69,9 +71,9 @@ class Monitor:
         self._database = database
         self._asker = asker
         self._brain = brain
-        self.commands = tuple(asker.commands)  # that the next look takes up
         self.story = Story()
         self.judged: Optional[Judged] = None
+        self._pruned_at: Optional[Instant] = None
 
     def run_once(self) -> Judged:
         """One look, and the beginning of what it orders. Raises LeaseLost when this run may act no more."""
@@ -80,13 +82,12 @@ class Monitor:
         acting = tuple(act for order in self._hands.under_way() for act in order.acts)
         observation = replace(self._look(), under_way=acting)
         self._renew()
-        commands, self.commands = self.commands, ()
-        asker = replace(self._asker, commands=commands)
-        judged = judge(self._database, self._policy, observation, asker, commit=True, brain=self._brain)
+        judged = judge(self._database, self._policy, observation, self._asker, commit=True, brain=self._brain)
         self.story.looks += 1
         self.judged = judged
         for order in self._orders(judged):
             self._begin(order, judged, acting)
+        self._keep_house(judged)
         return judged
 
     def until_settled(self, max_looks: int = MAX_LOOKS) -> Judged:
@@ -142,6 +143,19 @@ class Monitor:
                 entries.append(JournalEntry("act", "not done: %s" % text, subject=ended.order.acts[0].host, data={"ok": False}))
         if entries:
             self._database.journal(entries, self._asker.token)
+
+    def _keep_house(self, judged: Judged) -> None:
+        """What the policy no longer keeps of the record is removed, now and then, while no host is suspect and nothing is to be done:
+        never in the way of a failover."""
+        decision = judged.decision
+        if not decision.settled or decision.actions or judged.open_transactions or self._hands.under_way():
+            return
+        since = decision.taken_at.since(self._pruned_at)
+        if since is not None and since < PRUNE_EVERY:
+            return
+        with self._database.change(self._asker.token) as change:
+            pruned = change.prune(self._policy.retention, decision.memory)
+        self._pruned_at = None if pruned.more else decision.taken_at
 
     # Acting
 

@@ -6,8 +6,8 @@ Invariant: a command changes only what is *wanted*. It starts, stops, moves and 
 passes a guard that the brain's own wishes do not pass. A command that cannot be understood is refused and changes nothing;
 one that turns out to be impossible when the cluster is looked at is dropped there, with an alarm that says why.
 
-A command is applied once. A run hands its commands to each of its looks, so the memory keeps those that it has heard: what happens
-after a person spoke is not covered by what the person said. The same words given in a later run are a new command.
+A command is given once, in the state database, and applied once (``record/commands.py``): what happens after a person spoke is not
+covered by what the person said.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Callable
 from .decision import KINDS
 from .hosts.verdict import Verdict
 from .instant import Instant
-from .memory import Approval, Desired, HeardCommand, Memory, RejoinRecord, Tries, VmRecord
+from .memory import Approval, Desired, Memory, RejoinRecord, Tries, VmRecord
 from .observations import Power
 from .policy import Policy
 
@@ -44,20 +44,13 @@ class CommandKind(str, Enum):
 
 @dataclass(frozen=True)
 class Command:
-    """``subject`` is the VM (name or id) or the host that it is about, empty for the cluster; ``host`` where to migrate. ``id``: the same
-    words with another one are another command; empty where the words are all there is."""
+    """``subject`` is the VM (name or id) or the host that it is about, empty for the cluster; ``host`` where to migrate."""
 
     kind: CommandKind
     subject: str = ""
     host: str = ""
     by: str = ""
     reason: str = ""
-    id: str = ""
-
-    @property
-    def words(self) -> str:
-        """All that was said; no part can be mistaken for another."""
-        return repr((self.kind.value, self.subject, self.host, self.by, self.reason, *filter(None, (self.id,))))
 
 
 class CommandRefused(ValueError):
@@ -77,16 +70,6 @@ def apply_command(policy: Policy, memory: Memory, command: Command, now: Instant
     if needed is not None and needed not in able:
         raise CommandRefused("nobody carries out a %s here; do it by hand" % needed)
     return _COMMANDS[command.kind](policy, memory, command, now)
-
-
-def hear(policy: Policy, memory: Memory, command: Command, now: Instant, run_id: str, able: Collection[str] = KINDS) -> tuple[Memory, str]:
-    """:func:`apply_command` for a command that the run *run_id* may hand in at several looks: the first one applies it."""
-    heard = HeardCommand(run_id, command.words)
-    if heard in memory.heard:
-        return memory, ""
-    after, text = apply_command(policy, memory, command, now, able)
-    mine = tuple(item for item in after.heard if item.run == run_id)
-    return replace(after, heard=(*mine, heard)), text
 
 
 _Command = Callable[[Policy, Memory, Command, Instant], "tuple[Memory, str]"]

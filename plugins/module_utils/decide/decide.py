@@ -30,7 +30,7 @@ from .memory import HostRecord, Memory, RejoinRecord, VmRecord
 from .moves.moves import note_homes, plan_moves
 from .moves.moving import Moves
 from .moves.rebalance import note_rebalance
-from .observations import Observation, Power
+from .observations import ActResult, Observation, Power
 from .picture import Picture, take_picture
 from .policy import Mode, Policy
 from .state import Cluster, HostState, leads_to_fence
@@ -86,7 +86,7 @@ def decide(
     )
     down = still_down(cluster, vms, gate.orders, gate.proposed, plan.held)
     vms = note_down(vms, down, cluster)
-    kept = _remembered(memory, picture, health.records, brake, run_id)
+    kept = _remembered(memory, picture, health.records, brake, observation.results, run_id)
     return Decision(
         taken_at=now,
         mode=policy.mode,
@@ -155,8 +155,10 @@ def _plan(picture: Picture, brake: Brake, memory: Memory, able: Collection[str])
     )
 
 
-def _remembered(memory: Memory, picture: Picture, health: tuple[HealthRecord, ...], brake: Brake, run_id: str) -> Memory:
-    """*memory* with what this look found about the cluster as a whole."""
+def _remembered(
+    memory: Memory, picture: Picture, health: tuple[HealthRecord, ...], brake: Brake, results: Iterable[ActResult], run_id: str
+) -> Memory:
+    """*memory* with what this look found about the cluster as a whole, and how far it has read of how acts ended."""
     cluster = picture.cluster
     return replace(
         memory,
@@ -167,7 +169,7 @@ def _remembered(memory: Memory, picture: Picture, health: tuple[HealthRecord, ..
         storage=cluster.storage,
         storage_health=health,
         brake=brake.record,
-        heard=tuple(item for item in memory.heard if item.run == run_id),
+        results_read=max([memory.results_read, *(result.number for result in results)]),
     )
 
 

@@ -21,12 +21,18 @@ from .observations import Backing, Power
 from .obstacles import Obstacle
 from .storage_health.record import HealthRecord
 
-VERSION = 1
+VERSION = 2
 """Of the stored form. A field that has its default is not stored: so a default that changes, or a field that changes its meaning,
 makes a new version, with a step in :data:`MIGRATIONS` that writes down what the older release meant. A new field needs none: its
 default says that nothing is known. ``tests/unit/decide/memory_form.json`` has the form of each version, and a test compares."""
 
-MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {}
+
+def _without_heard(form: Mapping[str, Any]) -> Mapping[str, Any]:
+    """1 to 2: which commands were applied is told by their rows in the state database."""
+    return {name: value for name, value in form.items() if name != "heard"}
+
+
+MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {1: _without_heard}
 """Version -> the step that makes the form of the next version of it."""
 
 
@@ -180,6 +186,11 @@ class VmRecord:
     tries: Tries = Tries()
     hang: Hang = Hang()
 
+    @property
+    def awaits_result(self) -> bool:
+        """Whether how an act on it ended may still change something, although it was read before."""
+        return self.under_way is not None or self.hang.was_up is not None
+
 
 @dataclass(frozen=True)
 class DatastoreRecord:
@@ -231,14 +242,6 @@ class Approval:
 
 
 @dataclass(frozen=True)
-class HeardCommand:
-    """A person's command that has been applied. ``run`` gave it; the same words given in another run are another command."""
-
-    run: str
-    words: str
-
-
-@dataclass(frozen=True)
 class Memory:
     run_id: str = ""
     looked_at: Optional[Instant] = None
@@ -252,7 +255,7 @@ class Memory:
     disarmed: str = ""  # who disarmed the cluster, and why; empty: it is armed
     approved: tuple[Approval, ...] = ()  # with mode: ask
     rebalance: str = ""  # who asked for it; empty: nobody
-    heard: tuple[HeardCommand, ...] = ()  # in the present run
+    results_read: int = 0  # the highest number of an ActResult that was counted
 
     @cached_property
     def _host_named(self) -> Mapping[str, HostRecord]:

@@ -296,6 +296,7 @@ class ActResult:
     reason: str = ""
     asked: bool = True  # the host may have got the request; False: it is certain that nothing was asked of it
     blocked: bool = False  # it waits for a person
+    number: int = 0  # in the record, where it grows; 0: it is in none
 
 
 @dataclass(frozen=True)

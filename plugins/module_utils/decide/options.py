@@ -114,6 +114,16 @@ class Rebalance:
     max_moves: int = 8  # in one plan
 
 
+@dataclass(frozen=True)
+class Retention:
+    """How much of the record is kept, by age and by number; what is still needed is kept in any case (``record/retention.py``)."""
+
+    journal_days: float = 90.0
+    journal_entries: int = 100000
+    transaction_days: float = 365.0
+    transactions: int = 10000
+
+
 def given_only(value: Mapping[str, Any] | None) -> dict[str, Any]:
     return {key: item for key, item in (value or {}).items() if item is not None}
 

@@ -21,6 +21,7 @@ from .options import (
     DegradedResponse,
     HostAffinity,
     Rebalance,
+    Retention,
     StartOrder,
     VmAffinity,
     VmMonitoring,
@@ -168,6 +169,7 @@ class Policy:
     automatic_moves: AutomaticMoves = AutomaticMoves.LIVE
     rebalance: Rebalance = Rebalance()
     storage_health: StorageHealthOptions = StorageHealthOptions()
+    retention: Retention = Retention()
 
     def host(self, name: str) -> HostPolicy:
         """The host's policy; one that the policy does not name has no initiator and is therefore unfenceable."""
@@ -224,6 +226,7 @@ class Policy:
             vm_monitoring=read_vm_monitoring(given_only(given.get("vm_monitoring"))),
             rebalance=Rebalance(**given_only(given.get("rebalance"))),
             storage_health=StorageHealthOptions(**given_only(given.get("storage_health"))),
+            retention=Retention(**given_only(given.get("retention"))),
             **fields,
         )
 

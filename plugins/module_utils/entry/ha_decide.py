@@ -22,9 +22,7 @@ def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     if params["validate_only"]:
         return {"changed": False, "mode": policy.mode.value}
     observation = _read(params["observation"])
-    asker = Asker(
-        params["holder"] or "", params["token"] or 0, params["carries_out"], clock.now, params["host"] or "", params["commands"] or ()
-    )
+    asker = Asker(params["holder"] or "", params["token"] or 0, params["carries_out"], clock.now, params["host"] or "")
     with StateDatabase.open(params["state_url"], create=False) as database:
         if not check_mode:
             database.renew_lease(params["holder"], params["token"], policy.lease)

@@ -26,6 +26,7 @@ from ..cycle.real import RealEyes, RealHands, Site, worker
 from ..decide.policy import Policy
 from ..errors import LibrehaError
 from ..policy.reader import read_policy
+from ..record.commands import REFUSED, read_command
 from ..record.database import StateDatabase
 from ..storage.server import ServerAccess, Ssh
 
@@ -81,9 +82,11 @@ def run(params: Mapping[str, Any], check_mode: bool) -> Result:
     levels = max((len({device.level for device in access.bmc}) for access in site.accesses.values()), default=0)
     with ForkServer(worker(site)) as server, StateDatabase.open(params["state_url"], create=False) as database:
         eyes = RealEyes(site)
+        # Before the lease: while another run has it, that one takes them up.
+        commands = database.give_commands(map(read_command, params["commands"]))
         lease = database.acquire_lease(holder, site.policy.lease, eyes.highest_token(), params["wait"])
         hands = RealHands(server, Run(holder, lease.token, site.policy.lease))
-        asker = Asker(holder, lease.token, ABLE, clock.now, params["host"] or "", params["commands"])
+        asker = Asker(holder, lease.token, ABLE, clock.now, params["host"] or "")
         monitor = Monitor(site.policy, eyes, hands, database, asker)
         try:
             with _told(database, params["progress"]):
@@ -92,7 +95,7 @@ def run(params: Mapping[str, Any], check_mode: bool) -> Result:
             # What still acts would act under a lease that is free. If it does not end, the lease runs out by itself.
             if hands.finish(site.policy.lease + PER_LEVEL * levels):
                 database.release_lease(holder, lease.token)
-    result = _result(judged, monitor.story)
+        result = _result(judged, monitor.story, database.commands(commands))
     return unless_failing(result, [*result["undone"], *result["failed_acts"], *failing_alarms(judged.decision, site.policy)])
 
 
@@ -111,20 +114,23 @@ def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
     """Check mode: one look, decided on, nothing recorded."""
     observation = RealEyes(site).look({}, (), ())
     with StateDatabase.open(params["state_url"], create=False) as database:
-        asker = Asker("", 0, ABLE, clock.now, params["host"] or "", params["commands"])
-        judged = judge(database, site.policy, observation, asker, commit=False)
-    result = {**result_of(judged), "looks": 1, "failed_acts": [], "vms": [], "unregistered": []}
-    return unless_failing(result, failing_alarms(judged.decision, site.policy))  # nothing was to be done, so nothing is undone
+        asker = Asker("", 0, ABLE, clock.now, params["host"] or "")
+        judged = judge(database, site.policy, observation, asker, commit=False, asked=map(read_command, params["commands"]))
+    result = {**result_of(judged), "looks": 1, "failed_acts": [], "vms": [], "unregistered": [], "commands": []}
+    failing = [*judged.refused, *failing_alarms(judged.decision, site.policy)]
+    return unless_failing(result, failing)  # nothing was to be done, so nothing is undone
 
 
-def _result(judged: Judged, story: Story) -> Result:
+def _result(judged: Judged, story: Story, commands: Sequence[Mapping[str, Any]]) -> Result:
     found = result_of(judged)
+    refused = ["%s %s is refused: %s" % (item["kind"], item["subject"], item["outcome"]) for item in commands if item["state"] == REFUSED]
     power = [text for ended in story.ended if isinstance(ended.order, PowerOrder) for text in ended.failed]
     return {
         **found,
         "changed": any(ended.changed for ended in story.ended),
         "looks": story.looks,
-        "undone": found["undone"] + power,
+        "undone": refused + found["undone"] + power,
+        "commands": list(commands),
         "failed_acts": story.failed,
         "vms": moved_in(story),
         "unregistered": sorted({path for ended in story.ended for path in ended.unregistered}),

@@ -18,6 +18,10 @@ def _seconds(description: str, default: float, minimum: float = 0) -> dict[str, 
     return {"description": description, "type": "number", "x-unit": "seconds", "default": default, "examples": [default], **bound}
 
 
+def _days(description: str, default: float) -> dict[str, Any]:
+    return {"description": description, "type": "number", "minimum": 1, "x-unit": "days", "default": default, "examples": [default]}
+
+
 def _fraction(description: str, default: float) -> dict[str, Any]:
     return {
         "description": description,
@@ -229,6 +233,17 @@ STORAGE_HEALTH = _object(
     },
 )
 
+RETENTION = _object(
+    "How much of the record the monitor keeps. What is older or more is removed while no host is suspect and nothing is under way; what "
+    "is still needed stays whatever its age, as do the newest 1000 of each.",
+    {
+        "journal_days": _days("Journal entries older than this go.", 90.0),
+        "journal_entries": _count("Of more journal entries than this the oldest go.", 100000, minimum=1000),
+        "transaction_days": _days("Closed failover transactions older than this go.", 365.0),
+        "transactions": _count("Of more failover transactions than this the oldest closed ones go.", 10000, minimum=1000),
+    },
+)
+
 VM = _object(
     "One VM.",
     {
@@ -344,6 +359,7 @@ POLICY_SCHEMA: dict[str, Any] = {
             "vm_monitoring": {**VM_MONITORING, "default": {}},
             "rebalance": {**REBALANCE, "default": {}},
             "storage_health": {**STORAGE_HEALTH, "default": {}},
+            "retention": {**RETENTION, "default": {}},
             "allow_unstopped_source": _names(
                 "Hosts without a BMC whose VMs may be moved although they may still execute there, without a disk.", "esx1"
             ),

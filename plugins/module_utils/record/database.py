@@ -21,17 +21,24 @@ from typing import TYPE_CHECKING, Any
 from .. import clock as boot_clock
 from ..decide.memory import Memory
 from ..errors import LibrehaError
+from . import commands as command_table
 from . import journal as journal_table
 from . import lease as lease_table
-from . import opening, schema, state, transactions
+from . import opening, results, retention, schema, state, transactions
+from .commands import VALID_FOR, Heard, Waiting
 from .failures import Place, explained
 from .journal import AlarmChanges, EntryLike, JournalEntry
 from .lease import Lease, LeaseHeld
+from .results import EndedAct
+from .retention import Pruned
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
+    from ..decide.commands import Command
     from ..decide.instant import Instant
+    from ..decide.observations import ActResult
+    from ..decide.options import Retention
 
 DEFAULT_URL = "sqlite:////var/lib/libreha/state.db"
 BUSY_SECONDS = 10.0
@@ -57,10 +64,28 @@ class Change:
         return state.record_vms(self._connection, self.now, vms)
 
     def transaction(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        return transactions.save(self._connection, self.now, self.token, record)
+        """Insert or update it; the one that closes a start leaves its result for the brain."""
+        saved = transactions.save(self._connection, self.now, self.token, record)
+        results.append(self._connection, self.now, results.start_ended(saved))
+        return saved
+
+    def results(self, ended: Iterable[EndedAct]) -> None:
+        """How acts on VMs ended, for the brain; journal each in the same change, for people."""
+        results.append(self._connection, self.now, ended)
 
     def journal(self, entries: Iterable[EntryLike]) -> list[int]:
         return journal_table.append(self._connection, self.now, self.token, self.holder, entries)
+
+    def prune(self, limits: Retention, memory: Memory) -> Pruned:
+        """Remove what need not be kept, and journal how much; *memory* is the one that was committed last. See ``retention.py``."""
+        pruned = retention.prune(self._connection, self.now, limits, memory)
+        if pruned.entries or pruned.transactions:
+            self.journal([JournalEntry("retention", str(pruned))])
+        return pruned
+
+    def heard(self, commands: Iterable[Heard]) -> None:
+        """What became of commands that waited: the memory of this change has those in it that are applied."""
+        command_table.settle(self._connection, self.token, commands)
 
     def alarms(self, present: Iterable[Any]) -> AlarmChanges:
         return journal_table.alarms(self._connection, self.now, self.token, self.holder, present)
@@ -237,6 +262,18 @@ class StateDatabase:
             row = lease_table.read(connection)  # its lock orders all writers of the journal
             return journal_table.append(connection, self._clock(), row.token, holder, checked)
 
+    def give_commands(self, commands: Iterable[Command], valid_for: float = VALID_FOR) -> list[int]:
+        """What people ask for, for whatever run looks next; returns the commands' numbers. It needs no lease."""
+        with self._writing("giving a command") as connection:
+            lease_table.read(connection)  # its lock orders all writers
+            return command_table.give(connection, self._clock(), commands, valid_for)
+
+    def withdraw_command(self, number: int) -> bool:
+        """Take a command back that waits; False when a run has taken it up."""
+        with self._writing("taking a command back") as connection:
+            lease_table.read(connection)
+            return command_table.withdraw(connection, number)
+
     def journal_alarms(self, present: Iterable[Any], token: int) -> AlarmChanges:
         """Tell which alarms are open now, all of them; what changed is journaled (see ``journal.py``)."""
         with self.change(token) as change:
@@ -274,6 +311,27 @@ class StateDatabase:
         with self._reading("reading the failover transactions") as connection:
             return transactions.read(connection, closed, limit)
 
+    def closed_transactions_of(self, vms: Iterable[str]) -> list[dict[str, Any]]:
+        """Those of *vms* (their ids)."""
+        with self._reading("reading the failover transactions") as connection:
+            return transactions.closed_of(connection, vms)
+
+    def results(self, memory: Memory) -> tuple[ActResult, ...]:
+        """How acts on VMs ended: what *memory* has not counted yet, and all about VMs of which it still waits to hear."""
+        asking = [vm.id for vm in memory.vms if vm.awaits_result]
+        with self._reading("reading how acts ended") as connection:
+            return results.read(connection, memory.results_read, asking)
+
+    def waiting_commands(self) -> tuple[Waiting, ...]:
+        """What people ask for that no run has taken up."""
+        with self._reading("reading the commands") as connection:
+            return command_table.waiting(connection)
+
+    def commands(self, numbers: Iterable[int] | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+        """Commands and what became of them: those of *numbers*, or the last *limit*."""
+        with self._reading("reading the commands") as connection:
+            return command_table.read(connection, numbers, limit)
+
     def alarms(self) -> list[dict[str, Any]]:
         """The alarms that are open."""
         with self._reading("reading the alarms") as connection:
@@ -286,17 +344,19 @@ class StateDatabase:
         with self._reading("reading the journal") as connection:
             return journal_table.read(connection, since, kinds, subject, limit)
 
-    def snapshot(self, journal_limit: int = 20, closed_limit: int = 20, **journal_filters: Any) -> dict[str, Any]:
-        """Everything at one moment: hosts, vms, transactions, alarms, lease, journal, memory, memory_version."""
+    def snapshot(self, journal_limit: int = 20, closed_limit: int = 20, source: str = "", **journal_filters: Any) -> dict[str, Any]:
+        """Everything at one moment: hosts, vms, transactions (*source*: only of VMs that ran on this host), alarms, lease, journal,
+        commands, memory, memory_version."""
         with self._reading("reading the state") as connection:
             memory, version = state.load_memory(connection)
             return {
                 "lease": lease_table.look(connection).to_dict(self._clock()),
                 "hosts": state.hosts(connection),
                 "vms": state.vms(connection),
-                "transactions": transactions.read(connection, limit=closed_limit),
+                "transactions": transactions.read(connection, limit=closed_limit, source=source),
                 "alarms": journal_table.open_alarms(connection),
                 "journal": journal_table.read(connection, limit=journal_limit, **journal_filters),
+                "commands": command_table.read(connection, limit=closed_limit),
                 "memory": memory,
                 "memory_version": version,
             }
@@ -327,4 +387,4 @@ def _taken(before: lease_table.LeaseRow, lease: Lease) -> str:
     return "%s; %s (token %d) had not released it" % (text, before.holder, before.token)
 
 
-__all__ = ["BUSY_SECONDS", "DEFAULT_URL", "Change", "JournalEntry", "Lease", "LeaseHeld", "StateDatabase", "schema"]
+__all__ = ["BUSY_SECONDS", "DEFAULT_URL", "Change", "EndedAct", "JournalEntry", "Lease", "LeaseHeld", "StateDatabase", "schema"]

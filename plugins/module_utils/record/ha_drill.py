@@ -22,7 +22,6 @@ from ..errors import LibrehaError
 from ..policy.reader import read_policy
 from .database import StateDatabase
 from .drill_report import picture_lines, report_lines, summary_line
-from .results import RESULTS, start_results
 
 Result = dict[str, Any]
 
@@ -54,11 +53,12 @@ def _complete_at(look: Observation) -> Instant:
 
 
 def _remembered(url: str) -> tuple[Memory, tuple[ActResult, ...]]:
-    """The monitor's memory, and how earlier starts ended; both empty where no monitor has run yet."""
+    """The monitor's memory, and how acts ended that it has not counted yet; both empty where no monitor has run yet."""
     if StateDatabase.examine(url) is None:
         return Memory(), ()
     with StateDatabase.open(url, create=False) as database:
-        return database.memory(), start_results(database.transactions(closed=True, limit=RESULTS))
+        memory = database.memory()
+        return memory, database.results(memory)
 
 
 def _with(observation: Observation, results: Iterable[ActResult]) -> Observation:

@@ -9,17 +9,22 @@ from typing import Any
 
 from ..errors import LibrehaError
 from .database import StateDatabase
+from .journal_text import journal_lines
 
 
 def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The module's result, for *params* (the module's, complete). Raises LibrehaError."""
     filters = {"limit": 20, **(params["journal"] or {})}
-    for option in ("limit", "since"):
-        if (filters.get(option) or 0) < 0:
-            raise LibrehaError("journal.%s is %d" % (option, filters[option]), remedy="give 0 or more")
+    failovers = {"limit": 20, **(params["transactions"] or {})}
+    for name, given in (("journal", filters), ("transactions", failovers)):
+        for option in ("limit", "since"):
+            if (given.get(option) or 0) < 0:
+                raise LibrehaError("%s.%s is %d" % (name, option, given[option]), remedy="give 0 or more")
     with StateDatabase.open(params["state_url"], create=False) as database:
         found = database.snapshot(
             journal_limit=filters["limit"],
+            closed_limit=failovers["limit"],
+            source=failovers.get("source") or "",
             since=filters.get("since"),
             kinds=filters.get("kinds") or (),
             subject=filters.get("subject") or "",
@@ -27,4 +32,7 @@ def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     wanted = set(params["include"])
     if "memory" in wanted:
         wanted.add("memory_version")
-    return {"changed": False, **{name: value for name, value in found.items() if name in wanted}}
+    result = {"changed": False, **{name: value for name, value in found.items() if name in wanted}}
+    if filters.get("text") and "journal" in result:
+        result["journal_text"] = journal_lines(result.pop("journal"))
+    return result

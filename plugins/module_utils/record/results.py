@@ -1,47 +1,96 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How earlier acts ended, out of the record, as decide reads it."""
+"""How acts on VMs ended: a table of its own, which the brain reads. The journal is for people, and may be pruned.
+
+Invariant: a result is written in the transaction that journals the end of its act, so that nobody sees the one without the other.
+It is read at the first look after that, and again for as long as something about its VM is open (:attr:`VmRecord.awaits_result`). The
+watermark ``Memory.results_read`` is committed with the memory that counted the results up to it: so a run that was killed in between
+reads them again, and what was counted is told by the key.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ..decide.instant import Instant
 from ..decide.observations import Act, ActResult
 from ..decide.vms.failover import Step, start_asked
-from .database import StateDatabase
+from . import schema
 
-RESULTS = 1000  # closed failover transactions that are looked at for starts that failed
-POWER_RESULTS = 200  # journal entries that are looked at for stops and resets that failed
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
 
-
-def results_of(database: StateDatabase) -> tuple[ActResult, ...]:
-    """Starts, stops and resets; repeating older ones does no harm."""
-    starts = start_results(database.transactions(closed=True, limit=RESULTS))
-    return starts + power_results(database.read_journal(kinds=["power"], limit=POWER_RESULTS))
+sa = schema.sa
+KEY = "r%012d"  # of the number; it sorts after the keys of schema version 2, which begin with a digit
 
 
-def start_results(transactions: Iterable[Mapping[str, Any]]) -> tuple[ActResult, ...]:
-    """How the starts of earlier failovers ended. The token grows from run to run, and the clock within a run."""
-    found = []
-    for row in transactions:
-        at = Instant.from_dict(row["updated_at"])
-        if row["power_on"]:
-            ok = row["outcome"] in (Step.VERIFIED.value, Step.POWERED_ON.value)
-            key = "%012d/%017.3f/%s" % (row["token"], at.seconds, row["id"])
-            asked, blocked = start_asked(row), row["outcome"] == Step.BLOCKED.value
-            found.append(ActResult(key, row["vm_id"], row["destination"], Act.START, ok, at, "; ".join(row["reasons"]), asked, blocked))
-    return tuple(found)
+@dataclass(frozen=True)
+class EndedAct:
+    """How an act on the VM *vm* (its id) on *host* ended, to be recorded. See :class:`ActResult`."""
+
+    vm: str
+    host: str
+    act: Act
+    ok: bool
+    reason: str = ""
+    asked: bool = True
+    blocked: bool = False
 
 
-def power_results(entries: Iterable[Mapping[str, Any]]) -> tuple[ActResult, ...]:
-    """How stops and resets ended, out of what ``act/vm_power.py`` wrote into the journal."""
-    found = []
-    for entry in entries:
-        data = entry["data"]
-        if data["phase"] == "after":
-            at = Instant.from_dict(entry["at"])
-            key = "%012d/%017.3f/%d" % (entry["token"], at.seconds, entry["seq"])
-            found.append(ActResult(key, data["vm"], data["host"], Act(data["act"]), data["ok"], at, data["reason"]))
-    return tuple(found)
+def append(connection: Connection, now: Instant, ended: Iterable[EndedAct]) -> None:
+    """Append inside the caller's transaction, which holds the lock of the lease row: no number is given twice."""
+    table = schema.RESULTS
+    last = int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.seq), 0))).scalar_one())
+    rows = [
+        {
+            "seq": seq,
+            "key": KEY % seq,
+            "vm_id": schema.plain(item.vm),
+            "host": schema.plain(item.host),
+            "act": item.act.value,
+            "ok": item.ok,
+            "asked": item.asked,
+            "blocked": item.blocked,
+            "reason": schema.plain(item.reason),
+            **schema.moment("at", now),
+        }
+        for seq, item in enumerate(ended, start=last + 1)
+    ]
+    if rows:
+        connection.execute(sa.insert(table), rows)
+
+
+def start_ended(row: Mapping[str, Any]) -> list[EndedAct]:
+    """The result of a failover transaction that is closed, as ``transactions.save`` returned it; none when it was no start."""
+    if not (row["closed"] and row["power_on"]):
+        return []
+    ok = row["outcome"] in (Step.VERIFIED.value, Step.POWERED_ON.value)
+    blocked = row["outcome"] == Step.BLOCKED.value
+    return [EndedAct(row["vm_id"], row["destination"], Act.START, ok, "; ".join(row["reasons"]), start_asked(row), blocked)]
+
+
+def read(connection: Connection, after: int, vms: Collection[str]) -> tuple[ActResult, ...]:
+    """The results numbered above *after*, and all of *vms* (their ids), in order."""
+    table = schema.RESULTS
+    found = {row["seq"]: row for row in connection.execute(sa.select(table).where(table.c.seq > after)).mappings()}
+    for part in schema.parts(vms):
+        older = sa.select(table).where(table.c.seq <= after, table.c.vm_id.in_(part))
+        found.update((row["seq"], row) for row in connection.execute(older).mappings())
+    return tuple(_result(found[seq]) for seq in sorted(found))
+
+
+def _result(row: Any) -> ActResult:
+    return ActResult(
+        key=row["key"],
+        vm=row["vm_id"],
+        host=row["host"],
+        act=Act(row["act"]),
+        ok=bool(row["ok"]),
+        at=schema.instant_of(row, "at"),
+        reason=row["reason"],
+        asked=bool(row["asked"]),
+        blocked=bool(row["blocked"]),
+        number=int(row["seq"]),
+    )

@@ -13,8 +13,8 @@ Documents (JSON) are text, so that what was written is read back exactly and the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..decide.instant import Instant
 from ..errors import LibrehaError
@@ -27,8 +27,9 @@ except ImportError:  # reported by opening.open_engine, so that modules can be i
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 4
 PREFIX = "ha_"
+_Value = TypeVar("_Value")
 
 
 def _moment(name: str) -> tuple[Any, Any, Any]:
@@ -154,6 +155,38 @@ if sa is not None:
         *_moment("journaled"),
     )
 
+    RESULTS = sa.Table(
+        "ha_results",
+        METADATA,
+        sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),  # grows; see results.append
+        sa.Column("key", sa.Text, nullable=False),  # sorts after those of all results before it
+        sa.Column("vm_id", sa.Text, nullable=False),
+        sa.Column("host", sa.Text, nullable=False),
+        sa.Column("act", sa.Text, nullable=False),
+        sa.Column("ok", sa.Boolean, nullable=False),
+        sa.Column("asked", sa.Boolean, nullable=False),
+        sa.Column("blocked", sa.Boolean, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        *_moment("at"),
+    )
+    sa.Index("ha_results_vm", RESULTS.c.vm_id)
+
+    COMMANDS = sa.Table(
+        "ha_commands",
+        METADATA,
+        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),  # in the order in which they were given
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("host", sa.Text, nullable=False),
+        sa.Column("person", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("valid_for", sa.Float(53), nullable=False),  # seconds
+        sa.Column("state", sa.Text, nullable=False, index=True),
+        sa.Column("outcome", sa.Text, nullable=False),
+        sa.Column("token", sa.BigInteger, nullable=False),  # of the run that took it up; 0: none did
+        *_moment("given"),
+    )
+
 
 def _number_transactions(connection: Connection) -> None:
     """1 to 2: in the order of the tokens, within one run in that of its clock; the order of opening only the wall clock still knows."""
@@ -167,7 +200,69 @@ def _number_transactions(connection: Connection) -> None:
     connection.execute(sa.text("CREATE INDEX ha_transactions_updated ON ha_transactions (updated_seq)"))
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _number_transactions}
+_RESULTS_OF_VERSION_3 = (
+    "CREATE TABLE ha_results (seq BIGINT NOT NULL PRIMARY KEY, key TEXT NOT NULL, vm_id TEXT NOT NULL, host TEXT NOT NULL, "
+    "act TEXT NOT NULL, ok BOOLEAN NOT NULL, asked BOOLEAN NOT NULL, blocked BOOLEAN NOT NULL, reason TEXT NOT NULL, "
+    "at_boot TEXT NOT NULL, at_seconds FLOAT(53) NOT NULL, at_wall TEXT NOT NULL)"
+)
+_STARTS_OF_VERSION_2 = (
+    "SELECT vm_id, destination AS host, outcome, reasons, detail, token, id, updated_boot AS at_boot, updated_seconds AS at_seconds, "
+    "updated_wall AS at_wall FROM ha_transactions WHERE closed AND power_on ORDER BY updated_seq DESC LIMIT 1000"
+)
+_POWER_OF_VERSION_2 = (
+    "SELECT seq, token, data, at_boot, at_seconds, at_wall FROM ha_journal WHERE kind = 'power' ORDER BY seq DESC LIMIT 200"
+)
+
+
+def _make_results(connection: Connection) -> None:
+    """2 to 3: as many results as version 2 looked through for them, under the keys that it gave them: those are counted already."""
+    connection.execute(sa.text(_RESULTS_OF_VERSION_3))
+    connection.execute(sa.text("CREATE INDEX ha_results_vm ON ha_results (vm_id)"))
+    found = []
+    for row in connection.execute(sa.text(_STARTS_OF_VERSION_2)).mappings():
+        found.append(
+            {
+                **{name: row[name] for name in ("vm_id", "host", "at_boot", "at_seconds", "at_wall")},
+                "key": "%012d/%017.3f/%s" % (row["token"], row["at_seconds"], row["id"]),
+                "act": "start",
+                "ok": row["outcome"] in ("verified", "powered_on"),
+                "asked": bool(load(row["detail"], "a failover transaction").get("start_asked", True)),
+                "blocked": row["outcome"] == "blocked",
+                "reason": "; ".join(load(row["reasons"], "a failover transaction")),
+            }
+        )
+    for row in connection.execute(sa.text(_POWER_OF_VERSION_2)).mappings():
+        data = load(row["data"], "journal entry %d" % row["seq"])
+        if data.get("phase") == "after":
+            found.append(
+                {
+                    **{name: row[name] for name in ("at_boot", "at_seconds", "at_wall")},
+                    **{name: data[name] for name in ("host", "act", "ok", "reason")},
+                    "key": "%012d/%017.3f/%d" % (row["token"], row["at_seconds"], row["seq"]),
+                    "vm_id": data["vm"],
+                    "asked": True,
+                    "blocked": False,
+                }
+            )
+    columns = ("seq", "key", "vm_id", "host", "act", "ok", "asked", "blocked", "reason", "at_boot", "at_seconds", "at_wall")
+    insert = sa.text("INSERT INTO ha_results (%s) VALUES (%s)" % (", ".join(columns), ", ".join(":%s" % name for name in columns)))
+    for seq, result in enumerate(sorted(found, key=lambda item: str(item["key"])), start=1):
+        connection.execute(insert, {"seq": seq, **result})
+
+
+def _make_commands(connection: Connection) -> None:
+    """3 to 4."""
+    connection.execute(
+        sa.text(
+            "CREATE TABLE ha_commands (number BIGINT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, subject TEXT NOT NULL, host TEXT NOT NULL, "
+            "person TEXT NOT NULL, reason TEXT NOT NULL, valid_for FLOAT(53) NOT NULL, state TEXT NOT NULL, outcome TEXT NOT NULL, "
+            "token BIGINT NOT NULL, given_boot TEXT NOT NULL, given_seconds FLOAT(53) NOT NULL, given_wall TEXT NOT NULL)"
+        )
+    )
+    connection.execute(sa.text("CREATE INDEX ix_ha_commands_state ON ha_commands (state)"))
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _number_transactions, 2: _make_results, 3: _make_commands}
 """Version -> the step that makes the next version of it, inside the transaction that it is given."""
 
 
@@ -230,6 +325,13 @@ def load(document: str, what: str) -> Any:
         raise LibrehaError(
             "%s in the state database is damaged: %s" % (what, error), remedy="put a backup of the state database in its place"
         ) from error
+
+
+def parts(values: Iterable[_Value]) -> Iterator[list[_Value]]:
+    """*values* in lists that one query takes: SQLite before 3.32 has 999 parameters at most."""
+    listed = list(values)
+    for begin in range(0, len(listed), 500):
+        yield listed[begin : begin + 500]
 
 
 def plain(value: Any) -> str:

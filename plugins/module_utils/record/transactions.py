@@ -9,7 +9,7 @@ of a row is committed together with its journal entry: so whoever finds the row 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..decide.instant import Instant
@@ -75,16 +75,27 @@ def save(connection: Connection, now: Instant, token: int, record: Mapping[str, 
     return _shown(connection.execute(sa.select(table).where(table.c.id == identity)).mappings().one())
 
 
-def read(connection: Connection, closed: bool | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-    """Transactions: open ones first, in the order they were opened; of the closed ones the last *limit*, the newest first."""
+def read(connection: Connection, closed: bool | None = None, limit: int | None = None, source: str = "") -> list[dict[str, Any]]:
+    """Transactions: open ones first, in the order they were opened; of the closed ones the last *limit*, the newest first.
+
+    *source*: only of VMs that ran on this host.
+    """
     table = schema.TRANSACTIONS
+    query = sa.select(table).where(table.c.source == source) if source else sa.select(table)
     found: list[Any] = []
     if closed is not True:
-        found += connection.execute(sa.select(table).where(table.c.closed.is_(False)).order_by(table.c.opened_seq)).mappings().all()
+        found += connection.execute(query.where(table.c.closed.is_(False)).order_by(table.c.opened_seq)).mappings().all()
     if closed is not False:
-        query = sa.select(table).where(table.c.closed.is_(True)).order_by(table.c.updated_seq.desc())
+        query = query.where(table.c.closed.is_(True)).order_by(table.c.updated_seq.desc())
         found += connection.execute(query if limit is None else query.limit(limit)).mappings().all()
     return [_shown(row) for row in found]
+
+
+def closed_of(connection: Connection, vms: Iterable[str]) -> list[dict[str, Any]]:
+    """The closed transactions of *vms* (their ids)."""
+    table = schema.TRANSACTIONS
+    query = sa.select(table).where(table.c.closed.is_(True))
+    return [_shown(row) for part in schema.parts(vms) for row in connection.execute(query.where(table.c.vm_id.in_(part))).mappings()]
 
 
 def _next_number(connection: Connection) -> int:

@@ -38,7 +38,7 @@ def drill(chain: Chain, **extra: Any) -> Run:
 @pytest.mark.prove
 def test_the_drill_changes_nothing_and_a_failure_keeps_its_promise(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "3", "--vms", "7")
-    asked = drill(chain, libreha_drill_host="esx1")
+    asked = drill(chain, host="esx1")
     assert (asked.code, asked.changed) == (0, 0), asked.log
     assert fences(chain) == []
     assert chain.referee()["ok"]
@@ -81,17 +81,17 @@ def test_what_would_not_run_again_is_said_with_the_reason(chain_of: MakeChain) -
         "vms": {first: {"protection": "unprotected"}},
         "rules": [{"type": "host_affinity", "vms": [second], "hosts": {"esx1": 1}, "name": "licence"}],
     }
-    asked = drill(chain, libreha_drill_host="esx1")
+    asked = drill(chain, host="esx1")
     assert asked.code == 0, asked.log
     assert re.search(r"does not fit: %s: .*esx2: rule licence allows only esx1" % second, asked.log), asked.log
     assert "unprotected by choice: %s on esx1: the policy leaves it unprotected" % first in asked.log
-    both = drill(chain, libreha_drill_host="esx1, esx2")
+    both = drill(chain, host="esx1, esx2")
     assert "held: " in both.log
     assert "the brake holds: 2 of 3 hosts lost" in both.log
 
 
 def test_an_unknown_host_is_refused_with_the_names_of_the_known(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "2", "--vms", "1", look=False)
-    wrong = chain.play("drill", libreha_drill_host="esx9")
+    wrong = chain.play("drill", host="esx9")
     assert wrong.code != 0
-    assert "libreha_drill_host names esx9; the hosts are esx1, esx2." in wrong.log
+    assert "host names esx9; the hosts are esx1, esx2." in wrong.log

@@ -125,7 +125,7 @@ def test_addresses_are_an_inventory_that_the_playbooks_take(
     assert variables["esx2"]["libreha_host_facts"]["vms"] == ["dc1", "vm01", "vm02"]
     assert "WARNING" not in warnings
 
-    rc, said, errors = site.run("ansible-playbook", "libreha.vmware.drill", "-e", "libreha_drill_max_looks=1")
+    rc, said, errors = site.run("ansible-playbook", "libreha.vmware.drill", "-e", "libreha_max_looks=1")
     assert rc == 0, said + errors
     assert "esx1" in said and "the policy names no initiator for it" not in said
     assert "it says that its initiator is" not in said

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.act import vm_power
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act, Power, VmObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
-from ansible_collections.libreha.vmware.plugins.module_utils.record.results import power_results
 from real_hosts import DATASTORE_UUID, Host, StorageServer, until, write_vm
 
 NAMES = ("vm01", "vm02", "vm03")
@@ -147,6 +147,6 @@ def test_what_failed_is_told_to_the_brain(bench: Bench, monkeypatch: pytest.Monk
     monkeypatch.setattr(vm_power, "_read", read_and_die)
     with pytest.raises(LibrehaError, match="not reset: esx1: vm01: esx1"):
         bench.run("reset", "vm01", timeout=2.0)
-    (result,) = power_results(bench.database.read_journal(kinds=["power"]))
+    (result,) = bench.database.results(Memory())
     assert (result.vm, result.host, result.act, result.ok) == (vm_id("vm01"), "esx1", Act.RESET, False)
     assert "refused" in result.reason

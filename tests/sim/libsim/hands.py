@@ -8,7 +8,7 @@ production actor yet: what is told of them here is a sketch of what is to come.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Optional, Union
@@ -36,6 +36,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import ENDS_THE_RUN, LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import StaleToken as Refused
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, Hypervisor
+from ansible_collections.libreha.vmware.plugins.module_utils.record.database import EndedAct
 from ansible_collections.libreha.vmware.plugins.module_utils.record.journal import JournalEntry
 
 from .blocking import Blocking, Simulated, drive, wait
@@ -261,9 +262,10 @@ class SimulatedHands:
 
     def _tell(self, act: Act, vm: str, host: str, ok: bool, reason: str) -> None:
         """As act/vm_power.py journals how an act on a VM ended."""
-        data: Mapping[str, Any] = {"phase": "after", "act": act.value, "vm": vm, "host": host, "ok": ok, "reason": reason}
-        entry = JournalEntry(JOURNAL_KIND, "%s of %s: %s" % (act.value, vm, reason or "done"), subject=vm, data=data)
-        self._parts.database.journal([entry], self._run.token)
+        entry = JournalEntry(JOURNAL_KIND, "%s of %s: %s" % (act.value, vm, reason or "done"), subject=vm)
+        with self._parts.database.change(self._run.token) as change:
+            change.journal([entry])
+            change.results([EndedAct(vm, host, act, ok, reason)])
 
     # Moves
 

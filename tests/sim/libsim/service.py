@@ -13,10 +13,11 @@ from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import Ru
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import Asker, wait_after
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import Monitor
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind, CommandRefused, apply_command
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import KINDS, Decision
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import ENDS_THE_RUN
+from ansible_collections.libreha.vmware.plugins.module_utils.record.commands import REFUSED, WAITING
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import LeaseHeld
 
 from .blocking import Blocking, wait
@@ -27,6 +28,7 @@ from .parts import Parts
 
 SCHEDULED = 10.0  # s between two looks of the scheduler at whether a run is at work
 PATIENCE = 600.0  # s that the operator's rejoin playbook waits
+HOLDS = 86400.0  # s that a command waits for a look: the operator knows when the monitor is down
 TRIED_AGAIN = 5.0  # s until a run that got no lease tries again
 
 
@@ -70,7 +72,7 @@ class SimulatedEyes:
 class Run:
     """One process: one holder of the lease."""
 
-    def __init__(self, parts: Parts, commands: list[Command], number: int, only_host: str = "") -> None:
+    def __init__(self, parts: Parts, commands: list[int], number: int, only_host: str = "") -> None:
         self.parts = parts
         self.group = Group(parts.engine)
         self.only_host = only_host
@@ -81,7 +83,6 @@ class Run:
         self.eyes = SimulatedEyes(parts)
         self.hands: Optional[SimulatedHands] = None
         self._commands = commands
-        self._heard = 0
         self.group.when_ended = self._end
         self.group.start(Blocking(self._live))  # type: ignore[arg-type]
 
@@ -119,10 +120,10 @@ class Run:
         asker = Asker(self.holder, self.token, KINDS, parts.clock, self.only_host)
         monitor = Monitor(parts.policy, self.eyes, self.hands, parts.database, asker, parts.brain)
         while True:
-            monitor.commands = self._said()
             judged = monitor.run_once()
             self.decision = judged.decision
             parts.note(judged.decision.memory)
+            self._report_commands()
             parts.report.decided(judged.decision)
             if self.only_host:
                 over = parts.engine.now - began > PATIENCE
@@ -147,33 +148,16 @@ class Run:
                     return
             wait(TRIED_AGAIN)
 
-    def _said(self) -> tuple[Mapping[str, str], ...]:
-        """The operators' commands since the last look, without those that are refused."""
-        parts = self.parts
-        said: list[Mapping[str, str]] = []
-        mine = [item for item in self._commands if item.kind is not CommandKind.REJOIN or self.only_host in ("", item.subject)]
-        memory = parts.database.memory() if mine else parts.memory
-        for command in mine:
-            self._commands.remove(command)
-            try:
-                memory, text = apply_command(parts.policy, memory, command, parts.clock())
-            except CommandRefused as error:
-                parts.report.emit("refused", command=command.kind.value, reason=str(error))
+    def _report_commands(self) -> None:
+        """What became of the operators' commands."""
+        for row in self.parts.database.commands(self._commands):
+            if row["state"] == WAITING:
                 continue
-            if text:
-                parts.report.emit("command", command=command.kind.value, subject=command.subject, reason=text)
-            self._heard += 1
-            said.append(
-                {
-                    "kind": command.kind.value,
-                    "subject": command.subject,
-                    "to": command.host,
-                    "by": command.by,
-                    "reason": command.reason,
-                    "id": "%s/%d" % (self.holder, self._heard),
-                }
-            )
-        return tuple(said)
+            self._commands.remove(row["number"])
+            if row["state"] == REFUSED:
+                self.parts.report.emit("refused", command=row["kind"], reason=row["outcome"])
+            else:
+                self.parts.report.emit("command", command=row["kind"], subject=row["subject"], reason=row["outcome"])
 
 
 class Service:
@@ -183,7 +167,7 @@ class Service:
         self.parts = parts
         self.wanted = True  # not killed
         self.runs: list[Run] = []
-        self.commands: list[Command] = []  # not yet heard
+        self.commands: list[int] = []  # of which nobody has told yet what became of them
         self._numbers = 0
         self._operators: dict[str, Run] = {}  # rejoin playbooks under way
         self._start()
@@ -246,7 +230,7 @@ class Service:
 
     def command(self, command: Command) -> None:
         """What the operator asks for; it waits for the next look."""
-        self.commands.append(command)
+        self.commands += self.parts.database.give_commands([command], HOLDS)
         if command.kind is CommandKind.REJOIN and not self.wanted:
             self._rejoin_without_monitor(command.subject)
 

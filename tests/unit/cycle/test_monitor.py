@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.act.failover import new_transaction
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import PRUNE_EVERY
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import FailoverOrder, FenceOrder, MoveOrder, Order
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import to_record
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import Retention
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import Do, Move, Step, closed, to_record
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost
-from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
+from ansible_collections.libreha.vmware.plugins.module_utils.record import retention
+from ansible_collections.libreha.vmware.plugins.module_utils.record.database import Change, StateDatabase
 from ansible_collections.libreha.vmware.plugins.module_utils.record.journal import JournalEntry
 from scene import Scene
 
@@ -81,7 +88,7 @@ def emptying(scene: Scene) -> MoveOrder:
     """esx1 is to be emptied; its VMs are on their way."""
     scene.run()
     scene.looks(9)
-    scene.monitor.commands = ({"kind": "maintenance_on", "subject": "esx1", "by": "ada", "reason": "a new fan"},)
+    scene.database.give_commands([Command(CommandKind.MAINTENANCE_ON, "esx1", by="Ada", reason="a new fan")])
     scene.looks(3)
     (order,) = (order for order in scene.orders if isinstance(order, MoveOrder))
     return order
@@ -189,3 +196,152 @@ def test_a_run_whose_fence_cannot_be_completed_ends_too_and_waits_for_what_it_ha
     assert len(scene.begun) > 3
     assert scene.orders == []
     assert len(scene.journal("act")) == len(scene.begun), "what came of an act was not told"
+
+
+def fails_to_start(scene: Scene) -> tuple[str, str]:
+    """A host is lost, and the start of its first VM elsewhere fails before anything was asked of that host: the VM's id and the host."""
+    fenced(scene)
+    scene.looks(3)
+    (order,) = (order for order in scene.orders if isinstance(order, FailoverOrder))
+    vm = order.planned[0]
+    end = closed(new_transaction(dataclasses.asdict(vm)), Move(Do.CLOSE, "it does not answer", Step.FAILED))
+    scene.database.save_transaction(to_record(end), scene.token, JournalEntry("step", "%s: failed" % vm.name, subject=vm.id))
+    scene.end(order)
+    return vm.id, vm.destination
+
+
+def prune_all(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "NEWEST", 0)
+    nothing = Retention(journal_days=0, journal_entries=0, transaction_days=0, transactions=0)
+    with scene.database.change(scene.token) as change:
+        change.prune(nothing, scene.database.memory())
+    assert not scene.journal("step")
+
+
+def test_pruning_before_a_failed_start_was_counted_takes_nothing_of_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    vm, host = fails_to_start(scene)
+    prune_all(scene, monkeypatch)
+    scene.monitor.run_once()
+    record = scene.database.memory().vm(vm)
+    assert record is not None and record.tries.failed == (host,)
+
+
+def test_pruning_in_the_middle_of_a_failover_takes_nothing_of_what_it_still_asks(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failed start was counted; then its destination falls silent. That nothing was asked of it is why the VM is not taken to run
+    there, which would keep it down until that host is fenced too."""
+    vm, host = fails_to_start(scene)
+    scene.monitor.run_once()
+    record = scene.database.memory().vm(vm)
+    assert record is not None and record.tries.failed == (host,) and record.under_way is not None
+    prune_all(scene, monkeypatch)
+    scene.world.kill(host)
+    scene.looks(3)
+    record = scene.database.memory().vm(vm)
+    assert record is not None and record.host != host
+
+
+def test_the_record_is_pruned_when_all_is_calm_and_never_in_the_way_of_a_failover(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "NEWEST", 1)
+    scene.world.policy["retention"] = {"journal_entries": 10}
+    scene.run()
+    scene.database.journal([JournalEntry("note", "note %d" % number) for number in range(50)], scene.token)
+    scene.monitor.run_once()
+    assert len(scene.journal("note")) == 50, "the first look of a run is not settled"
+    scene.looks(9)
+    assert len(scene.journal()) <= 11
+    scene.world.kill("esx1")
+    scene.looks(PRUNE_EVERY)  # suspect, then fenced; the order does not end
+    scene.database.journal([JournalEntry("later", "note %d" % number) for number in range(50)], scene.token)
+    scene.looks(30)
+    assert len(scene.journal("later")) == 50
+    scene.world.fence("esx1")
+    for order in list(scene.orders):
+        scene.end(order)
+    scene.looks(3)
+    starts = [order for order in scene.orders if isinstance(order, FailoverOrder)]
+    assert starts and len(scene.journal("later")) == 50
+    for order in starts:
+        for vm in order.planned:
+            scene.world.start(vm.name, vm.destination)
+        scene.end(order)
+    scene.looks(30)
+    assert len(scene.journal("later")) < 50
+
+
+def asks(scene: Scene, kind: str, subject: str = "", **more: str) -> int:
+    (number,) = scene.database.give_commands([Command(CommandKind(kind), subject, by="Ada", **more)])
+    return number
+
+
+def test_a_command_is_taken_up_by_the_run_that_looks_next_and_once(scene: Scene) -> None:
+    """What a person does at a host after the command stands: the command is not applied a second time."""
+    scene.run()
+    scene.looks(3)
+    number = asks(scene, "stop", "vm1", reason="its disk is full")
+    scene.looks(6)
+    (row,) = scene.database.commands([number])
+    assert (row["state"], row["outcome"]) == ("applied", "vm1 is to be stopped (Ada: its disk is full)")
+    assert scene.journal("person") == ["vm1 is to be stopped (Ada: its disk is full)"]
+    asks(scene, "start", "vm1")
+    scene.looks(3)
+    scene.database.release_lease("run-1", scene.token)
+    scene.run("run-2")
+    scene.looks(6)
+    record = scene.database.memory().vm(scene.world.vms["vm1"].id)
+    assert record is not None and record.desired is Desired.STARTED
+    assert len(scene.journal("person")) == 2
+
+
+def test_a_command_that_is_refused_stops_no_loop_and_is_journaled_with_the_reason(scene: Scene) -> None:
+    scene.run()
+    scene.looks(3)
+    wrong, right = asks(scene, "stop", "vm9"), asks(scene, "disarm")
+    scene.looks(3)
+    refused, applied = scene.database.commands([wrong, right])
+    assert (refused["state"], applied["state"]) == ("refused", "applied")
+    assert "no VM vm9 is known" in refused["outcome"]
+    assert [text for text in scene.journal("person") if "stop vm9, asked for by Ada, is refused: no VM vm9 is known" in text]
+    assert scene.database.memory().disarmed
+
+
+def test_a_command_that_waited_for_too_long_is_refused(scene: Scene) -> None:
+    number = asks(scene, "disarm")
+    scene.world.now += 601
+    scene.run()
+    scene.looks(3)
+    (row,) = scene.database.commands([number])
+    assert row["state"] == "refused" and "holds for 600 s" in row["outcome"]
+    assert not scene.database.memory().disarmed
+
+
+def test_a_run_that_is_killed_before_it_commits_leaves_the_command_to_the_next(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.run()
+    number = asks(scene, "disarm")
+
+    def killed(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Change, "alarms", killed)
+        scene.looks(3)
+    assert scene.database.commands([number])[0]["state"] == "waiting"
+    assert not scene.database.memory().disarmed
+    scene.looks(3)
+    assert scene.database.commands([number])[0]["state"] == "applied"
+    assert scene.database.memory().disarmed and len(scene.journal("person")) == 1
+
+
+def test_a_command_that_is_taken_back_while_a_look_is_judged_is_not_applied(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.run()
+    number = asks(scene, "disarm")
+    waiting = StateDatabase.waiting_commands
+
+    def and_taken_back(database: StateDatabase) -> object:
+        found = waiting(database)
+        database.withdraw_command(number)
+        return found
+
+    monkeypatch.setattr(StateDatabase, "waiting_commands", and_taken_back)
+    scene.looks(3)
+    assert scene.database.commands([number])[0]["state"] == "withdrawn"
+    assert not scene.database.memory().disarmed and scene.journal("person") == []

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations as seen
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind, apply_command, hear
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind, apply_command
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import (
     KINDS,
@@ -109,7 +109,7 @@ class World:
     acts: tuple[seen.ActUnderWay, ...] = ()
     able: tuple[str, ...] = KINDS
     only_host: str = ""
-    commands: list[Command] = field(default_factory=list)  # that the run hands in at each look, as a playbook does
+    commands: list[Command] = field(default_factory=list)  # that the next look takes up
     change: Callable[[seen.Observation], seen.Observation] = lambda look: look
 
     # what happens
@@ -208,7 +208,8 @@ class World:
         look = seen.Observation.from_dict(json.loads(json.dumps(to_dict(look or self.look()))))
         memory = Memory.from_dict(json.loads(json.dumps(self.memory.to_dict())))
         for command in self.commands:
-            memory, _said = hear(policy, memory, command, self.at(), self.run_id, self.able)
+            memory, _said = apply_command(policy, memory, command, self.at(), self.able)
+        self.commands = []
         decision = decide(policy, memory, look, self.at(), self.run_id, self.able, self.only_host)
         assert decide(policy, memory, look, self.at(), self.run_id, self.able, self.only_host) == decision
         self.memory = decision.memory

@@ -169,6 +169,7 @@ def test_the_same_person_may_release_again_in_a_later_run() -> None:
     lose(world, "esx4", "esx5")
     world.run(60)
     world.run_id = "run-3"
+    world.commands = [Command(CommandKind.RELEASE_BRAKE, by="alice", reason="rack 3 burnt down")]
     world.run(60)
     assert set(world.fences()) == {"esx1", "esx2", "esx3", "esx4", "esx5"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind, CommandRefused, hear
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind, CommandRefused, apply_command
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import KINDS, FenceAction, MoveAction, StopAction
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.gate import Caller, authorise
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Approval, Desired, Memory
@@ -280,25 +280,6 @@ def test_a_vm_that_nobody_takes_stays_on_a_host_in_maintenance_with_an_alarm() -
     assert world.vms["vm1"].power is Power.ON
 
 
-def test_a_command_is_applied_once_in_a_run_that_hands_it_in_at_every_look() -> None:
-    """What a person does at a host after the command stands: the command is not given a second time."""
-    world = three_hosts()
-    world.command("stop", "vm1")
-    world.crash("vm1")
-    world.run(6)
-    world.commands = [Command(CommandKind.START, "vm1", by="alice")]
-    world.step(3)
-    world.start("vm1", "esx1")
-    world.run(6)
-    world.crash("vm1")
-    world.event("esx1", "vm_powered_off", "vm1")
-    world.run(9)
-    assert world.record("vm1").desired is Desired.STOPPED
-    world.run_id = "run-2"
-    world.step(3)
-    assert world.record("vm1").desired is Desired.STARTED, "another run, another command"
-
-
 def test_a_persons_word_that_a_host_is_off_ends_with_its_return_also_in_the_run_that_it_was_given_in() -> None:
     world = three_hosts()
     world.kill("esx1")
@@ -320,4 +301,4 @@ def test_a_command_that_nobody_carries_out_is_refused(kind: str, words: tuple[st
     world = three_hosts()
     able = tuple(action for action in KINDS if action != needs)
     with pytest.raises(CommandRefused, match="nobody carries out a %s here; do it by hand" % needs):
-        hear(Policy.from_dict(world.full_policy()), world.memory, Command(CommandKind(kind), *words), world.at(), "run-1", able)
+        apply_command(Policy.from_dict(world.full_policy()), world.memory, Command(CommandKind(kind), *words), world.at(), able)

@@ -12,6 +12,9 @@ FENCED = {"boot_id": "boot-1", "seconds": 400.0, "wall": "2026-01-01T00:06:40.00
 WEB1 = "5f3b:web1/web1.vmx"
 
 
+MOVED = {"vm_id": WEB1, "vm_name": "web1", "source": "esx1", "destination": "esx2", "closed": True, "token": 7}
+
+
 def vm(**changes: Any) -> dict[str, Any]:
     form = {"id": WEB1, "host": "esx1", "name": "web1", "path": "[shared] web1/web1.vmx", "taken_at": BOOT, "power": "off", "moid": "12"}
     return {**form, **changes}
@@ -26,12 +29,11 @@ def refused(**changes: Any) -> list[str]:
         "health": {"hosts": [{"name": "esx1", "taken_at": BOOT, "api_answer": "answered", "uptime": 60.0}]},
         "vms": {"vms_read": ["esx1"], "vms": []},
         "vms_recorded": [{"vm_id": WEB1, "name": "web1", "host": "esx2", "power": "on"}],
-        "transactions": [{"vm_name": "web1", "source": "esx1", "closed": True}],
-        "journal": [{"token": 7, "subject": WEB1, "data": {"source": "esx1", "destination": "esx2"}}],
+        "transactions": [MOVED],
         "forced": False,
     }
     given.update({key: value for key, value in changes.items() if key != "fence"})
-    record = {"vms": given["vms_recorded"], "transactions": given["transactions"], "journal": given["journal"]}
+    record = {"vms": given["vms_recorded"], "transactions": given["transactions"]}
     return unfence_refusals(given["storage"], "esx1", given["servers"], given["health"], given["vms"], record, given["forced"])
 
 
@@ -56,7 +58,7 @@ def test_a_host_that_cannot_tell_what_it_runs_is_not() -> None:
 
 
 def test_a_failover_that_is_not_finished_comes_first() -> None:
-    rows = [{"vm_name": "web1", "source": "esx1", "closed": False}, {"vm_name": "other", "source": "esx3", "closed": False}]
+    rows = [{**MOVED, "closed": False}, {**MOVED, "vm_name": "other", "source": "esx3", "closed": False}]
     assert only(refused(transactions=rows)) == "the failover of web1 is not finished: run the playbook monitor first"
 
 
@@ -79,7 +81,7 @@ def test_what_is_recorded_on_another_host_must_not_be_registered_here(listed: di
 def test_a_vm_that_nobody_took_over_may_stay_registered() -> None:
     """It is bound to this host, and starts when the host is back."""
     mine = [{"vm_id": WEB1, "name": "web1", "host": "esx1", "power": "on"}]
-    assert refused(vms={"vms_read": ["esx1"], "vms": [vm()]}, vms_recorded=mine, journal=[]) == []
+    assert refused(vms={"vms_read": ["esx1"], "vms": [vm()]}, vms_recorded=mine, transactions=[]) == []
 
 
 def test_every_storage_server_is_asked_first() -> None:
@@ -93,12 +95,11 @@ def test_a_persons_word_replaces_no_proof_that_could_be_had_while_vms_run_elsewh
     assert refused(forced=True, fence={"at": {**FENCED, "boot_id": "boot-0"}}) == [], (
         "the storage server was restarted: no uptime proves it"
     )
-    before = [{"token": 6, "subject": WEB1, "data": {"source": "esx1", "destination": "esx2"}}]
-    assert refused(forced=True, journal=before) == [], "it left before the fence"
-    assert refused(forced=True, journal=[]) == []
+    assert refused(forced=True, transactions=[{**MOVED, "token": 6}]) == [], "it left before the fence"
+    assert refused(forced=True, transactions=[]) == []
 
 
 def test_every_reason_is_named_at_once() -> None:
     listed = {"vms_read": ["esx1"], "vms": [vm(power="on")]}
-    rows = [{"vm_name": "web1", "source": "esx1", "closed": False}]
+    rows = [{**MOVED, "closed": False}]
     assert len(refused(vms=listed, transactions=rows, servers=["san1", "san2"], forced=True)) == 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_decide import run
+from ansible_collections.libreha.vmware.plugins.module_utils.record.commands import read_command
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "decide"))  # the simulated cluster of decide's tests
@@ -38,7 +39,11 @@ class Cluster:
             lease = database.acquire_lease(holder, 600)
         self.holder, self.token = holder, lease.token
 
-    def look(self, seconds: float = 3, looks: int = 1, check: bool = False, **params: Any) -> dict[str, Any]:
+    def look(
+        self, seconds: float = 3, looks: int = 1, check: bool = False, commands: Iterable[Mapping[str, Any]] = (), **params: Any
+    ) -> dict[str, Any]:
+        with StateDatabase.open(self.url, clock=self.world.at) as database:
+            database.give_commands(map(read_command, commands))
         for _look in range(looks):
             self.world.now += seconds
             for host in self.world.hosts.values():
@@ -46,7 +51,6 @@ class Cluster:
             given = {
                 "policy": self.world.full_policy(),
                 "observation": json.loads(json.dumps(to_dict(self.world.look()))),
-                "commands": [],
                 "host": None,
                 "carries_out": PLAYBOOKS,
                 "holder": self.holder,
@@ -97,7 +101,7 @@ def test_one_release_of_the_brake_is_applied_and_journaled_once(cluster: Any) ->
     assert lab.journal("person") == ["alice releases the brake for esx1, esx2, esx3: the rack burnt"]
     for name in ("esx4", "esx5"):
         lab.world.kill(name)
-    lab.look(looks=12, commands=word)
+    lab.look(looks=12)
     assert not [text for text in lab.journal("action") if "esx4" in text or "esx5" in text]
     lab.begin("run-3")
     lab.look(looks=12, commands=word)

@@ -20,7 +20,8 @@ NOW = Instant("boot", 1000.0)
 
 def child(code: str) -> subprocess.Popen[bytes]:
     script = "import sys, time; sys.path.insert(0, '.'); import conftest\n"
-    script += "from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Deadman\ndeadman = Deadman()\n"
+    script += "from ansible_collections.libreha.vmware.plugins.module_utils import clock\n"
+    script += "from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Deadman, Permit\ndeadman = Deadman()\n"
     process = subprocess.Popen([sys.executable, "-c", script + code], cwd=ROOT, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"armed\n"
     return process
@@ -47,6 +48,69 @@ def test_a_handler_or_a_mask_set_before_does_not_keep_it_alive():
     code = "import signal; signal.signal(signal.SIGALRM, signal.SIG_IGN); signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"
     process = child(code + "deadman.arm(0.2); print('armed', flush=True); time.sleep(20)")
     assert process.wait(20) == -signal.SIGALRM
+
+
+THREAD = """
+import threading
+def in_a_thread(act):
+    failed = []
+    def run():
+        try:
+            act()
+        except BaseException as error:
+            failed.append(repr(error))
+    thread = threading.Thread(target=run)
+    thread.start(); thread.join()
+    if failed: print(failed[0], flush=True)
+def within(seconds):
+    with Permit(clock.now().seconds + seconds): pass
+"""
+
+
+def test_a_permit_that_ends_leaves_the_deadline_of_the_lease_standing():
+    process = child("deadman.arm(0.3)\nwith Permit(clock.now().seconds + 60): pass\nprint('armed', flush=True); time.sleep(20)")
+    assert process.wait(20) == -signal.SIGALRM
+
+
+def test_a_permit_that_lasts_longer_does_not_put_the_lease_off():
+    process = child("deadman.arm(0.3)\nwith Permit(clock.now().seconds + 60):\n print('armed', flush=True); time.sleep(20)")
+    assert process.wait(20) == -signal.SIGALRM
+
+
+def test_the_shorter_deadline_of_an_inner_act_ends_the_process_and_its_end_frees_it():
+    inner = "deadman.arm(60)\nwith Permit(clock.now().seconds + 0.3):\n print('armed', flush=True); time.sleep(20)"
+    assert child(inner).wait(20) == -signal.SIGALRM
+    over = "deadman.arm(60)\nwith Permit(clock.now().seconds + 0.3): print('armed', flush=True)\ntime.sleep(0.6); print('alive')"
+    assert child(over).communicate(timeout=20)[0] == b"alive\n"
+
+
+def test_a_permit_that_is_entered_twice_stands_until_it_is_left_twice():
+    code = "permit = Permit(clock.now().seconds + 0.3)\nwith permit:\n with permit: print('armed', flush=True)\n time.sleep(20)"
+    assert child(code).wait(20) == -signal.SIGALRM
+
+
+def test_a_thread_may_arm_and_the_whole_process_ends_with_its_deadline():
+    code = THREAD + "in_a_thread(lambda: deadman.arm(0.3)); print('armed', flush=True); time.sleep(20)"
+    assert child(code).wait(20) == -signal.SIGALRM
+
+
+def test_a_thread_that_ends_its_act_leaves_the_others_their_deadlines():
+    code = THREAD + "deadman.arm(0.5); in_a_thread(lambda: within(60)); print('armed', flush=True); time.sleep(20)"
+    assert child(code).wait(20) == -signal.SIGALRM
+
+
+def test_a_thread_is_refused_where_the_signal_would_not_end_the_process_unless_the_main_thread_armed_before():
+    ignored = THREAD + "import signal; signal.signal(signal.SIGALRM, signal.SIG_IGN); print('armed', flush=True)\n"
+    said = child(ignored + "in_a_thread(lambda: within(60))").communicate(timeout=20)[0]
+    assert b"the act would not end with its deadline" in said
+    assert child(ignored + "deadman.arm(60); deadman.disarm(); in_a_thread(lambda: within(60))").communicate(timeout=20)[0] == b""
+
+
+def test_a_child_of_fork_has_no_deadline_of_its_parents():
+    code = "import os; deadman.arm(0.5); print('armed', flush=True)\nif os.fork() == 0:\n"
+    code += " Deadman().arm(60); time.sleep(0.9); os.write(1, b'alive'); os._exit(0)\ntime.sleep(20)"
+    process = child(code)
+    assert process.communicate(timeout=20)[0] == b"alive" and process.returncode == -signal.SIGALRM
 
 
 def test_arming_without_time_left_is_refused():

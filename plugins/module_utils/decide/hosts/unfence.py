@@ -22,8 +22,9 @@ from ..observations import HostObservation, Power, StorageObservation, VmObserva
 class Return:
     """A host that is to be let in again, and what was read of it just now.
 
-    ``vms`` are those that it lists itself; None: they could not be read. ``recorded`` (vm_id, name, host, power), ``transactions``
-    (vm_name, source, closed) and ``steps`` (token, subject, data) are rows of the state database.
+    ``vms`` are those that it lists itself; None: they could not be read. ``recorded`` (vm_id, name, host, power) and ``transactions``
+    (vm_id, vm_name, source, destination, closed, token) are rows of the state database: all VMs, and all failovers from this host since
+    its fence.
     """
 
     host: str
@@ -33,7 +34,6 @@ class Return:
     vms: Sequence[VmObservation] | None
     recorded: Sequence[Mapping[str, Any]]
     transactions: Sequence[Mapping[str, Any]]
-    steps: Sequence[Mapping[str, Any]]
     forced: bool = False
 
 
@@ -93,9 +93,9 @@ def _against_force(wanted: Return) -> list[str]:
         return []
     since = min(line.token for _server, line in lines)
     moved = {
-        step["subject"]
-        for step in wanted.steps
-        if step["token"] >= since and step["data"].get("source") == wanted.host and step["data"].get("destination") != wanted.host
+        row["vm_id"]
+        for row in wanted.transactions
+        if row["token"] >= since and row["source"] == wanted.host and row["destination"] != wanted.host
     }
     names = sorted(
         row["name"] for row in wanted.recorded if row["vm_id"] in moved and row["host"] != wanted.host and row["power"] == Power.ON.value

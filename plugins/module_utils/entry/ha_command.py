@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The module ``ha_command``: a command becomes a row in the state database, and what became of it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .. import clock
+from ..arguments.commands import command_options
+from ..arguments.state import state_spec
+from ..decide.commands import CommandRefused, apply_command
+from ..decide.memory import Memory
+from ..decide.policy import Policy
+from ..errors import LibrehaError
+from ..record.commands import REFUSED, VALID_FOR, WAITING, read_command
+from ..record.database import StateDatabase
+
+POLL = 0.5  # s
+
+
+def argument_spec() -> dict[str, Any]:
+    return {
+        **state_spec(),
+        **command_options(),
+        "wait": {"type": "float", "default": 0},
+        "valid_for": {"type": "float", "default": VALID_FOR},
+    }
+
+
+def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """The task's result; raises LibrehaError when the command is refused, or when no run took it up within ``wait``."""
+    command = read_command(params)
+    wait, valid_for = params["wait"], params["valid_for"]
+    if wait < 0 or valid_for <= 0:
+        raise LibrehaError("wait is %g and valid_for %g" % (wait, valid_for), remedy="give 0 or more, and more than 0 seconds")
+    with StateDatabase.open(params["state_url"], create=False) as database:
+        if check_mode:
+            return _would_give(database.memory(), params)
+        (number,) = database.give_commands([command], max(wait, valid_for))
+        until = clock.now().seconds + wait
+        (row,) = database.commands([number])
+        while row["state"] == WAITING and clock.now().seconds < until:
+            clock.sleep(POLL)
+            (row,) = database.commands([number])
+        if wait and row["state"] == WAITING and database.withdraw_command(number):
+            raise LibrehaError(
+                "no run of the monitor took the command up within %g s; it is withdrawn" % wait,
+                remedy="run the playbook monitor, or see why it does not; then give the command again",
+                details={"command": database.commands([number])[0]},
+            )
+        (row,) = database.commands([number])
+    if row["state"] == REFUSED:
+        raise LibrehaError(
+            "%s is refused: %s" % (command.kind.value, row["outcome"]),
+            remedy="nothing was changed; correct the command",
+            details={"command": row},
+        )
+    return {"changed": True, "command": row}
+
+
+def _would_give(memory: Memory, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Check mode: whether what the monitor remembers speaks against it; before its first look nothing can."""
+    command = read_command(params)
+    if memory.looked_at is not None:
+        try:
+            apply_command(Policy(), memory, command, clock.now())
+        except CommandRefused as refused:
+            raise LibrehaError("%s would be refused: %s" % (command.kind.value, refused), remedy="correct the command") from None
+    return {"changed": True}
