@@ -34,12 +34,13 @@ SHRUNK = 3  # of the schedules that fail are made small; this takes a while for 
 
 
 ENOUGH = 150  # schedules that must reach all of REACHED
-#: Each kind of action, each row of docs/safety.md's table of verdicts, the refusals of a run that may act no more, and what else is rare.
+#: Each kind of action, each row of docs/safety.md's table of verdicts, and what else is rare. A token that a target refuses is not among
+#: them: the lease ends first, in the database and by the deadman (tests/sim/test_truth.py shows the refusal itself).
 REACHED = {
     *("action: %s" % kind for kind in KINDS),
     *("row %d" % row for row in range(1, 13)),
-    *("held: %s" % what for what in ("fence", "failover", "brake")),
-    "stale token refused: fence",
+    *("held: %s" % what for what in ("fence", "failover")),
+    "brake",
     "run ended: LeaseLost",
     "called off",
     "resumed",

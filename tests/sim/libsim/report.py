@@ -40,6 +40,7 @@ class Report:
         self._recorded = {vm.name: vm.host for vm in decision.memory.vms}
         self.marks.update("action: %s" % action.kind for action in decision.actions)
         self.marks.update("row %s" % verdict.row for verdict in decision.hosts if verdict.row)
+        self.marks.update(["brake"] if decision.memory.brake.held else [])
         self.marks.update("held: %s" % item.what for item in decision.held)
         for verdict in decision.hosts:
             state = host_state(verdict, decision.memory)
