@@ -36,6 +36,10 @@ DOINGS = (
     "sensor",
     *("name_service",) * 2,
     "operator",
+    *("ssh",) * 2,
+    *("looks",) * 2,
+    *("worker",) * 2,
+    *("connection",) * 2,
 )
 
 
@@ -43,15 +47,18 @@ DOINGS = (
 def schedules(draw: st.DrawFn) -> Raw:
     hosts = ["node%d" % number for number in range(1, draw(st.integers(2, 5)) + 1)]
     vms = ["vm%d" % number for number in range(1, draw(st.integers(1, 7)) + 1)]
-    entries = [_happening(draw, hosts, vms) for _index in range(draw(st.integers(1, 12)))]
+    servers = ["san", "san2"][: draw(st.sampled_from((1, 1, 1, 2)))]
+    entries = [_happening(draw, hosts, vms, servers) for _index in range(draw(st.integers(1, 12)))]
+    entries += _seldom(draw, hosts, vms)
     repaired = draw(st.booleans())
     if repaired:
-        entries += _repairs(hosts)
+        entries += _repairs(hosts, servers)
     return {
         "name": "random schedule",
         "policy": _policy(draw, hosts),
         "hosts": {name: _host(draw) for name in hosts},
-        "vms": {name: _vm(draw, hosts) for name in vms},
+        "storage": dict.fromkeys(servers),
+        "vms": {name: _vm(draw, hosts, servers) for name in vms},
         "rules": _consistent([_rule(draw, hosts, vms) for _index in range(draw(st.sampled_from((0, 0, 1, 1, 2))))]),
         "timeline": entries,
         "until": FAULTS_UNTIL + CALM if repaired else FAULTS_UNTIL + 200.0,
@@ -70,6 +77,8 @@ def _policy(draw: st.DrawFn, hosts: list[str]) -> Raw:
     }
     if draw(st.integers(0, 4)):  # it only reports, and asks "what if" at every look: half of the time that a run takes
         policy["admission_control"] = {"form": "disabled"}
+    if draw(st.booleans()):
+        policy["vm_monitoring"] = {"response": "reset"}
     if draw(st.booleans()):
         policy["isolation_addresses"] = ["192.0.2.1"]
     if draw(st.integers(0, 4)) == 0:
@@ -91,8 +100,10 @@ def _host(draw: st.DrawFn) -> Raw:
     return host
 
 
-def _vm(draw: st.DrawFn, hosts: list[str]) -> Raw:
+def _vm(draw: st.DrawFn, hosts: list[str], servers: list[str]) -> Raw:
+    lies = draw(st.sampled_from((servers[:1], servers[:1], servers[1:], servers))) if len(servers) > 1 else servers
     return {
+        "storage": lies,
         "host": draw(st.sampled_from(hosts)),
         "desired": draw(st.sampled_from(("started", "started", "started", "started", "stopped", "ignored", "disabled"))),
         "memory": draw(st.sampled_from((0, 512, 1024, 2048))),
@@ -119,11 +130,45 @@ def _consistent(rules: list[Raw]) -> list[Raw]:
     return rules
 
 
-def _happening(draw: st.DrawFn, hosts: list[str], vms: list[str]) -> Raw:
+def _seldom(draw: st.DrawFn, hosts: list[str], vms: list[str]) -> list[Raw]:
+    """In every other schedule, faults that chance would seldom put together; test_properties.py demands what they reach."""
+    first, second = draw(st.permutations(hosts))[:2]
+    at = draw(st.integers(20, 200))
+    dies: list[Raw] = [{"at": at, "do": "power", "host": first, "to": "off"}]
+    kind = draw(st.sampled_from(("", "", "", "", "", "apart", "row 8", "resumed", "lease lost", "reset")))
+    if kind == "apart":  # the second one often dies during the failover of the first
+        how = draw(st.sampled_from(({"do": "power", "to": "off"}, {"do": "hang", "to": "on"})))
+        return [*dies, {"at": at + draw(st.integers(40, 100)) / 4, "host": second, **how}]
+    if kind == "row 8":
+        return [{"at": at, "do": do, "host": first, "to": "off"} for do in ("api", "storage")]
+    if kind == "resumed":
+        return [*dies, {"at": at + draw(st.integers(80, 100)) / 4, "do": "monitor", "to": "restarted"}]
+    if kind == "lease lost":
+        return [{"at": at, "do": "monitor", "to": "frozen"}, {"at": at + 90, "do": "monitor", "to": "thawed"}]
+    if kind == "reset":
+        return [{"at": at, "do": "vm_fault", "vm": draw(st.sampled_from(vms)), "fault": "guest_hangs"}]
+    return []
+
+
+def _happening(draw: st.DrawFn, hosts: list[str], vms: list[str], servers: list[str]) -> Raw:
     do = draw(st.sampled_from(DOINGS))
     at = draw(st.integers(0, int(FAULTS_UNTIL) * 4)) / 4
     host, vm = draw(st.sampled_from(hosts)), draw(st.sampled_from(vms))
     entry: Raw = {"at": at, "do": do}
+    if do in ("storage", "target", "fence") and len(servers) > 1:
+        entry.update(draw(st.sampled_from(({}, {"server": servers[0]}, {"server": servers[1]}))))
+    if do == "ssh":
+        return (
+            {**entry, "server": servers[1], "to": draw(st.sampled_from(("off", "off", "on")))}
+            if len(servers) > 1
+            else {**entry, "do": "looks", "by": 8}
+        )
+    if do == "looks":
+        return {**entry, "by": draw(st.sampled_from((0, 3, 8, 30)))}
+    if do == "worker":
+        return {**entry, "by": draw(st.sampled_from((0.3, 1, 2.5)))}
+    if do == "connection":
+        return {**entry, "host": host, "to": draw(st.sampled_from(("fails", "strange", "works")))}
     if do in HOST_SWITCHES:
         return {**entry, "host": host, "to": draw(st.sampled_from(("off", "off", "on") if do != "hang" else ("on", "on", "off")))}
     if do in ("shutdown", "reboot", "rejoin"):
@@ -154,11 +199,13 @@ def _happening(draw: st.DrawFn, hosts: list[str], vms: list[str]) -> Raw:
     return {**entry, "vm": vm, "command": command, **({"host": host} if command == "migrate" else {})}
 
 
-def _repairs(hosts: list[str]) -> list[Raw]:
+def _repairs(hosts: list[str], servers: list[str]) -> list[Raw]:
     """Faults stop; then the operator lets everybody in again."""
     at = FAULTS_UNTIL + 1.0
     found: list[Raw] = [{"at": at, "do": "target", "to": "on"}, {"at": at, "do": "monitor", "to": "restarted"}]
+    found += [{"at": at, "do": "looks", "by": 0}, *({"at": at, "do": "ssh", "server": server, "to": "on"} for server in servers[1:])]
     for host in hosts:
+        found.append({"at": at, "do": "connection", "host": host, "to": "works"})
         found += [{"at": at, "do": do, "host": host, "to": "on"} for do in ("network", "storage", "api", "bmc")]
         found += [{"at": at, "do": "hang", "host": host, "to": "off"}, {"at": at, "do": "fence", "host": host, "to": "works"}]
         found += [{"at": at, "do": "maintenance", "host": host, "to": "off"}, {"at": at, "do": "sensor", "host": host, "to": "green"}]

@@ -118,13 +118,16 @@ class Permit:
         deadline: Seconds of the boot-time clock after which no act may happen.
         now: The clock.
         host: Named in the error.
+        deadman: What ends the process; the kernel's timer by default.
     """
 
-    def __init__(self, deadline: float, *, now: Callable[[], Instant] = clock.now, host: str | None = None) -> None:
+    def __init__(
+        self, deadline: float, *, now: Callable[[], Instant] = clock.now, host: str | None = None, deadman: Deadman | None = None
+    ) -> None:
         self.deadline = deadline
         self._now = now
         self._host = host
-        self._deadman = Deadman()
+        self._deadman = deadman or Deadman()
         self._lock = threading.Lock()
         self._entered = 0
 

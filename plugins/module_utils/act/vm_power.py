@@ -9,15 +9,18 @@ the latter: a reset that failed may be tried again (``decide/vms/vm_monitoring.p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Optional
 
 from .. import clock
 from ..arguments.hosts import HostAccess, read_hosts
+from ..decide.instant import Instant
 from ..decide.observations import Act, Power, VmObservation
 from ..decide.vms.vm_monitoring import ALIVE
 from ..errors import LibrehaError
+from ..hypervisor.interface import Hypervisor
 from ..hypervisor.registry import open_hypervisor
 from ..observe.parallel import failure_of, in_parallel
 from ..record.database import EndedAct, StateDatabase
@@ -60,6 +63,27 @@ class Found:
     failed: Sequence[str]
 
 
+Guard = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class HostWorld:
+    """What an act on VMs works on: real hosts, or simulated ones. ``open`` connects to one, with what is to be called directly before each
+    request that changes something; ``at_once`` is ``observe.parallel.in_parallel``."""
+
+    open: Callable[[HostAccess, Optional[Guard]], AbstractContextManager[Hypervisor]]
+    at_once: Callable[[Mapping[str, Callable[[], Any]], float], Mapping[str, Any]]
+    clock: Callable[[], Instant]
+    deadman: Callable[[], Deadman]
+
+
+def _open(access: HostAccess, guard: Optional[Guard]) -> AbstractContextManager[Hypervisor]:
+    return open_hypervisor(access.connection, guard)
+
+
+REAL_HOSTS = HostWorld(_open, in_parallel, clock.now, Deadman)
+
+
 @dataclass(frozen=True)
 class Kind:
     """One value of the option ``state``."""
@@ -87,22 +111,28 @@ def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     if request.state != "powered_off" and not request.vms:
         raise LibrehaError("vms is empty", remedy="name the VMs by their ids; only state powered_off takes all VMs of the hosts")
     if check_mode:
-        found = _find(accesses, request)
+        found = _find(accesses, request, REAL_HOSTS)
         return _result(request.state, found, [Ended(host, vm) for host, vms in found.todo.items() for vm in vms])
     with StateDatabase.open(params["state_url"], create=False) as database:
         return power_vms(accesses, request, database, params["holder"], params["token"], params["lease"])
 
 
 def power_vms(
-    accesses: Mapping[str, HostAccess], request: PowerRequest, database: StateDatabase, holder: str, token: int, lease: float
+    accesses: Mapping[str, HostAccess],
+    request: PowerRequest,
+    database: StateDatabase,
+    holder: str,
+    token: int,
+    lease: float,
+    world: HostWorld = REAL_HOSTS,
 ) -> dict[str, Any]:
     """Carry *request* out on the hosts *accesses*; the module's result. Raises LibrehaError naming every VM with which it was not done."""
-    deadman = Deadman()
+    deadman = world.deadman()
     # The acts take their time without this thread, so the lease is taken for all of them at once.
-    keeper = LeaseKeeper(database, holder, token, lease + _longest(accesses, request), clock.now, deadman)
+    keeper = LeaseKeeper(database, holder, token, lease + _longest(accesses, request), world.clock, deadman)
     try:
-        found = _find(accesses, request)
-        ended = _carry_out(accesses, found, request, database, keeper) if found.todo else []
+        found = _find(accesses, request, world)
+        ended = _carry_out(accesses, found, request, database, keeper, world) if found.todo else []
     finally:
         deadman.disarm()
     return _result(request.state, found, ended)
@@ -119,14 +149,14 @@ def _longest(accesses: Mapping[str, HostAccess], request: PowerRequest) -> float
 # Looking
 
 
-def _find(accesses: Mapping[str, HostAccess], request: PowerRequest) -> Found:
-    looks = {name: partial(_read, access) for name, access in accesses.items()}
+def _find(accesses: Mapping[str, HostAccess], request: PowerRequest, world: HostWorld) -> Found:
+    looks = {name: partial(_read, access, world) for name, access in accesses.items()}
     slowest = max((access.connection.timeout for access in accesses.values()), default=0.0)
     todo: dict[str, list[VmObservation]] = {}
     left_alone: list[Ended] = []
     seen: set[str] = set()
     failed: list[str] = []
-    for host, outcome in in_parallel(looks, LOOK_TIMEOUTS * slowest).items():
+    for host, outcome in world.at_once(looks, LOOK_TIMEOUTS * slowest).items():
         if not isinstance(outcome, list):
             failed.append(str(failure_of(outcome, "reading its VMs", host)))
             continue
@@ -143,8 +173,8 @@ def _find(accesses: Mapping[str, HostAccess], request: PowerRequest) -> Found:
     return Found(todo, left_alone, failed)
 
 
-def _read(access: HostAccess) -> list[VmObservation]:
-    with open_hypervisor(access.connection) as hypervisor:
+def _read(access: HostAccess, world: HostWorld) -> list[VmObservation]:
+    with world.open(access, None) as hypervisor:
         return hypervisor.virtual_machines()
 
 
@@ -164,13 +194,18 @@ def _is_wanted(vm: VmObservation, wanted: Sequence[str]) -> bool:
 
 
 def _carry_out(
-    accesses: Mapping[str, HostAccess], found: Found, request: PowerRequest, database: StateDatabase, keeper: LeaseKeeper
+    accesses: Mapping[str, HostAccess],
+    found: Found,
+    request: PowerRequest,
+    database: StateDatabase,
+    keeper: LeaseKeeper,
+    world: HostWorld,
 ) -> list[Ended]:
     kind = KINDS[request.state]
     database.journal([_before(kind, host, vm) for host, vms in found.todo.items() for vm in vms], keeper.token)
-    acts = {host: partial(_act, accesses[host], vms, request, keeper.guard) for host, vms in found.todo.items()}
+    acts = {host: partial(_act, accesses[host], vms, request, keeper.guard, world) for host, vms in found.todo.items()}
     ended: list[Ended] = []
-    for host, outcome in in_parallel(acts, _longest(accesses, request)).items():
+    for host, outcome in world.at_once(acts, _longest(accesses, request)).items():
         if isinstance(outcome, list):
             ended += outcome
         else:
@@ -182,10 +217,10 @@ def _carry_out(
     return ended
 
 
-def _act(access: HostAccess, vms: Sequence[VmObservation], request: PowerRequest, guard: Callable[[], None]) -> list[Ended]:
+def _act(access: HostAccess, vms: Sequence[VmObservation], request: PowerRequest, guard: Guard, world: HostWorld) -> list[Ended]:
     moids = [vm.moid for vm in vms]
     without_lock: set[str] = set()
-    with open_hypervisor(access.connection, guard) as hypervisor:
+    with world.open(access, guard) as hypervisor:
         hypervisor.on_answer = lambda moid, _question: without_lock.add(moid)
         if request.state == "reset":
             reasons = hypervisor.reset(moids, request.stop_timeout)

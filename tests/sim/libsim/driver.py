@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from functools import partial
 from typing import NoReturn
 
+from ansible_collections.libreha.vmware.plugins.module_utils.act.runtime import Runtime
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import HostObservation, Question, VmObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import Outcome
@@ -23,16 +26,19 @@ from .requests import Answer, Guard, Hypervisors, ends_well
 from .truth.vms import Vm
 from .truth.world import World
 
+MOST_AT_ONCE = 100  # requests of one act
+
 
 class SimulatedHost(Hypervisor):
     """One open connection; a VM's reference is its name. What no runner uses here is not there."""
 
-    def __init__(self, name: str, world: World, observer: Observer, requests: Hypervisors, guard: Guard) -> None:
+    def __init__(self, name: str, world: World, observer: Observer, requests: Hypervisors, guard: Guard, runtime: Runtime) -> None:
         self._host = world.hosts[name]
         self._world = world
         self._observer = observer
         self._requests = requests
         self._guard = guard
+        self._runtime = runtime
 
     def __enter__(self) -> SimulatedHost:
         return self
@@ -41,9 +47,9 @@ class SimulatedHost(Hypervisor):
         pass
 
     def virtual_machines(self) -> list[VmObservation]:
-        answer = self._observer.api(self._host)
+        answer = self._requests.connects(self._host.name)
         wait(TIMEOUT if answer is ApiAnswer.TIMED_OUT else QUICK)
-        answer = self._observer.api(self._host)
+        answer = self._requests.connects(self._host.name)
         if answer is not ApiAnswer.ANSWERED:
             raise HostUnavailable("%s does not answer (%s)" % (self._host.name, answer.value), answer=answer, host=self._host.name)
         return list(self._observer.vms_on(self._host))
@@ -84,18 +90,22 @@ class SimulatedHost(Hypervisor):
         self._not_here()
 
     def power_off(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
-        return {moid: self._stop(moid, False) for moid in moids}
+        return self._each(moids, partial(self._requests.stop, host=self._host, in_order=False), timeout)
 
     def reset(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
-        self._not_here()
+        return self._each(moids, partial(self._requests.reset, host=self._host), timeout)
 
     def shut_down(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
-        return {moid: self._stop(moid, True) for moid in moids}
+        return self._each(moids, partial(self._requests.stop, host=self._host, in_order=True), timeout)
 
-    def _stop(self, moid: str, in_order: bool) -> str:
-        """Of one VM: no runner here stops several in one call."""
-        outcome, reason = self._ask(self._requests.stop(self._vm(moid), self._host, in_order))
-        return "" if ends_well((outcome, reason)) else reason or outcome.value
+    def _each(self, moids: Iterable[str], work: Callable[[Vm], object], timeout: float) -> dict[str, str]:
+        """All at the same time; for each why it was not done, or nothing."""
+        asked: dict[str, Future[Answer]] = {}
+        with self._runtime.workers(MOST_AT_ONCE) as workers:
+            for moid in moids:
+                asked[moid] = workers.submit(self._ask, work(self._vm(moid)), timeout)
+        answers = {moid: future.result() for moid, future in asked.items()}
+        return {moid: "" if ends_well(answer) else answer[1] or answer[0].value for moid, answer in answers.items()}
 
     def answer(self, moid: str, question: Question, choice: str) -> None:
         self._not_here()

@@ -1,23 +1,24 @@
 """Carries orders out as the production hands do (cycle/real.py): each in an operating system process of its own, which ends with its lease.
 
-Starts and moves run the production runner (act/vm_failover.py) with its lease keeper on simulated hosts. What a fence, a stop or a reset
-does to hosts and target is told here, in the order and with the times of act/fence.py and act/vm_power.py. Live moves and rejoins have no
-production actor yet: what is told of them here is a sketch of what is to come.
+Fences, stops, resets, starts and moves run the production runners (act/fence.py, act/vm_power.py, act/vm_failover.py with its lease keeper)
+on simulated storage servers, BMCs and hosts. Live moves and rejoins have no production actor yet: what is here of them is a sketch of what
+is to come.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Optional, Union
 
 from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
-from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import Run
+from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import FenceWorld, Run, fence_host
 from ansible_collections.libreha.vmware.plugins.module_utils.act.keeper import LeaseKeeper
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import Around, Opened, fail_over, undone_of
-from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_power import JOURNAL_KIND
+from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_power import JOURNAL_KIND, HostWorld, PowerRequest, power_vms
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import (
     Ended,
@@ -26,18 +27,21 @@ from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import 
     MoveOrder,
     Order,
     PowerOrder,
-    RejoinOrder,
 )
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.real import transactions_of
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import FenceAction, PlannedMove, RejoinAction
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import PlannedMove, RejoinAction
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.fresh_start import started_since
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import ENDS_THE_RUN, LibrehaError
+from ansible_collections.libreha.vmware.plugins.module_utils.errors import ENDS_THE_RUN, LibrehaError, as_outcome
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import StaleToken as Refused
-from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, Hypervisor
+from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, HostUnavailable, Hypervisor
+from ansible_collections.libreha.vmware.plugins.module_utils.observe.parallel import Raised, failure_of
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import EndedAct
 from ansible_collections.libreha.vmware.plugins.module_utils.record.journal import JournalEntry
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.server import FenceRequest, ServerAccess, Ssh
 
 from .blocking import Blocking, Simulated, drive, wait
 from .driver import SimulatedHost
@@ -45,7 +49,7 @@ from .engine import Group, Task
 from .names import initiator, name_of
 from .observe import QUICK, TIMEOUT
 from .parts import Parts, SimulatedDeadman
-from .requests import Answer, ends_well
+from .requests import Strange, ends_well
 from .truth.hosts import Host
 from .truth.target import StaleToken
 
@@ -77,10 +81,13 @@ class SimulatedHands:
     # cycle/ports.py: Hands
 
     def begin(self, order: Order) -> None:
+        if isinstance(order, FailoverOrder) and order.resumed:
+            self._parts.reach("resumed")
         process = Process(order, Group(self._parts.engine))
         process.group.when_ended = lambda: self._died(process)
         self._processes.append(process)
         process.group.start(Blocking(partial(self._live, process)))  # type: ignore[arg-type]
+        self.worker_dies(process)
 
     def under_way(self) -> Sequence[Order]:
         return [process.order for process in self._processes]
@@ -95,7 +102,9 @@ class SimulatedHands:
 
     def call_off(self, order: Order) -> None:
         for process in self._processes:
-            process.stopping = process.stopping or process.order is order
+            if process.order is order and not process.stopping:
+                process.stopping = True
+                self._parts.reach("called off")
 
     def wait(self, seconds: float) -> None:
         if not any(process.ended is not None for process in self._processes):
@@ -104,6 +113,20 @@ class SimulatedHands:
             wait((self._news, max(seconds, 0.1)))
 
     # What happens to the arbiter
+
+    def worker_dies(self, process: Optional[Process] = None) -> None:
+        """The scenario has one process die that acts: *process*, or the newest one under way."""
+        parts = self._parts
+        dying = process or (self._processes[-1] if self._processes else None)
+        if parts.worker_dies is None or dying is None:
+            return
+        parts.engine.after(parts.worker_dies, self._kill_one, dying)
+        parts.worker_dies = None
+
+    def _kill_one(self, process: Process) -> None:
+        if process.ended is None and not process.group.killed:
+            process.group.kill()
+            self._died(process)
 
     def kill(self) -> None:
         for process in self._processes:
@@ -124,28 +147,30 @@ class SimulatedHands:
             process.ended = self._carry_out(process)
         except ENDS_THE_RUN as error:
             process.ended, process.lost = Ended(process.order), error
-        except LibrehaError as error:
-            process.ended = Ended(process.order, (str(error),))
+        except (LibrehaError, Strange) as error:
+            process.ended = Ended(process.order, (str(as_outcome(error, str(process.order))),))
+        for text in process.ended.failed:
+            if "unexpected " in text and "unexpected Strange" not in text:
+                raise AssertionError("a fault of the simulator, or of what it runs: %s" % text)
         self._news.end()
 
     def _died(self, process: Process) -> None:
+        self._parts.reach("ended by its deadman, or died")
         process.ended = Ended(process.order, ("%s: it ended without an answer" % process.order,))
         self._news.end()
 
     def _carry_out(self, process: Process) -> Ended:
         order = process.order
+        if isinstance(order, FenceOrder):
+            return self._fence(process, order)
         if isinstance(order, FailoverOrder):
             return self._bring_over(process, order)
         if isinstance(order, MoveOrder):
             return self._move(process, order)
-        levels = 1 if isinstance(order, RejoinOrder) or (isinstance(order, FenceOrder) and order.action.power) else 0
-        with self._lease(process, PER_LEVEL * levels) as check:
-            if isinstance(order, FenceOrder):
-                self._fence(process, order.action, check)
-            elif isinstance(order, RejoinOrder):
-                self._rejoin(order.action, check)
-            else:
-                self._stop_or_reset(process, order, check)
+        if isinstance(order, PowerOrder):
+            return self._stop_or_reset(process, order)
+        with self._lease(process, PER_LEVEL) as check:
+            self._rejoin(order.action, check)
         return Ended(order, changed=True)
 
     @contextmanager
@@ -166,10 +191,10 @@ class SimulatedHands:
     def _bring_over(self, process: Process, order: Union[FailoverOrder, MoveOrder]) -> Ended:
         parts = self._parts
         wait(QUICK)
-        storage = (parts.observer.storage(),)
+        storage = parts.observer.storage()
         accesses = [HostAccess(Connection(name, name, "", "")) for name in order.live]
         around = Around(
-            connect=self._connect,
+            connect=partial(self._connect, process),
             search=lambda hosts, work: [],
             clock=parts.clock,
             runtime=Simulated(process.group),
@@ -184,81 +209,104 @@ class SimulatedHands:
         return Ended(order, failed, any(item.changed for item in work))
 
     @contextmanager
-    def _connect(self, accesses: Sequence[HostAccess], keeper: LeaseKeeper) -> Iterator[Opened]:
-        parts = self._parts
-        answers = {access.name: parts.observer.api(parts.world.hosts[access.name]) for access in accesses}
-        wait(TIMEOUT if ApiAnswer.TIMED_OUT in answers.values() else QUICK)
+    def _connect(self, process: Process, accesses: Sequence[HostAccess], keeper: LeaseKeeper) -> Iterator[Opened]:
         opened: dict[str, Hypervisor] = {}
         unopened: dict[str, str] = {}
-        for name, answer in answers.items():
-            if answer is ApiAnswer.ANSWERED:
-                opened[name] = SimulatedHost(name, parts.world, parts.observer, parts.requests, keeper.guard)
+        doors = {access.name: partial(self._enter, process, access, keeper.guard) for access in accesses}
+        for name, outcome in self._at_once(process, doors, 0.0).items():
+            if isinstance(outcome, Hypervisor):
+                opened[name] = outcome
             else:
-                unopened[name] = "it does not answer (%s)" % answer.value
+                unopened[name] = str(failure_of(outcome, "opening it", name))
         yield opened, unopened
+
+    def _enter(self, process: Process, access: HostAccess, guard: Optional[Callable[[], None]]) -> Hypervisor:
+        """Log in. Raises HostUnavailable."""
+        parts = self._parts
+        answer = parts.requests.connects(access.name)
+        wait(TIMEOUT if answer is ApiAnswer.TIMED_OUT else QUICK)
+        if answer is not ApiAnswer.ANSWERED:
+            raise HostUnavailable("it does not answer (%s)" % answer.value, answer=answer, host=access.name)
+        runtime = Simulated(process.group)
+        return SimulatedHost(access.name, parts.world, parts.observer, parts.requests, guard or (lambda: None), runtime)
 
     # Fence
 
-    def _fence(self, process: Process, action: FenceAction, check: Callable[[], None]) -> None:
-        """act/fence.py: on the storage server, then its power, then, where it answers, its VMs."""
-        parts, host = self._parts, self._parts.world.hosts[action.host]
-        if host.name not in parts.world.target.fences:
-            parts.report.emit("fence_requested", host=host.name)
-        if parts.observer.cut_off:
+    def _fence(self, process: Process, order: FenceOrder) -> Ended:
+        parts, action = self._parts, order.action
+        if parts.world.fence_line(action.host) is None:
+            parts.report.emit("fence_requested", host=action.host)
+        servers = {name: ServerAccess(name, ssh=None if target.own else Ssh(name)) for name, target in parts.world.targets.items()}
+        world = FenceWorld(self._fence_at_server, self._switch_off, self._hosts(process), Simulated(process.group))
+        fenced = fence_host(action, self._access(action.host), servers, parts.database, self._run, world)
+        return Ended(order, fenced.failed, fenced.changed)
+
+    def _access(self, host: str) -> HostAccess:
+        devices = (PowerDevice(host, host),) if self._parts.world.hosts[host].has_bmc else ()
+        return HostAccess(Connection(host, host, "", ""), devices)
+
+    def _fence_at_server(self, server: ServerAccess, request: FenceRequest, permit: Permit) -> Mapping[str, Any]:
+        """storage/fencing.py, here or over ssh: revoke, drop the sessions, verify."""
+        parts, host, target = self._parts, self._parts.world.hosts[request.host], self._parts.world.targets[server.name]
+        if not parts.observer.reaches_server(target):
             wait(TIMEOUT)
-        else:
-            wait(QUICK)
-            check()
-            if initiator(host.name) in action.initiators:
-                self._at_target(lambda: parts.world.fence(host, self._run.token, "; ".join(action.reasons)))
-            wait(0.6)
-            parts.world.note_confirmed(host)
-        switched_off = action.power and self._switch_off(host, check)
-        if action.stop and not switched_off:
-            self._stop_all(process, action, host, check)
+            raise LibrehaError("could not be asked over ssh", host=server.name)
+        wait(QUICK)
+        with permit if target.own else nullcontext():
+            permit.check("fence %s" % host.name)
+            if initiator(host.name) in request.initiators:
+                try:
+                    parts.world.fence(host, request.token, request.reason, target)
+                except StaleToken as error:
+                    parts.reach("stale token refused: fence")
+                    raise Refused("another run has acted since: %s" % error) from None
+        wait(0.6)
+        return {"changed": True, "confirmed": parts.world.note_confirmed(host, target)}
 
-    def _at_target(self, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except StaleToken as error:
-            raise Refused("another run has acted since: %s" % error) from None
-
-    def _switch_off(self, host: Host, check: Callable[[], None]) -> bool:
+    def _switch_off(self, devices: Sequence[PowerDevice], permit: Permit, _machine: Machine) -> Mapping[str, Any]:
+        host = self._parts.world.hosts[devices[0].name]
         wait(BMC)
         if not self._parts.observer.reaches_bmc(host):
             wait(TIMEOUT)
-            return False
-        check()
-        self._parts.world.power_off(host)
+            raise LibrehaError("the BMC does not answer", host=host.name)
+        with permit:
+            permit.check("switch it off")
+            self._parts.world.power_off(host)
         wait(BMC)
-        return True
-
-    def _stop_all(self, process: Process, action: FenceAction, host: Host, check: Callable[[], None]) -> None:
-        world, requests = self._parts.world, self._parts.requests
-        wanted = {name_of(identity) for identity in action.vms}
-        running = [vm for vm in world.vms_on(host.name) if vm.name in wanted or not wanted]
-        self._at_once(process, [partial(drive, requests.ask(host.name, requests.stop(vm, host, in_order=False), check)) for vm in running])
-
-    def _at_once(self, process: Process, calls: Sequence[Callable[[], Any]]) -> list[Any]:
-        """All *calls* beside each other; their answers. Raises what one of them raised."""
-        if not calls:
-            return []
-        with Simulated(process.group).workers(len(calls)) as workers:
-            futures = [workers.submit(call) for call in calls]
-        return [future.result() for future in futures]
+        return {"confirmed_off": True, "changed": True}
 
     # VMs
 
-    def _stop_or_reset(self, process: Process, order: PowerOrder, check: Callable[[], None]) -> None:
-        world, requests = self._parts.world, self._parts.requests
-        host, stops = world.hosts[order.host], order.kind == "stop"
+    def _hosts(self, process: Process) -> HostWorld:
+        parts = self._parts
 
-        def act(identity: str) -> Answer:
-            vm = world.vms[name_of(identity)]
-            return drive(requests.ask(host.name, requests.stop(vm, host, in_order=True) if stops else requests.reset(vm, host), check))
+        @contextmanager
+        def opened(access: HostAccess, guard: Optional[Callable[[], None]]) -> Iterator[Hypervisor]:
+            yield self._enter(process, access, guard)
 
-        for identity, answer in zip(order.vms, self._at_once(process, [partial(act, identity) for identity in order.vms])):
-            self._tell(Act.STOP if stops else Act.RESET, identity, host.name, ends_well(answer), answer[1])
+        return HostWorld(opened, partial(self._at_once, process), parts.clock, lambda: SimulatedDeadman(parts.engine, process.group))
+
+    def _at_once(self, process: Process, calls: Mapping[str, Callable[[], Any]], _seconds: float) -> Mapping[str, Any]:
+        """observe/parallel.py: an outcome for each. A simulated call always comes to its end, so none is ever left behind."""
+        asked: dict[str, Future[Any]] = {}
+        with Simulated(process.group).workers(max(1, len(calls))) as workers:
+            for key, call in calls.items():
+                asked[key] = workers.submit(call)
+        outcomes: dict[str, Any] = {}
+        for key, future in asked.items():
+            error = future.exception()
+            if isinstance(error, ENDS_THE_RUN):
+                raise error
+            outcomes[key] = Raised(error) if isinstance(error, Exception) else future.result()
+        return outcomes
+
+    def _stop_or_reset(self, process: Process, order: PowerOrder) -> Ended:
+        resets = order.kind == "reset"
+        request = PowerRequest("reset" if resets else "stopped", order.vms, only_without_heartbeat=resets)
+        run, access = self._run, self._access(order.host)
+        world = self._hosts(process)
+        result = power_vms({access.name: access}, request, self._parts.database, run.holder, run.token, run.lease, world)
+        return Ended(order, changed=bool(result["changed"]))
 
     def _tell(self, act: Act, vm: str, host: str, ok: bool, reason: str) -> None:
         """As act/vm_power.py journals how an act on a VM ended."""
@@ -279,7 +327,7 @@ class SimulatedHands:
                 world.begin_cold_move(world.vms[name_of(move.id)], world.hosts[move.destination])
         if live:
             with self._lease(process, MOVE_BOUND) as check:
-                self._at_once(process, [partial(self._move_live, move, check) for move in live])
+                self._at_once(process, {move.id: partial(self._move_live, move, check) for move in live}, MOVE_BOUND)
         if not cold:
             return Ended(order, changed=True)
         ended = self._bring_over(process, dataclasses.replace(order, planned=tuple(cold)))
@@ -301,7 +349,7 @@ class SimulatedHands:
             self._unfence(host, check)
             return
         if action.step == "power_cycle":
-            if not self._switch_off(host, check):
+            if not self._power_off(host, check):
                 return
             wait(BMC)
         wait(BMC)
@@ -315,8 +363,9 @@ class SimulatedHands:
         """storage/unfencing.py: the target itself asks for the proof of a fresh start, with the uptime as just read."""
         parts = self._parts
         wait(QUICK)
-        line = parts.world.target.fences.get(host.name)
-        if line is None or not parts.requests.answers(host.name):
+        line = parts.world.fence_line(host.name)
+        asked = all(parts.observer.reaches_server(target) for target in parts.world.targets.values())
+        if line is None or not asked or not parts.requests.answers(host.name):
             return
         uptime = parts.world.now - host.booted_at
         running = parts.world.vms_on(host.name)
@@ -324,4 +373,18 @@ class SimulatedHands:
         if parts.observer.cut_off or running or not started_since(uptime, parts.world.now - line.at):
             return
         check()
-        self._at_target(lambda: parts.world.unfence(host, self._run.token))
+        try:
+            parts.world.unfence(host, self._run.token)
+        except StaleToken as error:
+            parts.reach("stale token refused: unfence")
+            raise Refused("another run has acted since: %s" % error) from None
+
+    def _power_off(self, host: Host, check: Callable[[], None]) -> bool:
+        wait(BMC)
+        if not self._parts.observer.reaches_bmc(host):
+            wait(TIMEOUT)
+            return False
+        check()
+        self._parts.world.power_off(host)
+        wait(BMC)
+        return True

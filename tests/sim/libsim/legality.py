@@ -8,7 +8,6 @@ from typing import Optional
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import HostAffinity, VmAffinity
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 
-from .names import vm_id
 from .truth.vms import Vm
 from .truth.world import World
 
@@ -16,7 +15,7 @@ from .truth.world import World
 class Legality:
     def __init__(self, world: World, policy: Policy) -> None:
         self._world = world
-        names = {vm_id(name): name for name in world.vms}
+        names = {vm.id: name for name, vm in world.vms.items()}
         required = [rule for rule in policy.rules if rule.required]
         self._host_rules: dict[str, list[HostAffinity]] = {}
         self._vm_rules: dict[str, list[tuple[tuple[str, ...], VmAffinity]]] = {}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing
 
-SERVER = "san"  # the storage server, which is also the arbiter: the monitor runs there
-TARGET = "iqn.2026-01.sim:san"
-STORE = "ds-shared"  # UUID of the datastore on the target
+SERVER = "san"  # the storage server of a scenario that names none; the first one is also the arbiter
+STORE = "ds-shared"  # UUID of the datastore there
+FILES = (("vmx", "vmx"), ("disk", "vmdk"), ("swap", "vswp"))
 STORE_NAME = "shared"
 NETWORK = "VM Network"
 BOOT_ID = "arbiter-boot"
@@ -24,12 +26,35 @@ def initiator(host: str) -> str:
     return "iqn.1998-01.com.vmware:%s" % re.sub(r"\s", "-", host)
 
 
-def vm_id(vm: str) -> str:
-    return "%s:%s/%s.vmx" % (STORE, vm, vm)
+def target(server: str) -> str:
+    return "iqn.2026-01.sim:%s" % server
 
 
-def vmx_path(vm: str) -> str:
-    return "[%s] %s/%s.vmx" % (STORE_NAME, vm, vm)
+def store(server: str) -> str:
+    """UUID of the one datastore on a storage server."""
+    return STORE if server == SERVER else "ds-%s" % server
+
+
+def store_name(server: str) -> str:
+    return STORE_NAME if server == SERVER else "on-%s" % server
+
+
+def vm_id(vm: str, server: str = SERVER) -> str:
+    """*server*: the one that holds its .vmx file."""
+    return "%s:%s/%s.vmx" % (store(server), vm, vm)
+
+
+def vmx_path(vm: str, server: str = SERVER) -> str:
+    return "[%s] %s/%s.vmx" % (store_name(server), vm, vm)
+
+
+def files(vm: str, servers: Sequence[str]) -> tuple[Backing, ...]:
+    """What a VM opens: everything at its first storage server, and a disk more at each of the others."""
+    home = servers[0]
+    found = [Backing("[%s] %s/%s.%s" % (store_name(home), vm, vm, end), kind, store_name(home), store(home)) for kind, end in FILES]
+    for server in servers[1:]:
+        found.append(Backing("[%s] %s/%s-1.vmdk" % (store_name(server), vm, vm), "disk", store_name(server), store(server)))
+    return tuple(found)
 
 
 def name_of(identity: str) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer, Evidence
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import (
-    Backing,
     Datastore,
     Event,
     Fence,
@@ -29,13 +28,12 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations
     VmObservation,
 )
 
-from .names import CORE, SERVER, STORE, STORE_NAME, TARGET, UNLIMITED_CORES, UNLIMITED_MEMORY, initiator, instant, vm_id, vmx_path
+from .names import CORE, UNLIMITED_CORES, UNLIMITED_MEMORY, files, initiator, instant, store, store_name, target, vmx_path
 from .truth.hosts import Host
+from .truth.target import Target
 from .truth.vms import Vm
 from .truth.world import World
 
-MOUNTED = Datastore(STORE_NAME, STORE, luns=(Lun(TARGET, 1),))
-LOST = Datastore(STORE_NAME, STORE, accessible=False, luns=(Lun(TARGET, 1),))
 RED = (Sensor("Power Supply 1", "red"),)
 GREEN = (Sensor("Power Supply 1", "green"),)
 TIMEOUT = 2.0  # s until an address that does not answer is given up
@@ -51,7 +49,7 @@ class Observer:
         self.cut_off = False
         self.unresolved: set[str] = set()
         self.wall_offset = 0.0
-        self._backings = {name: _backings(name) for name in world.vms}
+        self._files = {name: files(name, vm.servers) for name, vm in world.vms.items()}
 
     def instant(self) -> Instant:
         return instant(self.world.now, self.wall_offset)
@@ -95,7 +93,9 @@ class Observer:
             if host.events and host.events[-1].key < seen:
                 seen = 0
             events.extend(
-                Event(name, event.key, event.kind, "", vm_id(event.vm) if event.vm else "") for event in host.events if event.key > seen
+                Event(name, event.key, event.kind, "", self.world.vms[event.vm].id if event.vm else "")
+                for event in host.events
+                if event.key > seen
             )
         return tuple(vms), tuple(read), tuple(events)
 
@@ -104,15 +104,21 @@ class Observer:
         at = self.instant()
         return (self._vm(self.world.vms[vm], host, at) for vm in sorted(host.registered))
 
-    def storage(self) -> StorageObservation:
-        at, target = self.instant(), self.world.target
-        if self.cut_off:
-            return StorageObservation(SERVER, at, reason="ssh: connect timed out")
+    def reaches_server(self, server: Target) -> bool:
+        return server.asked and not self.cut_off
+
+    def storage(self) -> tuple[StorageObservation, ...]:
+        return tuple(self._storage(server) for server in self.world.targets.values())
+
+    def _storage(self, server: Target) -> StorageObservation:
+        at, name_there = self.instant(), target(server.name)
+        if not self.reaches_server(server):
+            return StorageObservation(server.name, at, reason="ssh: connect timed out")
         fences = []
-        for name in sorted(target.fences):
-            line, missing = target.fences[name], target.fence_missing(name)
+        for name in sorted(server.fences):
+            line, missing = server.fences[name], server.fence_missing(name)
             if not missing:
-                self.world.note_confirmed(self.world.hosts[name])
+                self.world.note_confirmed(self.world.hosts[name], server)
             fences.append(
                 Fence(
                     name,
@@ -124,23 +130,23 @@ class Observer:
                     why_not=missing,
                 )
             )
-        common: dict[str, Any] = {"driver": "tgt", "fences": tuple(fences), "highest_token": target.highest_token}
-        if not target.serving:
-            return StorageObservation(SERVER, at, serving=False, reason="tgtd does not run", **common)
+        common: dict[str, Any] = {"driver": "tgt", "fences": tuple(fences), "highest_token": server.highest_token}
+        if not server.serving:
+            return StorageObservation(server.name, at, serving=False, reason="tgtd does not run", **common)
         now = self.world.now
         sessions = []
-        for name in sorted(target.sessions):
-            session = target.sessions[name]
+        for name in sorted(server.sessions):
+            session = server.sessions[name]
             count = session.counter(now)
-            sessions.append(Session(initiator(name), TARGET, session.sid, commands_done=count, bytes_done=count * 4096, in_flight=0))
-        admitted = tuple(initiator(name) for name in sorted(self.world.hosts) if target.admits(name))
+            sessions.append(Session(initiator(name), name_there, session.sid, commands_done=count, bytes_done=count * 4096, in_flight=0))
+        admitted = tuple(initiator(name) for name in sorted(self.world.hosts) if server.admits(name))
         return StorageObservation(
-            SERVER,
+            server.name,
             at,
             serving=True,
-            up_for=now - target.started_at,
+            up_for=now - server.started_at,
             sessions=tuple(sessions),
-            access=(TargetAccess(TARGET, admitted, luns=(1,)),),
+            access=(TargetAccess(name_there, admitted, luns=(1,)),),
             **common,
         )
 
@@ -177,7 +183,7 @@ class Observer:
             memory_total=memory,
             memory_free=max(0, memory - used_memory),
             sensors=RED if host.red else GREEN,
-            datastores=(MOUNTED,) if host.accessible else (LOST,) if host.mounted == host.boot else (),
+            datastores=_datastores(host),
             networks=host.networks,
             capabilities=host.capabilities,
             initiators=(initiator(host.name),),
@@ -186,16 +192,17 @@ class Observer:
 
     def _vm(self, vm: Vm, host: Host, at: Instant) -> VmObservation:
         on = host.name in vm.executing
+        home, accessible = vm.servers[0], host.links[vm.servers[0]].accessible
         awake = on and vm.hangs_since is None
         return VmObservation(
-            vm_id(vm.name),
+            vm.id,
             host.name,
             vm.name,
-            vmx_path(vm.name),
+            vmx_path(vm.name, home),
             at,
             power=Power.ON if on else Power.OFF,
             moid=vm.name,
-            accessible=host.accessible,
+            accessible=accessible,
             heartbeat="green" if awake else "red" if on else "gray",
             tools="guestToolsRunning" if awake else "guestToolsNotRunning",
             memory=vm.memory,
@@ -203,12 +210,16 @@ class Observer:
             cpu_reserved=vm.cores * CORE,
             hardware_version="vmx-13",
             io_idle=None if vm.hangs_since is None or not on else self.world.now - vm.hangs_since,
-            backings=self._backings[vm.name] if host.accessible else (),
+            backings=self._files[vm.name] if accessible else (),
             networks=vm.networks,
             obstacles=vm.obstacles,
         )
 
 
-def _backings(vm: str) -> tuple[Backing, ...]:
-    files = (("vmx", "vmx"), ("disk", "vmdk"), ("swap", "vswp"))
-    return tuple(Backing("[%s] %s/%s.%s" % (STORE_NAME, vm, vm, ending), kind, STORE_NAME, STORE) for kind, ending in files)
+def _datastores(host: Host) -> tuple[Datastore, ...]:
+    """Those that it has had since its boot, with what it says of them."""
+    return tuple(
+        Datastore(store_name(server), store(server), accessible=link.accessible, luns=(Lun(target(server), 1),))
+        for server, link in host.links.items()
+        if link.accessible or link.mounted == host.boot
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Optional
 
 from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Deadman
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
@@ -36,11 +36,17 @@ class Parts:
     report: Report
     brain: Callable[..., Any]
     memory: Memory  # as it was last committed
+    slow: float = 0.0  # s that each look takes more
+    worker_dies: Optional[float] = None  # s after which the next process that acts dies
     looks: deque[tuple[float, Observation]] = field(default_factory=lambda: deque(maxlen=40))
     memories: deque[tuple[float, Memory]] = field(default_factory=lambda: deque(maxlen=80))
 
     def clock(self) -> Instant:
         return self.observer.instant()
+
+    def reach(self, mark: str) -> None:
+        """Something rare has happened (marks.py)."""
+        self.report.marks[mark] += 1
 
     def note(self, memory: Memory) -> None:
         self.memory = memory

@@ -74,9 +74,11 @@ class Referee:
 
     def _check_duplicate(self, vm: Vm, passed: float, lasting: set[tuple[str, ...]]) -> None:
         hosts = [self._world.hosts[name] for name in vm.executing]
-        writers = [host.name for host in hosts if self._world.can_write(host)]
-        if len(writers) > 1:
-            self._once(lasting, "two_writers", "%s can be written by %s" % (vm.name, " and ".join(writers)), vm.name, writers)
+        for server in vm.servers:
+            writers = [host.name for host in hosts if self._world.can_write(host, server)]
+            if len(writers) > 1:
+                text = "%s can be written by %s on %s" % (vm.name, " and ".join(writers), server)
+                self._once(lasting, "two_writers", text, vm.name, writers)
         for host in hosts[:-1]:
             why = self._forbidden(vm, host, passed)
             if why:
@@ -85,7 +87,7 @@ class Referee:
 
     def _forbidden(self, vm: Vm, host: Host, passed: float) -> str:
         """Why the older execution on *host* is not the one exception of docs/safety.md, guarantee 2."""
-        if self._world.can_write(host):
+        if self._world.reads_some(vm, host):
             return "%s has not lost its storage" % host.name
         if host.has_bmc and host.name not in self._unstopped:
             return "%s has a BMC to stop it" % host.name
@@ -112,8 +114,8 @@ class Referee:
 
     def _started(self, vm: Vm, host: Host, came_from: str) -> None:
         source = self._world.hosts[came_from]
-        works = source.answers and self._world.can_write(source)
-        if came_from != host.name and not works and not self._world.target.fenced(came_from):
+        works = source.answers and self._world.can_write(source, *vm.servers)
+        if came_from != host.name and not works and not self._world.fenced(came_from, *vm.servers):
             text = "%s was started on %s, but the fence of %s, where it was, is not confirmed" % (vm.name, host.name, came_from)
             self._report.violation("started_before_fence", text, vm=vm.name, host=host.name)
         lacks = self._legality.cannot_run(vm, host.name) if came_from != host.name else ""
@@ -154,7 +156,9 @@ class Referee:
             self._report.violation("capacity_exceeded", "%s with %s: %s" % (host, vm.name, exceeded), vm=vm.name, host=host)
 
     def _unfencing(self, host: Host) -> None:
-        line = self._world.target.fences[host.name]
+        line = self._world.fence_line(host.name)
+        if line is None:
+            return
         if host.booted_at <= line.at or host.state != "up":
             text = "%s is let in again without a fresh start since its fence: writes that it queued would land" % host.name
             self._report.violation("unfenced_without_fresh_start", text, host=host.name)

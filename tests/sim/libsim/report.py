@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Optional
 
@@ -11,7 +12,6 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdic
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
 
 from .engine import Engine
-from .names import vm_id
 
 _NUMBERS = re.compile(r"\b\d+([.:]\d+)*\b( samples?)?")
 
@@ -20,8 +20,9 @@ class Report:
     def __init__(self, engine: Engine, hosts: Mapping[str, Any], vms: Mapping[str, Any]) -> None:
         self._engine = engine
         self._hosts = list(hosts)
-        self._vm_names = {vm_id(name): name for name in vms} | {name: name for name in vms}
+        self._vm_names = {vm.id: name for name, vm in vms.items()} | {name: name for name in vms}
         self.timeline: list[dict[str, Any]] = []
+        self.marks: Counter[str] = Counter()  # how often what is rare has happened
         self.violations: list[dict[str, Any]] = []
         self.states: dict[str, str] = {}
         self._alarms: dict[str, str] = {}
@@ -37,6 +38,10 @@ class Report:
     def decided(self, decision: Decision) -> None:
         """What the brain says has changed: each host's state, and alarms and holds when they come or mean something new."""
         self._recorded = {vm.name: vm.host for vm in decision.memory.vms}
+        self.marks.update("action: %s" % action.kind for action in decision.actions)
+        self.marks.update("row %s" % verdict.row for verdict in decision.hosts if verdict.row)
+        self.marks.update(["brake"] if decision.memory.brake.held else [])
+        self.marks.update("held: %s" % item.what for item in decision.held)
         for verdict in decision.hosts:
             state = host_state(verdict, decision.memory)
             if verdict.host in self._hosts and self.states.get(verdict.host) != state:

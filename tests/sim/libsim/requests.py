@@ -31,11 +31,23 @@ Asking = Generator[Wait, None, Answer]
 Guard = Callable[[], None]
 
 
+class Strange(Exception):
+    """What nobody foresaw, from a host's answer: the scenario asked for it (``do: connection``)."""
+
+
 class Hypervisors:
     def __init__(self, engine: Engine, world: World, observer: Observer) -> None:
         self._engine = engine
         self._world = world
         self._observer = observer
+        self.connection: dict[str, str] = {}  # host -> how what acts finds its connection: fails, strange, works
+
+    def connects(self, host: str) -> ApiAnswer:
+        """As what acts finds it; raises what nobody foresaw where the scenario has it so."""
+        how = self.connection.get(host, "works")
+        if how == "strange":
+            raise Strange("an answer of %s that nobody foresaw" % host)
+        return ApiAnswer.TIMED_OUT if how == "fails" else self._observer.api(self._world.hosts[host])
 
     def answers(self, host: str) -> bool:
         return self._observer.api(self._world.hosts[host]) is ApiAnswer.ANSWERED
@@ -43,7 +55,7 @@ class Hypervisors:
     def ask(self, host: str, work: Callable[[Task], None], guard: Guard, bound: float = POLL) -> Asking:
         """Send one request and wait for its answer, at most *bound* seconds."""
         yield TRAVELS
-        answer = self._observer.api(self._world.hosts[host])
+        answer = self.connects(host)
         if answer is not ApiAnswer.ANSWERED:
             yield TIMEOUT if answer is ApiAnswer.TIMED_OUT else QUICK
             return Outcome.LOST, "%s does not answer (%s)" % (host, answer.value)
@@ -71,7 +83,7 @@ class Hypervisors:
         def effect(task: Task) -> None:
             if vm.name in host.registered:
                 task.end((Outcome.ALREADY, ""))
-            elif not host.accessible:
+            elif not host.links[vm.servers[0]].accessible:
                 task.end((Outcome.NOT_FOUND, "its datastore is not accessible on %s" % host.name))
             else:
                 self._world.register(vm, host)
@@ -96,7 +108,7 @@ class Hypervisors:
                 task.end((Outcome.ALREADY, ""))
             elif vm.name not in host.registered:
                 task.end((Outcome.NOT_FOUND, "%s is not registered there" % vm.name))
-            elif not self._world.can_write(host):
+            elif not self._world.can_write(host, *vm.servers):
                 task.end((Outcome.INACCESSIBLE, "its files are not accessible on %s" % host.name))
             elif vm.locked_for(host.name, self._engine.now):
                 task.end((Outcome.FILE_LOCKED, "its files are locked by %s" % vm.lock))
@@ -109,7 +121,7 @@ class Hypervisors:
                 task.end((Outcome.INACCESSIBLE, "the lock of its files is lost to %s" % (vm.lock or "nobody")))
                 return
             vm.starting = ""
-            if not self._world.can_write(host):
+            if not self._world.can_write(host, *vm.servers):
                 vm.lock_ends = self._engine.now
                 task.end((Outcome.INACCESSIBLE, "its files are not accessible on %s" % host.name))
             elif vm.start_fails.get(host.name, 0) > 0:

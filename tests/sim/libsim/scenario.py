@@ -52,6 +52,11 @@ class VmSpec:
     priority: str = "medium"
     networks: Optional[tuple[str, ...]] = None
     obstacles: tuple[Obstacle, ...] = ()
+    servers: tuple[str, ...] = (SERVER,)  # that hold files of it, the one with its .vmx file first
+
+    @property
+    def id(self) -> str:
+        return vm_id(self.name, self.servers[0])
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Happening:
     fault: str = ""
     times: int = 1
     by: float = 0.0
+    server: str = ""
     subject: str = ""
     who: str = ""
     reason: str = ""
@@ -80,6 +86,7 @@ class Scenario:
     vms: Mapping[str, VmSpec]
     timeline: tuple[Happening, ...]  # sorted by ``at``, stable
     until: float
+    servers: tuple[str, ...] = (SERVER,)  # the first one is also the arbiter
 
 
 SWITCH = ("on", "off")
@@ -87,7 +94,7 @@ SWITCH = ("on", "off")
 DOINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "power": (("host", "to"), (), SWITCH),
     "network": (("host", "to"), (), SWITCH),
-    "storage": (("host", "to"), (), SWITCH),
+    "storage": (("host", "to"), ("server",), SWITCH),
     "api": (("host", "to"), (), SWITCH),
     "hang": (("host", "to"), (), SWITCH),
     "bmc": (("host", "to"), (), SWITCH),
@@ -97,8 +104,8 @@ DOINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "rejoin": (("host",), (), ()),
     "vm": (("vm", "command"), ("host",), ()),
     "vm_fault": (("vm", "fault"), ("host", "times"), ()),
-    "target": (("to",), (), ("restart", "off", "on")),
-    "fence": (("host", "to"), (), ("fails", "works")),
+    "target": (("to",), ("server",), ("restart", "off", "on")),
+    "fence": (("host", "to"), ("server",), ("fails", "works")),
     "monitor": (("to",), (), ("killed", "isolated", "restarted", "frozen", "thawed")),
     "clock": (("by",), (), ()),
     # Beyond the frozen keys (docs/scenario-format.md):
@@ -106,6 +113,10 @@ DOINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "name_service": (("to",), ("host",), SWITCH),  # the observer's; with host only the name of that one
     "operator": (("command",), ("subject", "who", "reason"), ()),  # what a person says to the cluster
     "stale": (("by",), (), ()),  # the next look is one from that many seconds ago
+    "ssh": (("server", "to"), (), SWITCH),  # whether the monitor reaches a storage server that is not its own; the target goes on
+    "looks": (("by",), (), ()),  # each look takes that many seconds more from now on: a loaded arbiter
+    "worker": (("by",), (), ()),  # a process that acts, or the next one to begin, dies that many seconds later
+    "connection": (("host", "to"), (), ("fails", "strange", "works")),  # of acts, while looks are answered
     "old_memory": (("by",), (), ()),  # the state database is put back to what it was that many seconds ago
 }
 VM_COMMANDS = ("migrate", "start", "stop", "ignore", "manage")
@@ -166,19 +177,20 @@ class _Reader:
     errors: list[str] = field(default_factory=list)
 
     def read(self, raw: Any, default_name: str) -> Scenario:
-        top = self._mapping(raw, "the file", ("name", "policy", "hosts", "vms", "rules", "timeline", "until"))
+        top = self._mapping(raw, "the file", ("name", "policy", "hosts", "storage", "vms", "rules", "timeline", "until"))
+        servers = tuple(self._server(name, entry) for name, entry in self._named(top.get("storage"), "storage").items()) or (SERVER,)
         hosts = {name: self._host(name, entry) for name, entry in self._named(top.get("hosts"), "hosts", "hosts" not in top).items()}
-        vms = {name: self._vm(name, entry, hosts) for name, entry in self._named(top.get("vms"), "vms").items()}
+        vms = {name: self._vm(name, entry, hosts, servers) for name, entry in self._named(top.get("vms"), "vms").items()}
         rules = [self._rule(rule, "rules[%d]" % index, hosts, vms) for index, rule in enumerate(self._list(top.get("rules"), "rules"))]
         timeline = [
-            self._happening(entry, "timeline[%d]" % index, hosts, vms)
+            self._happening(entry, "timeline[%d]" % index, hosts, vms, servers)
             for index, entry in enumerate(self._list(top.get("timeline"), "timeline"))
         ]
         until = self._number(top.get("until"), "until", 0.0)
         if until == 0:
             self.errors.append("until: a time after 0 is needed")
         name = self._text(top.get("name", default_name), "name")
-        given_policy = self._policy(top.get("policy"), hosts, vms)
+        given_policy = self._policy(top.get("policy"), hosts, vms, servers)
         if self.errors:
             raise BadScenario("\n".join(self.errors))
         try:
@@ -188,7 +200,7 @@ class _Reader:
         # Rules that contradict each other are an operator's mistake, but a possible one: what becomes of it is worth seeing.
         policy = replace(policy, rules=(*policy.rules, *map(read_rule, rules)))
         found = sorted((entry for entry in timeline if entry is not None), key=lambda entry: entry.at)
-        return Scenario(name, policy, hosts, vms, tuple(found), until)
+        return Scenario(name, policy, hosts, vms, tuple(found), until, servers)
 
     def _host(self, name: str, raw: Any) -> HostSpec:
         place = "hosts.%s" % name
@@ -204,9 +216,14 @@ class _Reader:
             self._names(entry.get("capabilities"), place + ".capabilities") or (),
         )
 
-    def _vm(self, name: str, raw: Any, hosts: Mapping[str, HostSpec]) -> VmSpec:
+    def _server(self, name: str, raw: Any) -> str:
+        self._mapping(raw or {}, "storage.%s" % name, ())
+        return name
+
+    def _vm(self, name: str, raw: Any, hosts: Mapping[str, HostSpec], servers: tuple[str, ...]) -> VmSpec:
         place = "vms.%s" % name
-        entry = self._mapping(raw or {}, place, ("host", "desired", "memory", "cpu", "priority", "networks", "obstacles"))
+        entry = self._mapping(raw or {}, place, ("host", "desired", "memory", "cpu", "priority", "networks", "obstacles", "storage"))
+        lies = [self._one_of(item, servers, place + ".storage") for item in self._names(entry.get("storage"), place + ".storage") or ()]
         return VmSpec(
             name,
             self._one_of(self._text(entry.get("host", ""), place + ".host"), hosts, place + ".host"),
@@ -219,6 +236,7 @@ class _Reader:
                 self._obstacle(item, "%s.obstacles[%d]" % (place, index))
                 for index, item in enumerate(self._list(entry.get("obstacles"), place + ".obstacles"))
             ),
+            tuple(dict.fromkeys(lies)) or servers[:1],
         )
 
     def _obstacle(self, raw: Any, place: str) -> Obstacle:
@@ -254,7 +272,9 @@ class _Reader:
                 self.errors.append("%s.hosts: unknown key in a vm_affinity rule" % place)
         return rule
 
-    def _happening(self, raw: Any, place: str, hosts: Mapping[str, HostSpec], vms: Mapping[str, VmSpec]) -> Optional[Happening]:
+    def _happening(
+        self, raw: Any, place: str, hosts: Mapping[str, HostSpec], vms: Mapping[str, VmSpec], servers: tuple[str, ...]
+    ) -> Optional[Happening]:
         if not isinstance(raw, Mapping):
             self.errors.append("%s: %r is not a mapping" % (place, raw))
             return None
@@ -270,6 +290,7 @@ class _Reader:
         found: dict[str, Any] = {"at": self._number(entry.get("at", 0.0), place + ".at", 0.0), "do": do}
         readers: dict[str, Callable[[Any, str], Any]] = {
             "host": lambda value, where: self._one_of(self._text(value, where), hosts, where),
+            "server": lambda value, where: self._one_of(self._text(value, where), servers[1:] if do == "ssh" else servers, where),
             "vm": lambda value, where: self._one_of(self._text(value, where), vms, where),
             "to": lambda value, where: self._one_of(_switch(value), values, where),
             "command": lambda value, where: self._one_of(value, VM_COMMANDS if do == "vm" else OPERATOR_COMMANDS, where),
@@ -299,7 +320,7 @@ class _Reader:
         if do == "vm_fault" and found.get("fault") == "start_fails" and "host" not in found:
             self.errors.append("%s: key host is missing for fault: start_fails" % place)
 
-    def _policy(self, raw: Any, hosts: Mapping[str, HostSpec], vms: Mapping[str, VmSpec]) -> dict[str, Any]:
+    def _policy(self, raw: Any, hosts: Mapping[str, HostSpec], vms: Mapping[str, VmSpec], servers: tuple[str, ...]) -> dict[str, Any]:
         """The scenario's policy, put together with its hosts and VMs. ``act`` is the mode here."""
         if raw is not None and not isinstance(raw, Mapping):
             self.errors.append("policy: %r is not a mapping" % (raw,))
@@ -313,10 +334,10 @@ class _Reader:
         if isinstance(given_hosts, Mapping):
             own = {name: {"initiator": initiator(name), "has_bmc": spec.bmc} for name, spec in hosts.items()}
             policy["hosts"] = {**own, **{name: {**own.get(name, {}), **(entry or {})} for name, entry in given_hosts.items()}}
-        policy.setdefault("storage", {SERVER: {}})
+        policy.setdefault("storage", {server: {} for server in servers})
         if isinstance(given_vms, Mapping):
             priorities = {name: {"priority": spec.priority} for name, spec in vms.items()}
-            by_id = {vm_id(str(name)): str(name) for name in vms}
+            by_id = {spec.id: name for name, spec in vms.items()}
             for name, entry in given_vms.items():
                 priorities.setdefault(by_id.get(str(name), str(name)), {}).update(entry or {})
             # "disabled" is in decide a priority; in a scenario it is what is desired, and stays desired.

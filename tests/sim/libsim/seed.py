@@ -11,10 +11,10 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory impor
     StorageRecord,
     VmRecord,
 )
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing, Power
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.obstacles import offers
 
-from .names import CORE, NETWORK, SERVER, STORE, STORE_NAME, TARGET, initiator, instant, vm_id, vmx_path
+from .names import CORE, NETWORK, files, initiator, instant, store, store_name, target, vmx_path
 from .scenario import HostSpec, Scenario, VmSpec
 from .truth.world import World
 
@@ -25,24 +25,28 @@ DESIRED = {"started": Desired.STARTED, "stopped": Desired.STOPPED, "disabled": D
 
 def seed_memory(scenario: Scenario, world: World) -> Memory:
     at = instant(EARLIER)
+    initiators = tuple(sorted(initiator(name) for name in scenario.hosts))
     return Memory(
         run_id="earlier",
         looked_at=at,
         watching_since=instant(EARLIER - 1000.0),
         hosts=tuple(_host(spec, world) for _name, spec in sorted(scenario.hosts.items())),
         vms=tuple(sorted((_vm(spec) for spec in scenario.vms.values()), key=lambda vm: vm.id)),
-        datastores=(DatastoreRecord(STORE, STORE_NAME, False, (TARGET,)),),
-        storage=(StorageRecord(SERVER, at, (TARGET,), "", tuple(sorted(initiator(name) for name in scenario.hosts))),),
+        datastores=tuple(DatastoreRecord(store(server), store_name(server), False, (target(server),)) for server in scenario.servers),
+        storage=tuple(StorageRecord(server, at, (target(server),), "", initiators) for server in scenario.servers),
     )
 
 
 def _host(spec: HostSpec, world: World) -> HostRecord:
     at = instant(EARLIER)
-    session = world.target.sessions.get(spec.name)
-    sessions: tuple[SessionRecord, ...] = ()
-    if session is not None:
-        count = session.counter(EARLIER)
-        sessions = (SessionRecord(SERVER, TARGET, session.sid, count, count * 4096, at, instant(EARLIER - 1000.0), at),)
+    sessions: list[SessionRecord] = []
+    for server, there in world.targets.items():
+        session = there.sessions.get(spec.name)
+        if session is not None:
+            count = session.counter(EARLIER)
+            before = instant(EARLIER - 1000.0)
+            sessions.append(SessionRecord(server, target(server), session.sid, count, count * 4096, at, before, at))
+    stores = tuple(store(server) for server in world.targets)
     return HostRecord(
         spec.name,
         verdict="healthy",
@@ -53,9 +57,9 @@ def _host(spec: HostSpec, world: World) -> HostRecord:
         uptime_at=at,
         initiators=(initiator(spec.name),),
         has_bmc=spec.bmc,
-        datastores=(STORE,),
-        offers=tuple(sorted(offers(spec.capabilities, (STORE,)))),
-        sessions=sessions,
+        datastores=stores,
+        offers=tuple(sorted(offers(spec.capabilities, stores))),
+        sessions=tuple(sessions),
         last_event=0,
         read_at=at,
     )
@@ -63,21 +67,17 @@ def _host(spec: HostSpec, world: World) -> HostRecord:
 
 def _vm(spec: VmSpec) -> VmRecord:
     on = spec.desired == "started"
-    files = tuple(
-        Backing("[%s] %s/%s.%s" % (STORE_NAME, spec.name, spec.name, ending), kind, STORE_NAME, STORE)
-        for kind, ending in (("vmx", "vmx"), ("disk", "vmdk"), ("swap", "vswp"))
-    )
     return VmRecord(
-        vm_id(spec.name),
+        spec.id,
         spec.name,
-        vmx_path(spec.name),
+        vmx_path(spec.name, spec.servers[0]),
         spec.host,
         desired=DESIRED[spec.desired],
         power=Power.ON if on else Power.OFF,
         memory=spec.memory,
         cpu=max(1, spec.cpu),
         cpu_reserved=spec.cpu * CORE,
-        files=files,
+        files=files(spec.name, spec.servers),
         networks=(NETWORK,) if spec.networks is None else spec.networks,
         obstacles=spec.obstacles,
         ignored=spec.desired == "ignored",

@@ -6,7 +6,6 @@ Each run is the production loop (cycle/monitor.py) with the production judge and
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from typing import Optional
 
 from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import Run as Lease
@@ -43,19 +42,22 @@ class SimulatedEyes:
         self._stale = seconds
 
     def highest_token(self) -> int:
-        return self._parts.world.target.highest_token
+        asked = [target for target in self._parts.world.targets.values() if self._parts.observer.reaches_server(target)]
+        return max((target.highest_token for target in asked), default=0)
 
     def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str]) -> Observation:
         parts, observer = self._parts, self._parts.observer
         at = observer.instant()
         hosts = observer.hosts()
         isolation = observer.isolation(parts.policy.isolation_addresses)
-        wait(observer.takes())
+        wait(observer.takes() + parts.slow / 2)
         answered = tuple(host.name for host in hosts if host.api_answer is ApiAnswer.ANSWERED)
         vms, read, events = observer.vms(answered, events_after)
         wait(QUICK)
         storage = observer.storage()
-        observation = Observation(at, hosts, vms, read, events, (storage,), isolation=isolation)
+        if parts.slow:
+            wait(parts.slow / 2)
+        observation = Observation(at, hosts, vms, read, events, storage, isolation=isolation)
         parts.looks.append((parts.engine.now, observation))
         return self._late(observation)
 
@@ -106,8 +108,10 @@ class Run:
             self.hands.thaw()
 
     def _live(self) -> None:
-        with suppress(ENDS_THE_RUN):
+        try:
             self._work()
+        except ENDS_THE_RUN as error:
+            self.parts.reach("run ended: %s" % type(error).__name__)
         self.ended = True
         if self.hands is not None:
             self.hands.kill()
@@ -223,6 +227,12 @@ class Service:
         for run in self.runs:
             if run.group.frozen:
                 run.thaw()
+
+    def worker_dies(self) -> None:
+        """Of what acts now; where nothing does, the next one to begin (``Parts.worker_dies``)."""
+        for run in self.runs:
+            if run.hands is not None:
+                run.hands.worker_dies()
 
     def stale(self, seconds: float) -> None:
         for run in self.runs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Optional
 
@@ -22,9 +23,10 @@ from .requests import Hypervisors
 from .scenario import Happening, Scenario
 from .seed import seed_memory
 from .service import Service
+from .truth.target import Target
 from .truth.world import World
 
-CABLES = {"network": "network", "storage": "path", "api": "api", "bmc": "bmc"}
+CABLES = {"network": "network", "api": "api", "bmc": "bmc"}
 Brain = Callable[..., Any]
 
 
@@ -95,7 +97,14 @@ class Simulation:
     def _cable(self, entry: Happening) -> None:
         self.world.set(self.world.hosts[entry.host], CABLES[entry.do], entry.to == "on")
 
-    _do_network = _do_storage = _do_api = _do_bmc = _cable
+    _do_network = _do_api = _do_bmc = _cable
+
+    def _targets(self, entry: Happening) -> list[Target]:
+        """That of the server that is named, or all."""
+        return [self.world.targets[name] for name in ((entry.server,) if entry.server else self.world.targets)]
+
+    def _do_storage(self, entry: Happening) -> None:
+        self.world.plug_storage(self.world.hosts[entry.host], [target.name for target in self._targets(entry)], entry.to == "on")
 
     def _do_hang(self, entry: Happening) -> None:
         self.world.hang(self.world.hosts[entry.host], entry.to == "on")
@@ -142,11 +151,25 @@ class Simulation:
             vm.start_fails[entry.host] = entry.times
 
     def _do_target(self, entry: Happening) -> None:
-        {"restart": self.world.restart_target, "off": self.world.stop_target, "on": self.world.start_target}[entry.to]()
+        for target in self._targets(entry):
+            {"restart": self.world.restart_target, "off": self.world.stop_target, "on": self.world.start_target}[entry.to](target)
 
     def _do_fence(self, entry: Happening) -> None:
-        failing = self.world.target.failing
-        (failing.add if entry.to == "fails" else failing.discard)(entry.host)
+        for target in self._targets(entry):
+            (target.failing.add if entry.to == "fails" else target.failing.discard)(entry.host)
+
+    def _do_ssh(self, entry: Happening) -> None:
+        self.world.targets[entry.server].asked = entry.to == "on"
+
+    def _do_looks(self, entry: Happening) -> None:
+        self.parts.slow = entry.by
+
+    def _do_worker(self, entry: Happening) -> None:
+        self.parts.worker_dies = entry.by
+        self.service.worker_dies()
+
+    def _do_connection(self, entry: Happening) -> None:
+        self.parts.requests.connection[entry.host] = entry.to
 
     def _do_monitor(self, entry: Happening) -> None:
         service = self.service
@@ -187,9 +210,12 @@ def _told(brain: Optional[Brain]) -> Brain:
     return call
 
 
-def simulate(scenario: Scenario, brain: Optional[Brain] = None) -> dict[str, Any]:
+def simulate(scenario: Scenario, brain: Optional[Brain] = None, marks: Optional[Counter[str]] = None) -> dict[str, Any]:
+    """*marks* takes how often what is rare was reached."""
     simulation = Simulation(scenario, brain)
     try:
         return simulation.run()
     finally:
+        if marks is not None:
+            marks.update(simulation.report.marks)
         simulation.close()

@@ -60,16 +60,16 @@ def raise_alarms(cluster: Cluster) -> list[Alarm]:
 
 
 def _about_looks(cluster: Cluster) -> list[Alarm]:
-    """Progress is dated by the look before, if that is no older than ``io_stale``. A look that takes longer says nothing about storage, and
-    all that follow say as little: without this alarm that would look like a cluster at rest."""
+    """A look that takes longer than ``io_stale`` is old before it is judged. Equal counters still prove silence across any gap, but API and
+    ping do not over ``confirm_after`` (docs/safety.md, "Timers"): without this alarm that would look like a cluster at rest."""
     took = cluster.now.since(cluster.observation.taken_at)
     if took is None or took <= cluster.policy.io_stale:
         return []
     text = (
-        "one look took %.0f s, longer than io_stale (%.0f s): no storage evidence can be had, and no host is found dead by it; "
-        "set io_stale well above that, and confirm_after above io_stale, or give the arbiter a faster machine"
+        "one look took %.0f s, longer than io_stale (%.0f s): a host that dies is found late, and never while looks take longer than "
+        "confirm_after (%.0f s); set io_stale well above that, and confirm_after above io_stale, or give the arbiter a faster machine"
     )
-    return [Alarm("slow_looks", Severity.WARNING, "cluster", text % (took, cluster.policy.io_stale))]
+    return [Alarm("slow_looks", Severity.WARNING, "cluster", text % (took, cluster.policy.io_stale, cluster.policy.confirm_after))]
 
 
 def _about_the_observer(cluster: Cluster) -> list[Alarm]:

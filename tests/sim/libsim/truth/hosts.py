@@ -19,6 +19,16 @@ class HostEvent:
 
 
 @dataclass
+class Link:
+    """A host's way to one storage server, and its datastore there."""
+
+    path: bool = True  # the cable to the target
+    accessible: bool = True  # the host says so of the datastore
+    mounted: int = 1  # the boot in which it had the datastore last
+    wrote: bool = False  # it could write at the last change
+
+
+@dataclass
 class Host:
     name: str
     memory: Optional[int] = None  # MiB; None: unlimited
@@ -32,14 +42,11 @@ class Host:
     hung: bool = False  # frozen as a whole
     api: bool = True  # its management agent
     network: bool = True  # the management network's cable
-    path: bool = True  # the cable to the storage target
     bmc: bool = True  # its BMC can be reached
     red: bool = False  # a hardware sensor
-    accessible: bool = True  # it says so of the datastore
+    links: dict[str, Link] = field(default_factory=dict)  # by storage server
     booted_at: float = 0.0
     boot: int = 1  # which boot this is; 0 none yet
-    mounted: int = 1  # the boot in which it had the datastore last
-    wrote: bool = False  # it could write at the last change
     events: list[HostEvent] = field(default_factory=list)
     registered: set[str] = field(default_factory=set)
 
@@ -47,6 +54,11 @@ class Host:
     def runs(self) -> bool:
         """Its processors do something."""
         return self.state == "up" and not self.hung
+
+    @property
+    def accessible(self) -> bool:
+        """It says so of all its datastores."""
+        return all(link.accessible for link in self.links.values())
 
     @property
     def on_network(self) -> bool:

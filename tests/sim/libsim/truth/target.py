@@ -1,4 +1,4 @@
-"""The iSCSI target: who is admitted, whose session is there, and the fence list with its token."""
+"""The iSCSI target of one storage server: who is admitted, whose session is there, and the fence list with its token."""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ class StaleToken(Exception):
 
 @dataclass
 class Target:
+    name: str  # of its storage server
+    own: bool = True  # the monitor runs on the same machine
+    asked: bool = True  # the monitor reaches the storage server
     serving: bool = True
     started_at: float = -100000.0
     sessions: dict[str, Session] = field(default_factory=dict)  # by host

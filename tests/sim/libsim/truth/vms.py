@@ -7,6 +7,8 @@ from typing import Optional
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.obstacles import Obstacle
 
+from ..names import SERVER, vm_id
+
 LOCK_LEASE = 16.0  # s for which VMFS' lock of a silent host is honoured
 
 
@@ -18,6 +20,7 @@ class Vm:
     cores: int = 0
     networks: tuple[str, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
+    servers: tuple[str, ...] = (SERVER,)  # that hold files of it, the one with its .vmx file first
     executing: list[str] = field(default_factory=list)  # hosts, in the order of their starts
     starting: str = ""  # a host that is just powering it on
     moving_to: str = ""  # the destination of its live migration
@@ -27,6 +30,10 @@ class Vm:
     start_fails: dict[str, int] = field(default_factory=dict)  # host -> how often from now on
     crashes: int = 0
     hangs_since: Optional[float] = None  # its guest does nothing any more
+
+    @property
+    def id(self) -> str:
+        return vm_id(self.name, self.servers[0])
 
     @property
     def place(self) -> str:

@@ -5,13 +5,13 @@ Invariant: nothing in here knows what anybody observed or decided.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Optional
 
 from ..engine import Engine, Task
 from ..names import NETWORK
 from ..scenario import Scenario
-from .hosts import BOOT, NOTICES_LOST_STORAGE, SHUTDOWN, VM_SHUTDOWN, Host
+from .hosts import BOOT, NOTICES_LOST_STORAGE, SHUTDOWN, VM_SHUTDOWN, Host, Link
 from .target import LOGIN, SESSION_LINGERS, FenceLine, Session, Target
 from .vms import LOCK_LEASE, Vm
 
@@ -29,7 +29,7 @@ class World:
         self.engine = engine
         self.emit = emit
         self.watchers: list[Any] = []
-        self.target = Target()
+        self.targets = {name: Target(name, own=not index) for index, name in enumerate(scenario.servers)}
         self.hosts = {
             name: Host(
                 name,
@@ -42,19 +42,28 @@ class World:
                 state="up" if spec.up else "off",
                 booted_at=-10000.0,
                 boot=1 if spec.up else 0,
-                accessible=spec.up,
+                links={server: Link(accessible=spec.up) for server in scenario.servers},
             )
             for name, spec in scenario.hosts.items()
         }
         self.vms = {
-            name: Vm(name, spec.host, spec.memory, spec.cpu, (NETWORK,) if spec.networks is None else spec.networks, spec.obstacles)
+            name: Vm(
+                name,
+                spec.host,
+                spec.memory,
+                spec.cpu,
+                (NETWORK,) if spec.networks is None else spec.networks,
+                spec.obstacles,
+                spec.servers,
+            )
             for name, spec in scenario.vms.items()
         }
         for host in self.hosts.values():
             if host.state == "up":
-                self._log_in(host)
-                self.target.sessions[host.name].works_since = -10000.0
-                host.wrote = True
+                for server, target in self.targets.items():
+                    self._log_in(host, target)
+                    target.sessions[host.name].works_since = -10000.0
+                    host.links[server].wrote = True
         for vm in self.vms.values():
             self.hosts[vm.host].registered.add(vm.name)
             if scenario.vms[vm.name].desired == "started" and scenario.hosts[vm.host].up:
@@ -67,9 +76,31 @@ class World:
     def now(self) -> float:
         return self.engine.now
 
-    def can_write(self, host: Host) -> bool:
-        session = self.target.sessions.get(host.name)
-        return host.runs and host.path and self.target.serving and session is not None and session.boot == host.boot
+    @property
+    def target(self) -> Target:
+        """That of the storage server on which the monitor runs."""
+        return next(iter(self.targets.values()))
+
+    def can_write(self, host: Host, *servers: str) -> bool:
+        """Whether its writes land: on each of *servers*, without any on all."""
+        return all(self._writes(host, self.targets[name]) for name in servers or self.targets)
+
+    def _writes(self, host: Host, target: Target) -> bool:
+        session = target.sessions.get(host.name)
+        return host.runs and host.links[target.name].path and target.serving and session is not None and session.boot == host.boot
+
+    def reads_some(self, vm: Vm, host: Host) -> bool:
+        """Whether *host* reaches files of *vm*, on any server: it goes on renewing their locks."""
+        return any(self.can_write(host, server) for server in vm.servers)
+
+    def fenced(self, host: str, *servers: str) -> bool:
+        """The truth: none of its writes can land any more on *servers*, without any on no server at all."""
+        return all(self.targets[name].fenced(host) for name in servers or self.targets)
+
+    def fence_line(self, host: str) -> Optional[FenceLine]:
+        """The newest one of *host* on any fence list."""
+        lines = [target.fences[host] for target in self.targets.values() if host in target.fences]
+        return max(lines, key=lambda line: line.at, default=None)
 
     def vms_on(self, host: str) -> list[Vm]:
         return [vm for vm in self.vms.values() if host in vm.executing]
@@ -80,7 +111,7 @@ class World:
         What a fenced host may still execute (it is frozen, or cut off) does no work that lasts, and is brought back elsewhere one VM after
         the other: it counts nowhere, or VMs that belong together could never leave such a host.
         """
-        return {name: "" if self.target.fenced(vm.place) else vm.place for name, vm in self.vms.items()}
+        return {name: "" if self.fenced(vm.place, *vm.servers) else vm.place for name, vm in self.vms.items()}
 
     def used(self, host: str) -> tuple[int, int]:
         """MiB and cores of the VMs that execute, start, or arrive there."""
@@ -101,7 +132,8 @@ class World:
     def _booted(self, host: Host, boot: int) -> None:
         if host.state != "booting" or host.boot != boot:
             return
-        host.state, host.api, host.accessible = "up", True, False
+        host.state, host.api = "up", True
+        self._nothing_accessible(host)
         host.events = []
         self._settle()
 
@@ -109,7 +141,8 @@ class World:
         """Without warning: the plug, or its BMC."""
         if host.state == "off":
             return
-        host.state, host.hung, host.leaving, host.accessible = "off", False, 0, False
+        host.state, host.hung, host.leaving = "off", False, 0
+        self._nothing_accessible(host)
         for vm in self.vms_on(host.name):
             self._expire_lock(vm, host)
             self._lose(vm, host)
@@ -117,6 +150,16 @@ class World:
             if vm.starting == host.name:
                 self._expire_lock(vm, host)
                 vm.starting = ""
+        self._settle()
+
+    def _nothing_accessible(self, host: Host) -> None:
+        for link in host.links.values():
+            link.accessible = False
+
+    def plug_storage(self, host: Host, servers: Iterable[str], value: bool) -> None:
+        """The cables to the targets of *servers*."""
+        for server in servers:
+            host.links[server].path = value
         self._settle()
 
     def hang(self, host: Host, hangs: bool) -> None:
@@ -161,7 +204,8 @@ class World:
             return
         for vm in self.vms_on(host.name):
             self.stop(vm, host)
-        self.target.sessions.pop(host.name, None)
+        for target in self.targets.values():
+            target.sessions.pop(host.name, None)
         self.power_off(host)
         if and_boot:
             self.power_on(host)
@@ -232,7 +276,12 @@ class World:
     def _migrated(self, vm: Vm, source: Host, destination: Host, *rest: Any) -> None:
         source_boot, destination_boot, task = rest
         vm.moving_to = ""
-        ready = source.on_network and destination.on_network and self.can_write(source) and self.can_write(destination)
+        ready = (
+            source.on_network
+            and destination.on_network
+            and self.can_write(source, *vm.servers)
+            and self.can_write(destination, *vm.servers)
+        )
         same = source.boot == source_boot and destination.boot == destination_boot
         if not ready or not same or source.name not in vm.executing:
             self._settle()
@@ -283,7 +332,7 @@ class World:
     def _end(self, vm: Vm, host: Host) -> None:
         vm.executing.remove(host.name)
         if vm.lock == host.name:
-            if self.can_write(host):
+            if self.can_write(host, *vm.servers):
                 vm.lock, vm.lock_ends = "", None
             else:
                 self._expire_lock(vm, host)
@@ -293,48 +342,54 @@ class World:
         if vm.lock == host.name and vm.lock_ends is None:
             vm.lock_ends = self.now + LOCK_LEASE
 
-    # The target
+    # The targets
 
-    def restart_target(self) -> None:
-        self.stop_target()
-        self.engine.after(TARGET_RESTART, self.start_target)
+    def restart_target(self, target: Target) -> None:
+        self.stop_target(target)
+        self.engine.after(TARGET_RESTART, self.start_target, target)
 
-    def stop_target(self) -> None:
-        if self.target.serving:
-            self.target.serving = False
-            self.target.sessions.clear()
+    def stop_target(self, target: Target) -> None:
+        if target.serving:
+            target.serving = False
+            target.sessions.clear()
             self._settle()
 
-    def start_target(self) -> None:
-        if not self.target.serving:
-            self.target.serving, self.target.started_at = True, self.now
+    def start_target(self, target: Target) -> None:
+        if not target.serving:
+            target.serving, target.started_at = True, self.now
             self._settle()
 
-    def fence(self, host: Host, token: int, reason: str) -> None:
+    def fence(self, host: Host, token: int, reason: str, target: Optional[Target] = None) -> None:
         """The list is durable first, then the right is gone and the session is ended - unless that is made to fail."""
-        self.target.take(token)
-        before = self.target.fences.get(host.name)
-        if before is None or host.name in self.target.sessions:
-            self.target.fences[host.name] = FenceLine(token, self.now, reason)
-        if host.name not in self.target.failing:
-            self.target.sessions.pop(host.name, None)
+        target = target or self.target
+        target.take(token)
+        before = target.fences.get(host.name)
+        if before is None or host.name in target.sessions:
+            target.fences[host.name] = FenceLine(token, self.now, reason)
+        if host.name not in target.failing:
+            target.sessions.pop(host.name, None)
         self._settle()
 
-    def note_confirmed(self, host: Host) -> bool:
+    def note_confirmed(self, host: Host, target: Optional[Target] = None) -> bool:
         """Two looks at the target find the fence complete."""
-        if self.target.fence_missing(host.name):
+        target = target or self.target
+        if target.fence_missing(host.name):
             return False
-        line = self.target.fences[host.name]
+        line = target.fences[host.name]
         if not line.seen_confirmed:
             line.seen_confirmed = True
-            self.emit("fence_confirmed", host=host.name)
+            where = {"server": target.name} if len(self.targets) > 1 else {}
+            self.emit("fence_confirmed", host=host.name, **where)
         return True
 
     def unfence(self, host: Host, token: int) -> None:
-        self.target.take(token)
-        if host.name in self.target.fences:
+        """Everywhere."""
+        for target in self.targets.values():
+            target.take(token)
+        if self.fence_line(host.name) is not None:
             self._tell("unfencing", None, host)
-            del self.target.fences[host.name]
+            for target in self.targets.values():
+                target.fences.pop(host.name, None)
             self.emit("unfenced", host=host.name)
             self._settle()
 
@@ -343,24 +398,19 @@ class World:
     def _settle(self) -> None:
         """Sessions, locks and datastores after whatever has just changed; then the watchers look."""
         for host in self.hosts.values():
-            self._settle_session(host)
-            writes = self.can_write(host)
-            if writes is not host.wrote:
-                host.wrote = writes
-                self._gains_storage(host) if writes else self._loses_storage(host)
+            for server, target in self.targets.items():
+                self._settle_session(host, target)
+                writes, link = self._writes(host, target), host.links[server]
+                if writes is not link.wrote:
+                    link.wrote = writes
+                    self._gains_storage(host, target) if writes else self._loses_storage(host, target)
         self._tell("changed", None, None)
 
-    def _settle_session(self, host: Host) -> None:
-        session = self.target.sessions.get(host.name)
-        connected = host.path and self.target.serving
-        if (
-            host.runs
-            and connected
-            and self.target.admits(host.name)
-            and not host.leaving
-            and (session is None or session.boot != host.boot)
-        ):
-            self.engine.after(LOGIN, self._try_login, host, host.boot)
+    def _settle_session(self, host: Host, target: Target) -> None:
+        session = target.sessions.get(host.name)
+        connected = host.links[target.name].path and target.serving
+        if host.runs and connected and target.admits(host.name) and not host.leaving and (session is None or session.boot != host.boot):
+            self.engine.after(LOGIN, self._try_login, host, host.boot, target)
         if session is None:
             return
         same = connected and session.boot == host.boot
@@ -373,51 +423,53 @@ class World:
             session.silent_since = None
         elif session.silent_since is None:
             session.silent_since = self.now
-            self.engine.after(SESSION_LINGERS, self._drop_if_silent, host, session, self.now)
+            self.engine.after(SESSION_LINGERS, self._drop_if_silent, host, target, session, self.now)
 
-    def _try_login(self, host: Host, boot: int) -> None:
-        session = self.target.sessions.get(host.name)
-        if host.boot != boot or not host.runs or not host.path or not self.target.serving or host.leaving:
+    def _try_login(self, host: Host, boot: int, target: Target) -> None:
+        session = target.sessions.get(host.name)
+        if host.boot != boot or not host.runs or not host.links[target.name].path or not target.serving or host.leaving:
             return
-        if self.target.admits(host.name) and (session is None or session.boot != host.boot):
-            self._log_in(host)
+        if target.admits(host.name) and (session is None or session.boot != host.boot):
+            self._log_in(host, target)
             self._settle()
 
-    def _log_in(self, host: Host) -> None:
-        self.target.logins += 1
-        self.target.sessions[host.name] = Session("%s-%d" % (host.name, self.target.logins), host.boot)
+    def _log_in(self, host: Host, target: Target) -> None:
+        target.logins += 1
+        target.sessions[host.name] = Session("%s-%d" % (host.name, target.logins), host.boot)
 
-    def _drop_if_silent(self, host: Host, session: Session, since: float) -> None:
-        if self.target.sessions.get(host.name) is session and session.silent_since == since:
-            del self.target.sessions[host.name]
+    def _drop_if_silent(self, host: Host, target: Target, session: Session, since: float) -> None:
+        if target.sessions.get(host.name) is session and session.silent_since == since:
+            del target.sessions[host.name]
             self._settle()
 
-    def _opened_on(self, host: Host) -> list[Vm]:
-        """The VMs whose files it has opened: those that execute there, and those that it is just powering on."""
-        return [vm for vm in self.vms.values() if host.name in vm.executing or vm.starting == host.name]
+    def _opened_on(self, host: Host, target: Target) -> list[Vm]:
+        """The VMs of whose files there it has some open: those that execute there, and those that it is just powering on."""
+        found = (vm for vm in self.vms.values() if host.name in vm.executing or vm.starting == host.name)
+        return [vm for vm in found if target.name in vm.servers]
 
     def _stand_still(self, session: Session) -> None:
         if session.works_since is not None:
             session.written_for += self.now - session.works_since
             session.works_since = None
 
-    def _loses_storage(self, host: Host) -> None:
-        session = self.target.sessions.get(host.name)
+    def _loses_storage(self, host: Host, target: Target) -> None:
+        session = target.sessions.get(host.name)
         if session is not None:
             self._stand_still(session)
-        for vm in self._opened_on(host):
-            self._expire_lock(vm, host)
-        self.engine.after(NOTICES_LOST_STORAGE, self._notice_lost_storage, host, host.boot)
+        for vm in self._opened_on(host, target):
+            if not self.reads_some(vm, host):
+                self._expire_lock(vm, host)
+        self.engine.after(NOTICES_LOST_STORAGE, self._notice_lost_storage, host, host.boot, target)
 
-    def _notice_lost_storage(self, host: Host, boot: int) -> None:
-        if host.boot == boot and host.state == "up" and not self.can_write(host) and not host.hung:
-            host.accessible = False
+    def _notice_lost_storage(self, host: Host, boot: int, target: Target) -> None:
+        if host.boot == boot and host.state == "up" and not self._writes(host, target) and not host.hung:
+            host.links[target.name].accessible = False
 
-    def _gains_storage(self, host: Host) -> None:
-        session = self.target.sessions[host.name]
-        session.works_since = self.now
-        host.accessible, host.mounted = True, host.boot
-        for vm in self._opened_on(host):
+    def _gains_storage(self, host: Host, target: Target) -> None:
+        target.sessions[host.name].works_since = self.now
+        link = host.links[target.name]
+        link.accessible, link.mounted = True, host.boot
+        for vm in self._opened_on(host, target):
             if vm.lock == host.name:
                 vm.lock_ends = None
             elif not vm.lock:
