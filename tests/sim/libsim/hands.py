@@ -1,8 +1,8 @@
 """Carries orders out as the production hands do (cycle/real.py): each in an operating system process of its own, which ends with its lease.
 
-Fences, stops, resets, starts and moves run the production runners (act/fence.py, act/vm_power.py, act/vm_failover.py with its lease keeper)
-on simulated storage servers, BMCs and hosts. Live moves and rejoins have no production actor yet: what is here of them is a sketch of what
-is to come.
+Fences, stops, resets, starts and cold moves run the production runners (act/fence.py, act/vm_power.py, act/vm_failover.py with its lease
+keeper) on simulated storage servers, BMCs and hosts. Live moves and rejoins have no production actor yet: what is here of them is a
+sketch of what is to come.
 """
 
 from __future__ import annotations
@@ -327,7 +327,10 @@ class SimulatedHands:
                 world.begin_cold_move(world.vms[name_of(move.id)], world.hosts[move.destination])
         if live:
             with self._lease(process, MOVE_BOUND) as check:
-                self._at_once(process, {move.id: partial(self._move_live, move, check) for move in live}, MOVE_BOUND)
+                calls = {move.id: partial(self._move_live, move, check) for move in live}
+                for outcome in self._at_once(process, calls, MOVE_BOUND).values():
+                    if isinstance(outcome, Raised):
+                        raise outcome.error
         if not cold:
             return Ended(order, changed=True)
         ended = self._bring_over(process, dataclasses.replace(order, planned=tuple(cold)))
