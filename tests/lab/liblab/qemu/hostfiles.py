@@ -93,13 +93,13 @@ def inventory(hosts: Sequence[Host]) -> dict[str, dict[str, Any]]:
         for host in hosts
     }
     storage = {"libreha_storage": {"driver": "lio", "target": arbiter.TARGET}}
-    # An emulated machine needs half a minute for a look, several on a busy one: everything that has to outlast a look is longer.
+    # An emulated machine needs 20 s for a look, a minute on a busy one: everything that has to outlast a look is longer.
     policy = {
         "mode": "act",
         "isolation_addresses": ["10.0.2.2"],  # QEMU's end of mgmt0
         "storage_grace": 10,
-        "io_stale": 240,
-        "confirm_after": 300,
+        "io_stale": 120,
+        "confirm_after": 120,
         "lease": 900,
         "failover": {"lock_retry": 180, "power_on_timeout": 180, "start_bound": 900},
     }

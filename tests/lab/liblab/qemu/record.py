@@ -60,6 +60,14 @@ class Record:
         """QEMU's control socket, beside the disks: its path must stay short."""
         return self.disks / ("%s.qmp" % name)
 
+    def identity(self, name: str) -> Path:
+        """The other end of the guest's port "identity" (snapshot.py)."""
+        return self.disks / ("%s.identity" % name)
+
+    def ssh_control(self, name: str) -> Path:
+        """The socket of ssh's connection to the guest, which all commands share."""
+        return self.disks / ("%s.ssh" % name)
+
     def root_disk(self, name: str) -> Path:
         return self.disks / ("%s.qcow2" % name)
 
