@@ -123,6 +123,7 @@ class Lio:
     guests: Guests
     folder: Path
     secret: str = SECRETS[NODE1]  # node1's at present
+    fenced: bool = False  # whether node1 was fenced and not let in again
 
     def module(self, name: str, arguments: dict[str, Any], *flags: str, fails: bool = False) -> Answer:
         answer = run_module(self.guests, self.folder, name, arguments, *flags)
@@ -143,6 +144,7 @@ class Lio:
     def fence(self, token: int, initiator: str = NODE1, *flags: str, fails: bool = False, **options: Any) -> Answer:
         host = initiator.rpartition(":")[2]
         arguments = {"driver": "lio", "state": "fenced", "host": host, "initiators": [initiator], "token": token, "reason": "test"}
+        self.fenced = self.fenced or (initiator == NODE1 and "--check" not in flags)
         return self.module("iscsi_fence", {**arguments, **options}, *flags, fails=fails)
 
     def unfence(self, token: int, initiator: str = NODE1, *, fails: bool = False, **options: Any) -> Answer:
@@ -151,6 +153,7 @@ class Lio:
         answer = self.module("iscsi_fence", arguments, fails=fails)
         if initiator == NODE1 and not fails:
             self.secret = options.get("chap_secret", self.secret)
+            self.fenced = False
         return answer
 
     def dump(self) -> str:
@@ -170,6 +173,7 @@ class Lio:
 
     def clean(self) -> None:
         """No session, no target, no fence, empty disks, every guest on and every cable in."""
+        self.fenced = False
         for name in ("storage", "node1"):
             self.guests.heal(name)
         self.leave()
@@ -231,6 +235,10 @@ class Lio:
             % (self.disk(lun, portal), first),
         )
         self.wait_for(lambda: self.acked() > 20, 120, "the initiator writes")
+
+    def writing(self) -> bool:
+        """Whether node1's writer runs."""
+        return self.guests.ssh("node1", "kill -0 $(cat /root/writer.pid)", check=False).returncode == 0
 
     def acked(self) -> int:
         """Records that the initiator knows as written."""
