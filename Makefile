@@ -10,7 +10,7 @@ LIBREHA_SCHEDULES ?= 150
 LIBREHA_SEED ?= 1
 # Random placement problems that are compared with the optimum.
 LIBREHA_INSTANCES ?= 60
-# Scenarios of extensions/molecule; there are also fence, reboot and tgt, which make prove runs.
+# Scenarios of extensions/molecule; there is also tgt, which make prove runs.
 SCENARIOS ?= iscsi_target
 export LIBREHA_LAB_IMAGES ?= $(CURDIR)/.cache/lab-images
 PACKAGE := ansible_collections.libreha.vmware
@@ -67,7 +67,7 @@ qemu-chain: setup ## The whole chain on kernel iSCSI: hosts in two guests, stora
 	@tests/tools/setup-qemu
 	@$(PYTHON) -m pytest -q -s tests/integration/qemu_chain
 
-molecule: setup ## The role iscsi_target on QEMU guests with a real initiator (SCENARIOS="fence reboot": fences and a hard reboot; tgt: the other back end)
+molecule: setup ## The role iscsi_target on QEMU guests: a real initiator, a fence, a hard reboot (SCENARIOS=tgt: the other back end)
 	@tests/tools/setup-qemu
 	@for scenario in $(SCENARIOS); do molecule test -s $$scenario || exit 1; done
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from liblab.errors import LabError
 from liblab.processes import alive
-from liblab.qemu import Guests, clock, record
+from liblab.qemu import Guests, clock, record, snapshot
 
 LAB = Path(__file__).resolve().parents[2] / "lab" / "lab"
 pytestmark = [pytest.mark.qemu]
@@ -234,6 +234,23 @@ def test_the_command_line_shows_and_reaches_the_same_guests(guests: Guests, shar
         check=False,
     )
     assert done.returncode == 0 and done.stdout.count("pong") == 2, done.stdout + done.stderr
+
+
+def test_a_guest_that_was_left_without_an_identity_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_arguments: Any) -> None:
+        raise LabError("before it has an identity")
+
+    guests = Guests(tmp_path)
+    try:
+        with monkeypatch.context() as patched, pytest.raises(LabError, match="before it has"):
+            patched.setattr(snapshot, "take_identity", dies)
+            guests.up(["node1"])
+        with pytest.raises(LabError, match="left before it had an identity of its own"):
+            guests.boot("node1")
+        guests.up(["node1"])
+        assert guests.ssh("node1", "hostname").stdout == "node1\n"
+    finally:
+        guests.down()
 
 
 def test_what_a_crashed_up_left_is_found_and_removed(tmp_path: Path) -> None:

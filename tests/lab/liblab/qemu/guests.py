@@ -53,7 +53,7 @@ class Guests:
         try:
             with self._changing(create=True) as present:
                 ssh.make_key(present)
-                new = [guest for guest in wanted if guest.name not in present.guests]
+                new = [guest for guest in wanted if guest.name not in present.guests or not present.guest(guest.name).identity]
                 saved = _snapshots(base, {guest.role for guest in new})
                 for guest in wanted:
                     if guest in new:
@@ -64,6 +64,9 @@ class Guests:
                         machine.start(present, guest)
                 with ThreadPoolExecutor() as pool:
                     list(pool.map(lambda guest: snapshot.take_identity(present, guest), new))
+                for guest in new:
+                    present.guest(guest.name).identity = True
+                present.save()
             self.wait(guest.name for guest in wanted)
         except BaseException:
             for name in started:
@@ -231,6 +234,9 @@ def _snapshots(base: image.Image, roles: set[str]) -> dict[str, snapshot.Snapsho
 
 
 def _begin(present: Record, guest: Guest, base: image.Image, saved: snapshot.Snapshot) -> None:
+    """A new guest, or one that was left half made."""
+    if guest.name in present.guests:
+        machine.stop_at_once(present, guest.name)
     present.guests[guest.name] = Running(guest.name, str(base.folder), _ports(present, guest.ports))
     present.save()
     machine.make_disks(present, guest, saved.disk, "qcow2")

@@ -110,6 +110,10 @@ def start(record: Record, guest: Guest, who: str = "", memory: Path | None = Non
     running = record.guest(guest.name)
     if alive(running.process):
         raise LabError("%s runs already." % guest.name)
+    if memory is None and not who and not running.identity:
+        raise LabError(
+            "%s was left before it had an identity of its own. Start it with 'lab up --only-qemu --guests %s'." % (guest.name, guest.name)
+        )
     if not Path(running.image).is_dir():
         raise LabError("The image that %s was made from is gone: %s. Remove the guests with 'lab down'." % (guest.name, running.image))
     console = record.console(guest.name)
