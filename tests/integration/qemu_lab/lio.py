@@ -199,8 +199,13 @@ class Lio:
         )
 
     # -- the initiator ----------------------------------------------------------------------------------------
-    def login(self, secret: str | None = None, portals: tuple[str, ...] = PORTALS, name: str = "", mutual: str = "") -> str:
-        """ "" when node1 is in at all portals, otherwise what its kernel and iscsid said. An empty *secret* means no CHAP."""
+    def login(
+        self, secret: str | None = None, portals: tuple[str, ...] = PORTALS, name: str = "", mutual: str = "", patience: int = 5
+    ) -> str:
+        """ "" when node1 is in at all portals, otherwise what its kernel and iscsid said. An empty *secret* means no CHAP.
+
+        *patience*: s for the target's answer, at this login and at each that its kernel tries by itself later.
+        """
         secret = self.secret if secret is None else secret
         settings = {"authmethod": "CHAP", "username": name or NODE1, "password": secret} if secret else {"authmethod": "None"}
         if mutual:
@@ -214,7 +219,7 @@ class Lio:
         for key, value in {
             "conn[0].timeo.noop_out_interval": 2,
             "conn[0].timeo.noop_out_timeout": 2,
-            "conn[0].timeo.login_timeout": 5,
+            "conn[0].timeo.login_timeout": patience,
             "session.timeo.replacement_timeout": REPLACEMENT_SECONDS,
         }.items():
             lines.append("iscsiadm -m node -T %s -o update -n 'node.%s' -v %d" % (TARGET, key, value))

@@ -1,9 +1,21 @@
 """Booted guests, saved: to boot costs an emulated machine a minute of computing, to go on from there some seconds.
 
 A guest of each role is booted once as nobody in particular, stopped and saved, disk and memory, beside the image that it came from. A new
-guest begins as an overlay over that disk and with that memory. It is told who it is over its port "identity", and makes anew what no two
-machines may share: machine id, boot id, ssh host key, random numbers, wall clock, MAC addresses (image/root/usr/local/sbin/lab-resume).
-Until then its storage networks are down, so nobody hears the nobodies. Every later start of the guest is a boot from its disk.
+guest begins as an overlay over that disk and with that memory. It is told who it is over its port "identity", and only then is it used.
+
+What is renewed before that, so that no test sees two machines with one past (image/root/usr/local/sbin/lab-resume):
+
+* who it is: host name, initiator name, machine id, boot id, addresses and MAC addresses, the ssh host key (sshd reads it at each
+  connection), the key that lets the lab in, the journal's folder;
+* random numbers: QEMU's vmgenid makes the kernel seed its own anew, and the seed on disk is written anew;
+* the wall clock, from the board's, which went on. CLOCK_BOOTTIME goes on from the saved boot at the machine's pace (clocksource hpet), so a
+  guest's uptime is its own and counts from that boot; nothing compares it with another machine's without ``clock.measure``.
+
+What there is not: a connection. Nobody had logged in, no target was served, no data disk had been written; its storage networks are down
+until it has its identity, so nobody hears the nobodies. Data disks are new files. Every later start of a guest is a boot from its disk.
+
+The snapshot depends on the image, on QEMU's version and on its command line; another one of any of these gets another snapshot. A fresh
+machine makes them in the run that needs them: two boots, and each guest of that run costs a boot less.
 """
 
 from __future__ import annotations
