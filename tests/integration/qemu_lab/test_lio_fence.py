@@ -46,7 +46,9 @@ def test_the_session_is_seen_and_its_io_advances(writing: Lio) -> None:
     assert not first["access"][0]["anybody"]
 
 
-@pytest.mark.parametrize("state", ["running", "frozen", "killed"])
+# Frozen is the one that CI runs: what the initiator had queued is tried again twice, before and after the reboot. One that runs is fenced by
+# molecule's scenario.
+@pytest.mark.parametrize("state", ["frozen", *(pytest.param(state, marks=pytest.mark.prove) for state in ("running", "killed"))])
 @pytest.mark.parametrize("_round", range(REPEAT))
 def test_not_one_record_lands_after_the_fence(writing: Lio, state: str, _round: int) -> None:
     """Then the power of the storage server fails: not one lands after that either, by its saved configuration."""
@@ -108,6 +110,7 @@ def test_a_write_that_hangs_in_the_backend_keeps_the_fence_from_being_confirmed(
     assert writing.digest() == after
 
 
+@pytest.mark.prove
 def test_fencing_again_changes_nothing_and_check_mode_tells_so(writing: Lio) -> None:
     foreseen = writing.fence(next(tokens), NODE1, "--check").result
     assert (foreseen["changed"], foreseen["confirmed"]) == (True, False)
