@@ -46,8 +46,8 @@ def test_the_session_is_seen_and_its_io_advances(writing: Lio) -> None:
     assert not first["access"][0]["anybody"]
 
 
-# Frozen is the one that CI runs: what the initiator had queued is tried again twice, before and after the reboot. One that runs is fenced by
-# molecule's scenario.
+# Frozen is the one that CI runs: what the initiator had queued is tried again twice, before and after the reboot.
+# molecule's scenario fences one that runs.
 @pytest.mark.parametrize("state", ["frozen", *(pytest.param(state, marks=pytest.mark.prove) for state in ("running", "killed"))])
 @pytest.mark.parametrize("_round", range(REPEAT))
 def test_not_one_record_lands_after_the_fence(writing: Lio, state: str, _round: int) -> None:
