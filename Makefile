@@ -10,12 +10,12 @@ LIBREHA_SCHEDULES ?= 150
 LIBREHA_SEED ?= 1
 # Random placement problems that are compared with the optimum.
 LIBREHA_INSTANCES ?= 60
-# Scenarios of extensions/molecule; there are also fence, reboot and tgt, which make prove runs.
+# Scenarios of extensions/molecule; there is also tgt, which make prove runs.
 SCENARIOS ?= iscsi_target
 export LIBREHA_LAB_IMAGES ?= $(CURDIR)/.cache/lab-images
 PACKAGE := ansible_collections.libreha.vmware
 
-.PHONY: help setup demo test sanity lint types unit lab-tests qemu-tests qemu-fence qemu-kill conformance qemu-chain molecule prove bench bench-failover simulate simulate-run sim quality mutants clean
+.PHONY: help setup demo test sanity lint types unit integration lab-tests qemu-tests qemu-fence qemu-kill conformance qemu-chain molecule prove bench bench-failover simulate simulate-run sim quality mutants clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,10 +26,10 @@ setup: ## Debian packages, .venv, Go build; only what is missing
 demo: setup ## 3 hosts, 12 VMs, one host is killed, its VMs come back
 	@$(PYTHON) tests/lab/demo.py
 
-# Side by side: two lanes of about the same length.
+# Side by side: three lanes of about the same length. The first waits most of its time, the second is emulated machines, the third computes.
 test: setup ## Everything that CI runs
 	@tests/tools/setup-qemu
-	@tests/tools/lanes "lab-tests qemu-kill qemu-fence sim quality" "sanity lint types unit molecule"
+	@tests/tools/lanes "lab-tests integration qemu-fence" "qemu-kill molecule" "sanity lint types unit sim quality"
 
 sanity: setup ## ansible-test sanity
 	@tests/tools/sanity
@@ -43,8 +43,11 @@ types: setup ## mypy, strict for decide/
 	@MYPYPATH=$(COLLECTIONS) mypy -p $(PACKAGE).plugins.module_utils
 	@cd tests/lab && mypy liblab demo.py
 
-unit: setup ## Unit tests, and integration tests with real targets and hosts on loopback
-	@$(PYTHON) -m pytest -q tests/unit tests/integration --ignore=tests/integration/chain --ignore=tests/integration/quick_lab \
+unit: setup ## Unit tests
+	@$(PYTHON) -m pytest -q tests/unit
+
+integration: setup ## Real targets and hosts on loopback, without a lab; Go tests of the simulated host
+	@$(PYTHON) -m pytest -q -m "not prove" tests/integration --ignore=tests/integration/chain --ignore=tests/integration/quick_lab \
 		--ignore=tests/integration/qemu_lab --ignore=tests/integration/qemu_chain
 	@cd tests/lab/esxsim && ../../tools/go test ./...
 
@@ -55,9 +58,9 @@ qemu-tests: setup ## QEMU guests: a kernel target, kernel initiators, hard reboo
 	@tests/tools/setup-qemu
 	@$(PYTHON) -m pytest -q tests/integration/qemu_lab
 
-qemu-fence: setup ## Of qemu-tests, what CI runs: the fence under load, initiator running, frozen and killed, each also with a hard reboot
+qemu-fence: setup ## Of qemu-tests, what CI runs: the fence under load, the initiator frozen and woken, the server hard rebooted
 	@tests/tools/setup-qemu
-	@$(PYTHON) -m pytest -q -s tests/integration/qemu_lab/test_lio_fence.py
+	@$(PYTHON) -m pytest -q -s -m "not prove" tests/integration/qemu_lab/test_lio_fence.py
 
 qemu-kill: setup ## Of qemu-chain, what CI runs: a machine is killed, its VMs run on the other one
 	@tests/tools/setup-qemu
@@ -67,7 +70,7 @@ qemu-chain: setup ## The whole chain on kernel iSCSI: hosts in two guests, stora
 	@tests/tools/setup-qemu
 	@$(PYTHON) -m pytest -q -s tests/integration/qemu_chain
 
-molecule: setup ## The role iscsi_target on QEMU guests with a real initiator (SCENARIOS="fence reboot": fences and a hard reboot; tgt: the other back end)
+molecule: setup ## The role iscsi_target on QEMU guests: a real initiator, a fence, a hard reboot (SCENARIOS=tgt: the other back end)
 	@tests/tools/setup-qemu
 	@for scenario in $(SCENARIOS); do molecule test -s $$scenario || exit 1; done
 

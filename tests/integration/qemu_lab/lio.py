@@ -123,6 +123,7 @@ class Lio:
     guests: Guests
     folder: Path
     secret: str = SECRETS[NODE1]  # node1's at present
+    fenced: bool = False  # whether node1 was fenced and not let in again
 
     def module(self, name: str, arguments: dict[str, Any], *flags: str, fails: bool = False) -> Answer:
         answer = run_module(self.guests, self.folder, name, arguments, *flags)
@@ -143,6 +144,7 @@ class Lio:
     def fence(self, token: int, initiator: str = NODE1, *flags: str, fails: bool = False, **options: Any) -> Answer:
         host = initiator.rpartition(":")[2]
         arguments = {"driver": "lio", "state": "fenced", "host": host, "initiators": [initiator], "token": token, "reason": "test"}
+        self.fenced = self.fenced or (initiator == NODE1 and "--check" not in flags)
         return self.module("iscsi_fence", {**arguments, **options}, *flags, fails=fails)
 
     def unfence(self, token: int, initiator: str = NODE1, *, fails: bool = False, **options: Any) -> Answer:
@@ -151,6 +153,7 @@ class Lio:
         answer = self.module("iscsi_fence", arguments, fails=fails)
         if initiator == NODE1 and not fails:
             self.secret = options.get("chap_secret", self.secret)
+            self.fenced = False
         return answer
 
     def dump(self) -> str:
@@ -170,6 +173,7 @@ class Lio:
 
     def clean(self) -> None:
         """No session, no target, no fence, empty disks, every guest on and every cable in."""
+        self.fenced = False
         for name in ("storage", "node1"):
             self.guests.heal(name)
         self.leave()
@@ -195,8 +199,13 @@ class Lio:
         )
 
     # -- the initiator ----------------------------------------------------------------------------------------
-    def login(self, secret: str | None = None, portals: tuple[str, ...] = PORTALS, name: str = "", mutual: str = "") -> str:
-        """ "" when node1 is in at all portals, otherwise what its kernel and iscsid said. An empty *secret* means no CHAP."""
+    def login(
+        self, secret: str | None = None, portals: tuple[str, ...] = PORTALS, name: str = "", mutual: str = "", patience: int = 5
+    ) -> str:
+        """ "" when node1 is in at all portals, otherwise what its kernel and iscsid said. An empty *secret* means no CHAP.
+
+        *patience*: s for the target's answer, at this login and at each that its kernel tries by itself later.
+        """
         secret = self.secret if secret is None else secret
         settings = {"authmethod": "CHAP", "username": name or NODE1, "password": secret} if secret else {"authmethod": "None"}
         if mutual:
@@ -210,7 +219,7 @@ class Lio:
         for key, value in {
             "conn[0].timeo.noop_out_interval": 2,
             "conn[0].timeo.noop_out_timeout": 2,
-            "conn[0].timeo.login_timeout": 5,
+            "conn[0].timeo.login_timeout": patience,
             "session.timeo.replacement_timeout": REPLACEMENT_SECONDS,
         }.items():
             lines.append("iscsiadm -m node -T %s -o update -n 'node.%s' -v %d" % (TARGET, key, value))
@@ -231,6 +240,10 @@ class Lio:
             % (self.disk(lun, portal), first),
         )
         self.wait_for(lambda: self.acked() > 20, 120, "the initiator writes")
+
+    def writing(self) -> bool:
+        """Whether node1's writer runs."""
+        return self.guests.ssh("node1", "kill -0 $(cat /root/writer.pid)", check=False).returncode == 0
 
     def acked(self) -> int:
         """Records that the initiator knows as written."""

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from liblab.errors import LabError
 from liblab.processes import alive
-from liblab.qemu import Guests, record
+from liblab.qemu import Guests, clock, record, snapshot
 
 LAB = Path(__file__).resolve().parents[2] / "lab" / "lab"
 pytestmark = [pytest.mark.qemu]
@@ -46,6 +47,17 @@ def pings(guests: Guests, name: str, address: str) -> bool:
     return guests.ssh(name, "ping -c 3 -W 2 %s" % address, check=False).returncode == 0
 
 
+@pytest.fixture(scope="module")
+def two(state_folder: Path) -> Iterator[Guests]:
+    """Two guests of one role, resumed from one snapshot."""
+    found = Guests(state_folder)
+    try:
+        found.up(["node1", "node2"])
+        yield found
+    finally:
+        found.down()
+
+
 @pytest.fixture
 def healed(guests: Guests) -> Iterator[Guests]:
     """The guests, without faults after the test whatever happened in it."""
@@ -61,9 +73,66 @@ def test_each_guest_is_who_the_command_line_says(guests: Guests) -> None:
         assert expected["initiator"] in guests.ssh(name, "cat /etc/iscsi/initiatorname.iscsi").stdout
         for network, address in expected["addresses"].items():
             assert "inet %s/24" % address in guests.ssh(name, "ip addr show dev %s" % network).stdout
-    identities = {guests.ssh(name, "cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub").stdout for name in ("storage", "node1")}
-    assert len(identities) == 2, "machine id or ssh host key come from the image"
     assert guests.ssh("storage", "systemctl --failed --no-legend").stdout == ""
+
+
+@pytest.mark.parametrize(
+    "unique",
+    [
+        "cat /etc/machine-id",
+        "cat /proc/sys/kernel/random/boot_id",
+        "cat /proc/sys/kernel/random/uuid",
+        "cat /etc/ssh/ssh_host_ed25519_key.pub",
+        "sha256sum /var/lib/systemd/random-seed",
+        "cat /sys/class/net/*/address",
+        "ls /var/log/journal",
+    ],
+)
+def test_guests_resumed_from_one_snapshot_are_two_machines(two: Guests, unique: str) -> None:
+    said = [two.ssh(name, unique).stdout for name in ("node1", "node2")]
+    assert all(said)
+    assert said[0] != said[1]
+
+
+def test_a_resumed_guest_shows_the_host_key_that_it_made(two: Guests) -> None:
+    """Not that of the snapshot, with which its sshd had been started."""
+    learnt = {line.split()[0]: line.split()[2] for line in (two.path / "known_hosts").read_text().splitlines()}
+    for name in ("node1", "node2"):
+        assert two.ssh(name, "cat /etc/ssh/ssh_host_ed25519_key.pub").stdout.split()[1] == learnt[name]
+
+
+def test_the_guests_python_for_ansible_is_a_fork_and_behaves_as_python_does(two: Guests) -> None:
+    program = (
+        "import os, sys; print(os.getcwd(), os.environ['WORD'], sys.argv, open(f'/proc/{os.getppid()}/cmdline').read().split(chr(0))[1])"
+    )
+    said = two.ssh("node1", "cd /tmp && WORD=kept lab-python", input=program).stdout
+    assert said == "/tmp kept [''] /usr/local/sbin/lab-pythond\n"
+    two.ssh("node1", "cat >/root/program.py", input="import sys; print(sys.argv[1:], __name__, file=sys.stderr); sys.exit(7)")
+    for python in ("lab-python", "python3"):
+        done = two.ssh("node1", "%s /root/program.py a 'b c'" % python, check=False)
+        assert (done.returncode, done.stderr) == (7, "['a', 'b c'] __main__\n")
+    failed = two.ssh("node1", "lab-python", input="raise ValueError(3)", check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.endswith("ValueError: 3\n")
+
+
+def test_the_clocks_of_a_resumed_guest_are_right(two: Guests) -> None:
+    """The wall clock shows the machine's time, and the boot-time clock goes as fast as the machine's."""
+    before = clock.measure(two, "node1")
+    began = time.monotonic()
+    wall = float(two.ssh("node1", "date +%s.%N").stdout)
+    assert abs(wall - time.time()) < 2.0 + (time.monotonic() - began)
+    time.sleep(max(0.0, 20 - (time.monotonic() - began)))
+    after = clock.measure(two, "node1")
+    passed = (time.monotonic() - began) * 1e9
+    assert abs(after.offset_ns - before.offset_ns) < before.error_ns + after.error_ns + passed / 1000
+
+
+def test_a_resumed_guest_keeps_its_identity_through_a_hard_reboot(two: Guests) -> None:
+    who = "hostname; cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub /etc/iscsi/initiatorname.iscsi; cat /sys/class/net/stor?/address"
+    before = two.ssh("node2", who).stdout
+    two.reboot_hard("node2")
+    assert two.ssh("node2", who).stdout == before
 
 
 def test_guests_reach_each_other_on_both_storage_networks_and_nothing_else(guests: Guests) -> None:
@@ -165,6 +234,23 @@ def test_the_command_line_shows_and_reaches_the_same_guests(guests: Guests, shar
         check=False,
     )
     assert done.returncode == 0 and done.stdout.count("pong") == 2, done.stdout + done.stderr
+
+
+def test_a_guest_that_was_left_without_an_identity_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_arguments: Any) -> None:
+        raise LabError("before it has an identity")
+
+    guests = Guests(tmp_path)
+    try:
+        with monkeypatch.context() as patched, pytest.raises(LabError, match="before it has"):
+            patched.setattr(snapshot, "take_identity", dies)
+            guests.up(["node1"])
+        with pytest.raises(LabError, match="left before it had an identity of its own"):
+            guests.boot("node1")
+        guests.up(["node1"])
+        assert guests.ssh("node1", "hostname").stdout == "node1\n"
+    finally:
+        guests.down()
 
 
 def test_what_a_crashed_up_left_is_found_and_removed(tmp_path: Path) -> None:

@@ -25,13 +25,14 @@ def served(rig: Lio) -> Lio:
 
 @pytest.fixture
 def writing(served: Lio) -> Lio:
-    """node1 is let in, has nothing from before, and writes numbered records, each durable before the next."""
+    """node1 is let in, has nothing from before a fence, and writes numbered records, each durable before the next."""
     served.guests.heal("node1")
-    served.leave()
-    if served.look()["fences"]:
-        served.unfence(next(tokens), chap_secret="secret-%06d-abc" % next(tokens), force="node1", reason="it has nothing from before")
-    assert served.login() == ""
-    served.start_writing(first=served.landed() + 1)
+    if served.fenced or not served.writing():
+        served.leave()
+        if served.fenced:
+            served.unfence(next(tokens), chap_secret="secret-%06d-abc" % next(tokens), force="node1", reason="it has nothing from before")
+        assert served.login() == ""
+        served.start_writing(first=served.landed() + 1)
     return served
 
 
@@ -45,10 +46,12 @@ def test_the_session_is_seen_and_its_io_advances(writing: Lio) -> None:
     assert not first["access"][0]["anybody"]
 
 
-@pytest.mark.parametrize("reboot", [False, True], ids=["", "and the server is rebooted"])
-@pytest.mark.parametrize("state", ["running", "frozen", "killed"])
+# Frozen is the one that CI runs: what the initiator had queued is tried again twice, before and after the reboot.
+# molecule's scenario fences one that runs.
+@pytest.mark.parametrize("state", ["frozen", *(pytest.param(state, marks=pytest.mark.prove) for state in ("running", "killed"))])
 @pytest.mark.parametrize("_round", range(REPEAT))
-def test_not_one_record_lands_after_the_fence(writing: Lio, state: str, reboot: bool, _round: int) -> None:
+def test_not_one_record_lands_after_the_fence(writing: Lio, state: str, _round: int) -> None:
+    """Then the power of the storage server fails: not one lands after that either, by its saved configuration."""
     guests = writing.guests
     acknowledged = writing.acked()
     if state == "frozen":
@@ -60,22 +63,35 @@ def test_not_one_record_lands_after_the_fence(writing: Lio, state: str, reboot: 
     print("\n%s: %s" % (state, [(step["step"], step["after"]) for step in fenced["steps"]]))
     assert fenced["confirmed"]
     assert landed >= acknowledged
-    if reboot:
-        guests.reboot_hard("storage")
-    if state == "frozen":
-        guests.cont("node1")
-    elif state == "killed":
-        guests.heal("node1")
+    guests.heal("node1")
     time.sleep(8)  # a kernel initiator tries to log in every 2 to 3 s
     assert (writing.landed(), writing.digest()) == (landed, digest)
-    look = writing.look()
+    assert_fenced(writing)
+    if state == "killed":  # it has no login of before that it tries again
+        assert_refused(writing)
+    if state == "frozen":
+        guests.stop("node1")
+    guests.reboot_hard("storage")
+    guests.heal("node1")
+    time.sleep(8)
+    assert_fenced(writing)
+    writing.leave()
+    assert_refused(writing)
+    assert (writing.landed(), writing.digest()) == (landed, digest)
+
+
+def assert_refused(lio: Lio) -> None:
+    """By a word of the target: an emulated one on a busy machine may need longer for it than a kernel waits by itself."""
+    said = lio.login(patience=60)
+    assert "authorization failure" in said, said
+
+
+def assert_fenced(lio: Lio) -> None:
+    look = lio.look()
     assert look["serving"] is True
     assert look["sessions"] == []
     assert [fence["confirmed"] for fence in look["fences"]] == [True]
     assert NODE2 in look["access"][0]["initiators"], "the fence has hit a neighbour"
-    writing.leave()
-    assert "authorization failure" in writing.login()
-    assert (writing.landed(), writing.digest()) == (landed, digest)
 
 
 def test_a_write_that_hangs_in_the_backend_keeps_the_fence_from_being_confirmed(writing: Lio) -> None:
@@ -94,6 +110,7 @@ def test_a_write_that_hangs_in_the_backend_keeps_the_fence_from_being_confirmed(
     assert writing.digest() == after
 
 
+@pytest.mark.prove
 def test_fencing_again_changes_nothing_and_check_mode_tells_so(writing: Lio) -> None:
     foreseen = writing.fence(next(tokens), NODE1, "--check").result
     assert (foreseen["changed"], foreseen["confirmed"]) == (True, False)

@@ -171,8 +171,7 @@ def test_concurrent_fencers_of_different_hosts_both_confirm(storage):
 
 
 FENCE = """
-import sys; sys.path.insert(0, ".")
-import conftest
+import sys; sys.path.insert(0, ".cache/collections")
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.storage import fencing, registry, fence_list

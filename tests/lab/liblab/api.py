@@ -153,11 +153,11 @@ def _wait_tasks(instance: Any, tasks: dict[str, Any], host: Host, what: str, sec
 def register_and_power_on(host: Host, ca_file: str, vms: list[Vm], seconds: float) -> None:
     """Register the VMs' files at a host and switch them on, all at once. Waits until the host's storage is there.
 
-    ``seconds``: the longest time for each of these three."""
+    ``seconds``: the longest time for each of these three, and for any one answer. Raises LabError naming the host."""
     if not vms:
         return
     try:
-        with session(host, ca_file, 15.0) as instance:
+        with session(host, ca_file, seconds) as instance:
             _wait_datastore(instance, host, vms, seconds)
             content = instance.RetrieveContent()
             datacenter = content.rootFolder.childEntity[0]
@@ -168,6 +168,8 @@ def register_and_power_on(host: Host, ca_file: str, vms: list[Vm], seconds: floa
             _wait_tasks(instance, tasks, host, "power on", seconds)
     except vmodl.MethodFault as error:
         raise LabError("%s refused: %s %s" % (host.name, type(error).__name__, _words(error))) from error
+    except OSError as error:
+        raise LabError("%s stopped answering while its VMs were registered and powered on: %s" % (host.name, _words(error))) from error
 
 
 def _wait_datastore(instance: Any, host: Host, vms: list[Vm], seconds: float) -> None:

@@ -13,6 +13,15 @@ import bcrypt
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
 
 USER, PASSWORD = "ha", "correct horse battery"
+# Its fake machines take 1 to 11 s, by chance, to change their power. Here 1 or 2 s: whoever switches must still read until they have.
+EMULATOR = """
+import random, sys
+from sushy_tools.emulator import main
+from sushy_tools.emulator.resources.systems import fakedriver
+fakedriver.random = random.Random()
+fakedriver.random.randint = lambda least, most: random.choice((1, 2))
+sys.exit(main.main())
+"""
 ONE, TWO = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 
 
@@ -54,7 +63,7 @@ class Emulator:
             + "SUSHY_EMULATOR_STATE_DIR = %r\n" % str(folder)
         )
         self.process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("sushy-emulator")), "--config", str(folder / "emulator.conf")],
+            [sys.executable, "-c", EMULATOR, "--config", str(folder / "emulator.conf")],
             stdout=(folder / "log").open("wb"),
             stderr=subprocess.STDOUT,
         )

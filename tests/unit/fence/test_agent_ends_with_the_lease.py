@@ -15,9 +15,10 @@ from pathlib import Path
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 
 ROOT = Path(__file__).resolve().parents[3]
+COLLECTIONS = ROOT / ".cache" / "collections"
 # Stands for the module: says when it may act until, and switches off.
 MODULE = """
-import sys; sys.path.insert(0, %(root)r); import conftest
+import sys; sys.path.insert(0, %(collections)r)
 from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.fence_agent import FenceAgentPower
@@ -33,7 +34,7 @@ class Module:
     """The module in a process of its own."""
 
     def __init__(self, device: dict[str, object]) -> None:
-        source = MODULE % {"root": str(ROOT), "device": {"name": "esx1", "driver": "fence_agent", "timeout": 10.0, **device}}
+        source = MODULE % {"collections": str(COLLECTIONS), "device": {"name": "esx1", "driver": "fence_agent", "timeout": 10.0, **device}}
         self.process = subprocess.Popen(
             [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT
         )

@@ -21,7 +21,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state i
 from ipmi_simulator import PASSWORD
 from redfish_emulator import ONE
 
-WAIT = 90.0  # the Redfish emulator's machines need up to 11 s to change
+WAIT = 90.0  # the Redfish emulator's machines need a second or two to change
 
 
 def permit(seconds: float = 300.0) -> Permit:

@@ -18,7 +18,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.fence.redfish impor
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.registry import open_power_fence
 from redfish_emulator import ONE, PASSWORD, TWO
 
-WAIT = 60.0  # the emulator's machines need up to 11 s to change, as real ones do
+WAIT = 60.0  # the emulator's machines need a second or two to change, real ones more
 
 
 def permit(seconds: float = 300.0) -> Permit:
@@ -154,7 +154,7 @@ def test_an_unknown_driver_is_refused_by_name():
 
 def test_without_sushy_the_error_names_the_library():
     script = (
-        "import sys; sys.modules['sushy'] = None; sys.path.insert(0, '.'); import conftest\n"
+        "import sys; sys.modules['sushy'] = None; sys.path.insert(0, '.cache/collections')\n"
         "from ansible_collections.libreha.vmware.plugins.module_utils.fence.registry import open_power_fence\n"
         "from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice\n"
         "open_power_fence(PowerDevice('esx1', 'https://127.0.0.1', 'ha', 'secret')).power()\n"

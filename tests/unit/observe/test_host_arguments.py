@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess, read_events_after, read_hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 
-ROOT = Path(__file__).resolve().parents[3]
+COLLECTIONS = Path(__file__).resolve().parents[3] / ".cache" / "collections"
 SHARED: dict[str, Any] = {
     "hosts": None, "hostname": None, "username": "root", "password": "pw", "port": 443, "validate_certs": True, "ca_path": None,
     "proxy_host": None, "proxy_port": None, "timeout": 5.0,
@@ -134,9 +134,9 @@ def run_module(name: str, arguments: dict[str, Any], **environment: str) -> dict
     """The module as Ansible runs it, in a process of its own."""
     given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()
     program = (
-        "import sys, runpy; sys.path.insert(0, %r); import conftest; import ansible.module_utils.basic as basic;"
+        "import sys, runpy; sys.path.insert(0, %r); import ansible.module_utils.basic as basic;"
         "basic._ANSIBLE_ARGS = %r; basic._ANSIBLE_PROFILE = 'legacy';"
-        "runpy.run_module('ansible_collections.libreha.vmware.plugins.modules.%s', run_name='__main__')" % (str(ROOT), given, name)
+        "runpy.run_module('ansible_collections.libreha.vmware.plugins.modules.%s', run_name='__main__')" % (str(COLLECTIONS), given, name)
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env={**os.environ, **environment}, check=False

@@ -16,18 +16,17 @@ from pathlib import Path
 
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 
-ROOT = Path(__file__).resolve().parents[3]
+COLLECTIONS = Path(__file__).resolve().parents[3] / ".cache" / "collections"
 PRELUDE = """
 import json, os, sys, time
 sys.path.insert(0, %r)
-import conftest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import LeaseHeld, StateDatabase
 url = sys.argv[1]
 def say(**facts):
     os.write(1, (json.dumps(facts) + "\\n").encode())
-""" % str(ROOT)
+""" % str(COLLECTIONS)
 
 
 def start(script: str, url: str, *arguments: str) -> subprocess.Popen:

@@ -19,7 +19,7 @@ NOW = Instant("boot", 1000.0)
 
 
 def child(code: str) -> subprocess.Popen[bytes]:
-    script = "import sys, time; sys.path.insert(0, '.'); import conftest\n"
+    script = "import sys, time; sys.path.insert(0, '.cache/collections')\n"
     script += "from ansible_collections.libreha.vmware.plugins.module_utils import clock\n"
     script += "from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Deadman, Permit\ndeadman = Deadman()\n"
     process = subprocess.Popen([sys.executable, "-c", script + code], cwd=ROOT, stdout=subprocess.PIPE)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,13 @@ from uuid import uuid4
 from ..errors import LabError
 from ..processes import alive, kill, send, tail
 from ..state import GUESTS
-from . import image, machine, record, ssh
-from .plan import NETWORKS, STANDARD, guest_named
+from . import image, machine, record, snapshot, ssh
+from .plan import NETWORKS, STANDARD, Guest, guest_named
 from .record import Record, Running
+from .snapshot import GAVE_UP
 
 BOOT_SECONDS = 600.0  # a hang guard: 20 s where nothing else runs, minutes on a busy machine
 DISKS = Path("/var/tmp")  # a real disk: the state folder in /run is memory
-# What the console shows when nobody will ever answer: the kernel gave up, its initial file system did, or systemd did.
-GAVE_UP = (b"Kernel panic", b"(initramfs)", b"emergency mode")
 
 
 def say(text: str) -> None:
@@ -42,25 +42,31 @@ class Guests:
 
     # -- their lives -------------------------------------------------------------------------------------------
     def up(self, names: Sequence[str] = STANDARD) -> None:
-        """Boot those of the named guests that do not run, and wait until ssh answers in all of them.
+        """Switch on those of the named guests that do not run, and wait until ssh answers in all of them.
 
-        Builds the image if there is none for the present recipe. If one does not come up, those started here are switched off again;
-        their disks and logs stay until ``down``.
+        New ones go on from a snapshot of a booted guest; those with disks boot. Builds the image if there is none for the present recipe,
+        and the snapshots. If a guest does not come up, those started here are switched off again; their disks and logs stay until ``down``.
         """
         wanted = [guest_named(name) for name in dict.fromkeys(names)]
         base = image.ready()
-        started = []
+        started: list[str] = []
         try:
             with self._changing(create=True) as present:
                 ssh.make_key(present)
+                new = [guest for guest in wanted if guest.name not in present.guests or not present.guest(guest.name).identity]
+                saved = _snapshots(base, {guest.role for guest in new})
                 for guest in wanted:
-                    if guest.name not in present.guests:
-                        present.guests[guest.name] = Running(guest.name, str(base.folder), _ports(present, guest.ports))
-                        present.save()
-                    machine.make_disks(present, guest)
-                    if not alive(present.guest(guest.name).process):
+                    if guest in new:
+                        started.append(guest.name)
+                        _begin(present, guest, base, saved[guest.role])
+                    elif not alive(present.guest(guest.name).process):
                         started.append(guest.name)
                         machine.start(present, guest)
+                with ThreadPoolExecutor() as pool:
+                    list(pool.map(lambda guest: snapshot.take_identity(present, guest), new))
+                for guest in new:
+                    present.guest(guest.name).identity = True
+                present.save()
             self.wait(guest.name for guest in wanted)
         except BaseException:
             for name in started:
@@ -220,6 +226,21 @@ class Guests:
                 fresh.save()  # before the folder of the disks is made: whatever happens, 'lab down' finds it
                 fresh.disks.mkdir(mode=0o700)
             yield self._present()
+
+
+def _snapshots(base: image.Image, roles: set[str]) -> dict[str, snapshot.Snapshot]:
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(roles, pool.map(lambda role: snapshot.ready(base, role), roles)))
+
+
+def _begin(present: Record, guest: Guest, base: image.Image, saved: snapshot.Snapshot) -> None:
+    """A new guest, or one that was left half made."""
+    if guest.name in present.guests:
+        machine.stop_at_once(present, guest.name)
+    present.guests[guest.name] = Running(guest.name, str(base.folder), _ports(present, guest.ports))
+    present.save()
+    machine.make_disks(present, guest, saved.disk, "qcow2")
+    machine.start(present, guest, memory=saved.memory)
 
 
 def _ports(present: Record, wanted: Iterable[int]) -> dict[int, int]:

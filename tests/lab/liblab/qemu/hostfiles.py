@@ -93,13 +93,15 @@ def inventory(hosts: Sequence[Host]) -> dict[str, dict[str, Any]]:
         for host in hosts
     }
     storage = {"libreha_storage": {"driver": "lio", "target": arbiter.TARGET}}
-    # An emulated machine needs half a minute for a look, several on a busy one: everything that has to outlast a look is longer.
+    # Looks come every io_stale / 3 or confirm_after / 5, whichever is sooner: 24 s. An emulated arbiter needs 5 to 30 s for one, a minute
+    # on a machine that is busy. Two probes of a silent API must not be further apart than confirm_after, and a host that is well must be
+    # seen to write within io_stale of the last look: both hold while a look takes less than 100 s, four times what it should.
     policy = {
         "mode": "act",
         "isolation_addresses": ["10.0.2.2"],  # QEMU's end of mgmt0
         "storage_grace": 10,
-        "io_stale": 240,
-        "confirm_after": 300,
+        "io_stale": 100,
+        "confirm_after": 120,
         "lease": 900,
         "failover": {"lock_retry": 180, "power_on_timeout": 180, "start_bound": 900},
     }

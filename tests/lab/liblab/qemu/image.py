@@ -20,7 +20,7 @@ from ..processes import tail
 RECIPE = Path(__file__).resolve().parent / "image"
 ROOT = Path(__file__).resolve().parents[4]
 SETUP = ROOT / "tests" / "tools" / "setup-qemu"
-NEEDED = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "mke2fs", "ssh", "ssh-keygen")
+NEEDED = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "mke2fs", "gcc", "ssh", "ssh-keygen")
 BUILD_SECONDS = 1800  # a hang guard: two minutes where packages come quickly
 # What the build mounts nobody else sees, and all that it started ends with it: its folder can be removed at any time.
 ENCLOSED = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -36,7 +36,7 @@ class Image:
 
     @property
     def kernel(self) -> Path:
-        return self.folder / "vmlinuz"
+        return self.folder / "vmlinux"
 
     @property
     def initrd(self) -> Path:

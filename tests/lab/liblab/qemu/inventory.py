@@ -25,7 +25,7 @@ def variables(guest: dict[str, Any]) -> dict[str, Any]:
         "ansible_user": ssh["username"],
         "ansible_ssh_private_key_file": ssh["key_file"],
         "ansible_ssh_common_args": shlex.join(ssh["options"]),
-        "ansible_python_interpreter": "/usr/bin/python3",
+        "ansible_python_interpreter": "/usr/local/bin/lab-python",  # python3, which starts faster
         "lab_addresses": guest["addresses"],
         "lab_initiator": guest["initiator"],
         "lab_disks": guest["disks"],

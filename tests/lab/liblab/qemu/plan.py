@@ -58,6 +58,15 @@ def guest_named(name: str) -> Guest:
     if not is_guest_name(name):
         raise LabError("There is no guest '%s': guests are storage, storage2, ... storage99 and node1, node2, ... node99." % name)
     number = int(name.lstrip("abcdefghijklmnopqrstuvwxyz") or 1)
-    if name.startswith("storage"):
-        return Guest(name, "storage", number, memory_mib=512, disks=DATA_DISKS)
-    return Guest(name, "initiator", 100 + number, memory_mib=384, disks=())
+    return _of_role("storage", name, number) if name.startswith("storage") else _of_role("initiator", name, 100 + number)
+
+
+def nobody(role: str) -> Guest:
+    """A guest with the hardware of its role and no identity, as it is before it is resumed (snapshot.py)."""
+    return _of_role(role, "nobody", 0)
+
+
+def _of_role(role: str, name: str, number: int) -> Guest:
+    if role == "storage":
+        return Guest(name, role, number, memory_mib=512, disks=DATA_DISKS)
+    return Guest(name, role, number, memory_mib=384, disks=())

@@ -18,7 +18,7 @@ from ..state import GUESTS, folder, write_private
 @dataclasses.dataclass
 class Running:
     """A guest that was started once. ``image``: the image's folder that its root disk lies on, whatever the recipe is by now.
-    ``ports``: port of the guest to port on 127.0.0.1; the same through all its boots."""
+    ``ports``: port of the guest to port on 127.0.0.1; the same through all its boots. ``identity``: whether it has taken its own."""
 
     name: str
     image: str
@@ -26,6 +26,7 @@ class Running:
     process: Process | None = None
     console_start: int = 0  # where in its console log the present boot begins
     pulled: list[str] = dataclasses.field(default_factory=list)  # networks whose cable is pulled
+    identity: bool = False
 
 
 @dataclasses.dataclass
@@ -59,6 +60,14 @@ class Record:
     def qmp(self, name: str) -> Path:
         """QEMU's control socket, beside the disks: its path must stay short."""
         return self.disks / ("%s.qmp" % name)
+
+    def identity(self, name: str) -> Path:
+        """The other end of the guest's port "identity" (snapshot.py)."""
+        return self.disks / ("%s.identity" % name)
+
+    def ssh_control(self, name: str) -> Path:
+        """The socket of ssh's connection to the guest, which all commands share."""
+        return self.disks / ("%s.ssh" % name)
 
     def root_disk(self, name: str) -> Path:
         return self.disks / ("%s.qcow2" % name)
@@ -100,7 +109,7 @@ def load(path: Path) -> Record | None:
         for name, guest in raw["guests"].items():
             process = Process(**guest["process"]) if guest["process"] and same_boot else None
             ports = {int(port): at for port, at in guest["ports"].items()}
-            record.guests[name] = Running(name, guest["image"], ports, process, guest["console_start"], guest["pulled"])
+            record.guests[name] = Running(name, guest["image"], ports, process, guest["console_start"], guest["pulled"], guest["identity"])
     except FileNotFoundError:
         return None
     except PermissionError as error:

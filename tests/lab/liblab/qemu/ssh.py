@@ -23,10 +23,16 @@ def public_key(record: Record) -> str:
 
 
 def options(record: Record, name: str, connect_seconds: int = 30) -> list[str]:
-    """ssh's options for one guest, without its port. A guest's host key is learnt at first contact and must stay the same."""
+    """ssh's options for one guest, without its port. A guest's host key is learnt at first contact and must stay the same.
+
+    All commands share one connection, as a login costs an emulated machine a second or two. It ends with the guest's QEMU.
+    """
     settings = {
         "BatchMode": "yes",
         "ConnectTimeout": str(connect_seconds),
+        "ControlMaster": "auto",
+        "ControlPath": str(record.ssh_control(name)),
+        "ControlPersist": "yes",
         "GlobalKnownHostsFile": "/dev/null",
         "HostKeyAlias": name,
         "IdentitiesOnly": "yes",
