@@ -17,11 +17,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Optional
 
+from ..decide.hosts.lies_on import Cover
 from ..decide.instant import Instant
 from ..decide.observations import Power, Question, VmObservation
 from ..decide.policy import FailoverPolicy
 from ..decide.vms import failover as steps
 from ..decide.vms.failover import Do, Facts, Move, Outcome, Step, Transaction, Way
+from ..decide.vms.inventory import needed_files
 from ..errors import as_outcome
 from ..hypervisor.interface import FaultKind, Hypervisor, HypervisorFault, PowerOnOutcome
 from ..record.database import StateDatabase
@@ -70,13 +72,13 @@ class FailoverRun:
         hosts: Mapping[str, Hypervisor],
         bounds: FailoverPolicy,
         clock: Callable[[], Instant],
-        fences: Mapping[str, str],
+        covers: Mapping[str, Cover],
         unopened: Mapping[str, str],
         leave: Collection[str] = (),
         stopping: Callable[[], bool] = lambda: False,
         runtime: Optional[Runtime] = None,
     ) -> None:
-        """*fences*: VM id -> "" when its source host is fenced wherever the VM lies, else what is missing. *leave* are ids of VMs whose
+        """*covers*: VM id -> how far the fence of its source host covers it. *leave* are ids of VMs whose
         open transactions are another's work. *stopping*: whether to begin nothing more; what is open then, a later run completes.
         *runtime*: waiting and workers; by default real time and threads."""
         self._database = database
@@ -84,7 +86,7 @@ class FailoverRun:
         self._hosts = hosts
         self._bounds = bounds
         self._clock = clock
-        self._fences = fences
+        self._covers = covers
         self._unopened = unopened
         self._leave = frozenset(leave)
         self._stopping = stopping
@@ -156,11 +158,12 @@ class FailoverRun:
 
     def _facts(self, transaction: Transaction) -> Facts:
         """What the last look at the hosts says about one VM."""
-        missing = self._fences.get(transaction.vm_id, "it is not on the fence list")
+        cover = self._covers.get(transaction.vm_id, Cover("it is not on the fence list"))
         # A host's own VMs that are started where they were need no fence: nobody else may write them.
         if transaction.source == transaction.destination:
-            missing = ""
+            cover = Cover()
         here = [vm for vm in self._views.get(transaction.destination, ()) if vm.id == transaction.vm_id]
+        missing = cover.missing or (_uncovered(here[0], cover, transaction) if here else "")
         others = [vm for host, seen in self._views.items() if host != transaction.destination for vm in seen if vm.id == transaction.vm_id]
         running = [vm.host for vm in others if vm.power is Power.ON]
         in_vain = self._in_vain.get(transaction.vm_id, set())
@@ -179,6 +182,7 @@ class FailoverRun:
             ),
             source_reads=transaction.way is not None and transaction.source in self._views,
             at_source=at_source[0] if at_source else None,
+            files_seen=cover.datastores is None or bool(here),
         )
 
     def _registered_in_vain(self, vms: Iterable[str]) -> dict[str, set[str]]:
@@ -341,6 +345,17 @@ class FailoverRun:
         with self._runtime.workers(max(1, len(self._hosts))) as pool:
             looks = {host: pool.submit(self._look, host) for host in self._hosts}
         return {host: seen for host, look in looks.items() if (seen := look.result().seen) is not None}
+
+
+def _uncovered(vm: VmObservation, cover: Cover, transaction: Transaction) -> str:
+    """Where *vm*, as its destination lists it, has files that are not known to lie behind the fence."""
+    if cover.datastores is None:
+        return ""
+    files = needed_files(vm)
+    outside = sorted({item.datastore or item.datastore_uuid for item in files if item.datastore_uuid not in cover.datastores})
+    if outside:
+        return "it has files on %s, where nothing says that %s can write no more" % (", ".join(outside), transaction.source)
+    return "" if files else "%s does not tell where its files lie" % transaction.destination
 
 
 def _stop(hypervisor: Hypervisor, facts: Facts) -> Result:

@@ -15,7 +15,7 @@ from .. import clock
 from ..arguments.hosts import HostAccess, read_hosts
 from ..decide.hosts.evidence import gather
 from ..decide.hosts.fencing import fence_state
-from ..decide.hosts.lies_on import fence_gap, servers_of
+from ..decide.hosts.lies_on import Cover, cover_of
 from ..decide.instant import Instant
 from ..decide.json_form import from_dict
 from ..decide.memory import Memory
@@ -48,7 +48,7 @@ def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     with StateDatabase.open(params["state_url"], create=not check_mode) as database:
         if check_mode:
             left_open = [from_record(record) for record in database.open_transactions()]
-            return _would_do(planned, left_open, _missing_fences((*planned, *left_open), storage, database.memory(), policy, clock.now()))
+            return _would_do(planned, left_open, _covers((*planned, *left_open), storage, database.memory(), policy, clock.now()))
         lease = (params["holder"], params["token"], params["lease"])
         work, unregistered = fail_over(planned, accesses, storage, policy, database, lease)
     return _result(work, unregistered)
@@ -88,13 +88,13 @@ def fail_over(
     around = around or REAL
     left_open = [from_record(record) for record in database.open_transactions() if record["vm_id"] not in leave]
     sources = {transaction.source for transaction in (*planned, *left_open) if transaction.way is None}
-    missing = _missing_fences((*planned, *left_open), storage, database.memory(), policy, around.clock())
+    covers = _covers((*planned, *left_open), storage, database.memory(), policy, around.clock())
     usable = [access for access in accesses if access.name not in sources or access.name in _restarts(planned)]
     deadman = around.deadman()
     keeper = LeaseKeeper(database, *lease, around.clock, deadman)
     try:
         with around.connect(usable, keeper) as (hosts, unopened):
-            run = FailoverRun(database, keeper, hosts, policy.failover, around.clock, missing, unopened, leave, stopping, around.runtime)
+            run = FailoverRun(database, keeper, hosts, policy.failover, around.clock, covers, unopened, leave, stopping, around.runtime)
             work = run.run(planned)
             deadman.disarm()  # what follows only reads
             return work, [] if stopping() else around.search(hosts, work)
@@ -171,10 +171,10 @@ def _planned(entry: Mapping[str, Any], index: int) -> Transaction:
         raise LibrehaError("vms[%d] has no %s" % (index, error), remedy="pass the 'plan' that ha_decide returned, untouched") from None
 
 
-def _missing_fences(
+def _covers(
     transactions: Sequence[Transaction], storage: tuple[StorageObservation, ...], memory: Memory, policy: Policy, now: Instant
-) -> dict[str, str]:
-    """VM id -> what the fence of its source host lacks on any storage server that holds it; empty when nothing.
+) -> dict[str, Cover]:
+    """VM id -> how far the fence of its source host covers it.
 
     The same rule as the brain's (``decide.fencing.fence_state``), applied to what was seen since it decided.
     """
@@ -184,12 +184,10 @@ def _missing_fences(
         evidence = gather(source, observation, memory, policy, observation.taken_at)
         fences[source] = fence_state(source, observation, memory.host(source), evidence, policy)
     datastores = {record.uuid: record for record in memory.datastores}
-    found = {}
-    for transaction in transactions:
-        vm = memory.vm(transaction.vm_id)
-        servers = servers_of(vm, datastores, memory.storage) if vm is not None else frozenset()
-        found[transaction.vm_id] = fence_gap(fences[transaction.source], servers)
-    return found
+    return {
+        transaction.vm_id: cover_of(fences[transaction.source], memory.vm(transaction.vm_id), datastores, memory.storage)
+        for transaction in transactions
+    }
 
 
 def _restarts(planned: Sequence[Transaction]) -> set[str]:
@@ -197,10 +195,10 @@ def _restarts(planned: Sequence[Transaction]) -> set[str]:
     return {transaction.source for transaction in planned if transaction.source == transaction.destination}
 
 
-def _would_do(planned: Sequence[Transaction], left_open: Sequence[Transaction], missing: Mapping[str, str]) -> dict[str, Any]:
+def _would_do(planned: Sequence[Transaction], left_open: Sequence[Transaction], covers: Mapping[str, Cover]) -> dict[str, Any]:
     todo = {transaction.vm_id: transaction for transaction in (*left_open, *planned)}
     vms = [_shown(item, [], "would be started on %s" % item.destination) for item in todo.values()]
-    held = [item for item in todo.values() if item.source != item.destination and missing.get(item.vm_id)]
+    held = [item for item in todo.values() if item.source != item.destination and covers[item.vm_id].missing]
     return {"changed": len(todo) > len(held), "vms": vms, "failed_vms": [], "unregistered": [], "diff": _diff(todo.values())}
 
 

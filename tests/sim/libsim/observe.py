@@ -9,6 +9,7 @@ no field of the host.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer, Evidence
@@ -49,7 +50,7 @@ class Observer:
         self.cut_off = False
         self.unresolved: set[str] = set()
         self.wall_offset = 0.0
-        self._files = {name: files(name, vm.servers) for name, vm in world.vms.items()}
+        self._files = lru_cache(maxsize=None)(files)  # a look has them of each VM
 
     def instant(self) -> Instant:
         return instant(self.world.now, self.wall_offset)
@@ -210,7 +211,7 @@ class Observer:
             cpu_reserved=vm.cores * CORE,
             hardware_version="vmx-13",
             io_idle=None if vm.hangs_since is None or not on else self.world.now - vm.hangs_since,
-            backings=self._files[vm.name] if accessible else (),
+            backings=self._files(vm.name, vm.servers) if accessible else (),
             networks=vm.networks,
             obstacles=vm.obstacles,
         )

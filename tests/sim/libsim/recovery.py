@@ -134,8 +134,7 @@ class Recovery:
             return True
         if self._unasked(host):
             return False
-        for target in self._world.targets.values():
-            # A whole fence is confirmed everywhere, or a VM that was given a disk on another server since could be written there.
+        for target in (self._world.targets[name] for name in vm.servers):
             if not target.asked or (host.name in target.failing and not target.fenced(host.name)):
                 return False
             if not target.serving or self._engine.now - target.started_at < self._policy.storage_grace:

@@ -114,6 +114,7 @@ DOINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "operator": (("command",), ("subject", "who", "reason"), ()),  # what a person says to the cluster
     "stale": (("by",), (), ()),  # the next look is one from that many seconds ago
     "ssh": (("server", "to"), (), SWITCH),  # whether the monitor reaches a storage server that is not its own; the target goes on
+    "disk": (("vm", "server"), (), ()),  # somebody gives it another disk there
     "looks": (("by",), (), ()),  # each look takes that many seconds more from now on: a loaded arbiter
     "worker": (("by",), (), ()),  # a process that acts, or the next one to begin, dies that many seconds later
     "connection": (("host", "to"), (), ("fails", "strange", "works")),  # of acts, while looks are answered

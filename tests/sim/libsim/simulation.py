@@ -140,6 +140,11 @@ class Simulation:
             recovery.desired[entry.vm] = entry.command == "start"
         self._command(CommandKind(entry.command), entry.vm, entry.host)
 
+    def _do_disk(self, entry: Happening) -> None:
+        vm = self.world.vms[entry.vm]
+        if entry.server not in vm.servers:
+            vm.servers += (entry.server,)
+
     def _do_vm_fault(self, entry: Happening) -> None:
         vm = self.world.vms[entry.vm]
         if entry.fault == "crash":

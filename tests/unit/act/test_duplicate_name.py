@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.lies_on import Cover
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
@@ -22,8 +23,8 @@ def refuses(*names: str) -> Callable[[str], Any]:
 def fenced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The source's fence is confirmed; how that is found out is not the matter here."""
     monkeypatch.setattr(
-        "ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover._missing_fences",
-        lambda transactions, *_rest: {item.vm_id: "" for item in transactions},
+        "ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover._covers",
+        lambda transactions, *_rest: {item.vm_id: Cover() for item in transactions},
     )
 
 

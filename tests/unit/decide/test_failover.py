@@ -198,6 +198,14 @@ def test_killed_anywhere_and_run_again_it_is_complete_and_nothing_was_done_twice
         assert (world.registrations, world.starts) == (1, 1), (first, second)
 
 
+def test_where_the_fence_covers_some_storage_servers_the_destination_is_asked_for_the_files_before_the_start() -> None:
+    partly = Facts(True, moid=None, files_seen=False)
+    assert next_move(NEW, partly).do is Do.REGISTER
+    _transaction, registered = ended(NEW, partly, Move(Do.REGISTER, ""), Outcome.DONE, "", at(1), BOUNDS, "7")
+    assert next_move(NEW, registered).do is Do.LOOK
+    assert next_move(NEW, replace(registered, files_seen=True)).do is Do.POWER_ON
+
+
 # Moves between hosts that work
 
 MOVE = replace(NEW, way=Way.COLD)

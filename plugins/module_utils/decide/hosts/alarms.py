@@ -89,7 +89,7 @@ def _about_storage(cluster: Cluster) -> list[Alarm]:
     for name in cluster.servers:
         server = seen.get(name)
         if server is None or server.serving is None:
-            text = "storage server %s could not be asked%s; no host can be fenced and nothing tells who writes"
+            text = "storage server %s could not be asked%s; no host can be fenced there and nothing tells who writes there"
             reason = ": " + server.reason if server is not None and server.reason else ""
             found.append(Alarm("storage:%s" % name, Severity.CRITICAL, name, text % (name, reason)))
         elif not server.serving:

@@ -128,7 +128,7 @@ def _repeat(host: HostState, cluster: Cluster, out: Responses) -> None:
         out.alarms.append(Alarm("fence_undone:%s" % host.name, Severity.CRITICAL, host.name, reasons[-1] + "; it is fenced again"))
     elif (not host.fence.confirmed and not _is_being_fenced(host, cluster)) or host.fence.by_word:
         reasons.append("the fence of %s is not confirmed: %s" % (host.name, host.fence.missing or host.fence.by_word))
-        then = "nothing starts until it is"
+        then = "nothing starts until it is" if len(cluster.servers) < 2 else "no VM with files there starts until it is"
         if host.fence.confirmed:
             then = "its VMs start elsewhere all the same, on the word of %s" % host.record.confirmed_off
         out.alarms.append(

@@ -7,7 +7,8 @@ Invariants, and why they hold:
 1. *Nothing is registered or started before the source can write no more.* Of a lost source its confirmed fence says so
    (``facts.fence_confirmed``). Of one that works (``transaction.way``) its own list does, read after the last act on it: the VM is not
    powered on there. :func:`next_move` yields a move that writes only behind one of the two. A source that falls silent in the
-   middle of a move holds everything back until it answers, or is fenced: then the move goes on as a failover.
+   middle of a move holds everything back until it answers, or is fenced: then the move goes on as a failover. Where the fence is
+   confirmed at some storage servers only, the VM's files as the destination lists them must lie on those (``facts.files_seen``).
 2. *A VM that runs somewhere is not started.* Every move is chosen from facts read after the transaction was opened or
    resumed, and ``facts.running_on`` closes the transaction whatever its step is. Between reading and starting, the
    VMFS lock of the running VM refuses the second start.
@@ -142,6 +143,7 @@ class Facts:
     source_reads: bool = False  # the source of a move answered the last look
     source_fresh: bool = True  # it was read after the last move there ended
     at_source: Optional[VmObservation] = None
+    files_seen: bool = True  # what the destination lists of its files is behind the fence
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,8 @@ def next_move(transaction: Transaction, facts: Facts) -> Move:
     if facts.moid is None:
         return Move(Do.REGISTER, "not registered on %s" % there, host=there)
     if transaction.power_on and facts.power is not Power.ON:
+        if not facts.files_seen:
+            return Move(Do.LOOK, "where its files lie as %s lists them was not read yet" % there, host=there)
         return Move(Do.POWER_ON, "registered on %s and %s" % (there, facts.power.value), host=there, moid=facts.moid)
     # It stays registered where it was until it runs where it goes: whatever fails before, it can be started there again.
     if left_behind is not None:
