@@ -98,9 +98,9 @@ def test_a_lost_host_that_writes_again_beside_the_new_one_is_found() -> None:
 
 
 def test_a_start_while_a_host_with_a_bmc_may_still_execute_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never_off(self: Any, host: Any, check: Any) -> bool:
+    def never_off(self: Any, devices: Any, permit: Any, machine: Any) -> dict[str, bool]:
         wait(1.0)
-        return True
+        return {"confirmed_off": True, "changed": True}
 
     def stopped(*_args: Any, **_words: Any) -> Any:
         from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.fencing import Execution
@@ -183,16 +183,16 @@ def test_an_unfence_without_a_fresh_start_is_found(monkeypatch: pytest.MonkeyPat
 def test_an_act_that_ignores_its_lost_lease_is_stopped_by_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not by its own check, nor by its deadman, nor by the end of its run: the target's highest token is the last wall."""
     refused: list[str] = []
-    at_target = SimulatedHands._at_target
+    at_server = SimulatedHands._fence_at_server
 
-    def watched(self: Any, act: Any) -> None:
+    def watched(self: Any, *arguments: Any) -> Any:
         try:
-            at_target(self, act)
+            return at_server(self, *arguments)
         except StaleToken as error:
             refused.append(str(error))
             raise
 
-    monkeypatch.setattr(SimulatedHands, "_at_target", watched)
+    monkeypatch.setattr(SimulatedHands, "_fence_at_server", watched)
     monkeypatch.setattr(Permit, "check", lambda self, act: None)
     monkeypatch.setattr(SimulatedDeadman, "arm", lambda self, seconds: None)
     monkeypatch.setattr(SimulatedHands, "kill", lambda self: None)
