@@ -85,20 +85,19 @@ EXAMPLES = r"""
 plugin: libreha.vmware.hosts
 hosts: [192.0.2.11, 192.0.2.12, 192.0.2.13]
 
----
 # With names, and BMCs that find their hosts
-plugin: libreha.vmware.hosts
-hosts:
-  - {name: esx1, hostname: 192.0.2.11}
-  - {name: esx2, hostname: 192.0.2.12}
-  - {name: esx3, hostname: 192.0.2.13, username: root}
-username: ha
-password: "{{ lookup('ansible.builtin.file', '~/.config/esxi-password') }}"
-ca_path: /etc/pki/esxi-ca.pem
-bmcs:
-  addresses: [192.0.2.111, 192.0.2.112, 192.0.2.113]
-  username: ha
-  password: "{{ lookup('ansible.builtin.env', 'BMC_PASSWORD') }}"
+# plugin: libreha.vmware.hosts
+# hosts:
+#   - {name: esx1, hostname: 192.0.2.11}
+#   - {name: esx2, hostname: 192.0.2.12}
+#   - {name: esx3, hostname: 192.0.2.13, username: root}
+# username: ha
+# password: "{{ lookup('ansible.builtin.file', '~/.config/esxi-password') }}"
+# ca_path: /etc/pki/esxi-ca.pem
+# bmcs:
+#   addresses: [192.0.2.111, 192.0.2.112, 192.0.2.113]
+#   username: ha
+#   password: "{{ lookup('ansible.builtin.env', 'BMC_PASSWORD') }}"
 """
 
 import json

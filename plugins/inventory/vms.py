@@ -56,23 +56,22 @@ username: ha
 password: "{{ lookup('ansible.builtin.env', 'ESXI_PASSWORD') }}"
 ca_path: /etc/pki/esxi-ca.pem
 
----
 # Groups by network and guest, and how to log in
-plugin: libreha.vmware.vms
-hosts:
-  - {name: esx1, hostname: 192.0.2.11}
-  - {name: esx2, hostname: 192.0.2.12}
-keyed_groups:
-  - {prefix: network, key: libreha_vm.networks}
-groups:
-  big: libreha_vm.memory >= 65536
-  without_tools: libreha_vm.power == 'on' and libreha_vm.tools != 'guestToolsRunning'
-compose:
-  ansible_user: "'administrator' if 'Windows' in libreha_vm.guest else 'admin'"
-cache: true
-cache_plugin: ansible.builtin.jsonfile
-cache_connection: /var/cache/libreha
-cache_timeout: 300
+# plugin: libreha.vmware.vms
+# hosts:
+#   - {name: esx1, hostname: 192.0.2.11}
+#   - {name: esx2, hostname: 192.0.2.12}
+# keyed_groups:
+#   - {prefix: network, key: libreha_vm.networks}
+# groups:
+#   big: libreha_vm.memory >= 65536
+#   without_tools: libreha_vm.power == 'on' and libreha_vm.tools != 'guestToolsRunning'
+# compose:
+#   ansible_user: "'administrator' if 'Windows' in libreha_vm.guest else 'admin'"
+# cache: true
+# cache_plugin: ansible.builtin.jsonfile
+# cache_connection: /var/cache/libreha
+# cache_timeout: 300
 """
 
 import os
