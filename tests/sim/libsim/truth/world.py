@@ -223,7 +223,10 @@ class World:
         host.registered.add(vm.name)
         host.tell("vm_powered_on", vm.name)
         moved, vm.cold_to = vm.cold_to == host.name, ""
-        self.emit("migration_done" if moved else "vm_started", vm=vm.name, host=host.name)
+        if moved:
+            self.emit("migration_done", vm=vm.name, host=host.name)
+        else:
+            self.emit("vm_started", vm=vm.name, host=host.name)
         self._tell("started", vm, host, came_from)
         self._settle()
 
