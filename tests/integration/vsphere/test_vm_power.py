@@ -139,8 +139,8 @@ def test_what_failed_is_told_to_the_brain(bench: Bench, monkeypatch: pytest.Monk
     """The host dies between the look and the act."""
     read = vm_power._read
 
-    def read_and_die(access: Any) -> list[VmObservation]:
-        vms = read(access)
+    def read_and_die(access: Any, world: Any) -> list[VmObservation]:
+        vms = read(access, world)
         bench.host.end()
         return vms
 

@@ -106,7 +106,7 @@ class Recovery:
             return True
         if decision.memory.brake.held or decision.memory.disarmed:
             return True
-        # safety.md, "Timers": API and ping are not silent across a gap over confirm_after, so looks that rare confirm nothing.
+        # docs/safety.md, "Timers": API and ping are not silent across a gap over confirm_after, so looks that rare confirm nothing.
         if self._service.parts.slow + 2 * TIMEOUT > self._policy.confirm_after:
             return True
         return any(host.verdict is Verdict.OBSERVER_ISOLATED for host in decision.hosts)
