@@ -111,6 +111,8 @@ def test_the_guests_python_for_ansible_is_a_fork_and_behaves_as_python_does(two:
     for python in ("lab-python", "python3"):
         done = two.ssh("node1", "%s /root/program.py a 'b c'" % python, check=False)
         assert (done.returncode, done.stderr) == (7, "['a', 'b c'] __main__\n")
+    forks = "import os, sys\nif os.fork() == 0:\n    sys.exit(7)\nos.wait()\nprint('the parent')"
+    assert two.ssh("node1", "lab-python", input=forks).stdout == "the parent\n"
     failed = two.ssh("node1", "lab-python", input="raise ValueError(3)", check=False)
     assert failed.returncode == 1
     assert failed.stderr.endswith("ValueError: 3\n")
