@@ -3,9 +3,59 @@
 
 from __future__ import annotations
 
+from textwrap import indent
+
+COMMAND = r"""
+kind:
+  description:
+    - V(migrate), V(start), V(stop), V(ignore) (take a VM out of HA as it is) and V(manage) (put it back) are about a VM.
+    - V(maintenance_on), V(maintenance_off) and V(rejoin) are about a host. V(confirmed_off) is the person's word that a host is
+      switched off and stays off until it is let in again; it takes the place of an answer of a storage server or BMC that cannot
+      be asked, and never overrules one that answers otherwise.
+    - V(approve) says yes to what the policy with C(mode=ask) proposes about a host or VM. About one that is down it holds until that
+      is well again; about one that works it is a yes to moves and resets only, and holds while one is planned.
+    - V(release_brake) lets the hosts through that the brake held at the look before, and none that is lost later. V(disarm) and
+      V(arm) are about the whole cluster, as is V(rebalance).
+  type: str
+  required: true
+  choices:
+    - migrate
+    - start
+    - stop
+    - ignore
+    - manage
+    - maintenance_on
+    - maintenance_off
+    - rejoin
+    - confirmed_off
+    - release_brake
+    - approve
+    - disarm
+    - arm
+    - rebalance
+subject:
+  description: The VM (name or id) or host. Not needed for commands about the cluster.
+  type: str
+  default: ""
+to:
+  description: With V(migrate), the host.
+  type: str
+  default: ""
+by:
+  description: Who says so.
+  type: str
+  default: an operator
+reason:
+  description: Why; what was seen.
+  type: str
+  default: ""
+"""
+
 
 class ModuleDocFragment:
-    """What persons ask for (plugins/module_utils/arguments/commands.py)."""
+    """What people ask for (plugins/module_utils/arguments/commands.py): a list of commands, or with ``commands.one`` a single one."""
+
+    ONE = "options:\n" + indent(COMMAND, " " * 2)
 
     DOCUMENTATION = r"""
 options:
@@ -17,47 +67,4 @@ options:
     elements: dict
     default: []
     suboptions:
-      kind:
-        description:
-          - V(migrate), V(start), V(stop), V(ignore) (take a VM out of HA as it is) and V(manage) (put it back) are about a VM.
-          - V(maintenance_on), V(maintenance_off) and V(rejoin) are about a host. V(confirmed_off) is the person's word that a host is
-            switched off and stays off until it is let in again; it takes the place of an answer of a storage server or BMC that cannot
-            be asked, and never overrules one that answers otherwise.
-          - V(approve) says yes to what the policy with C(mode=ask) proposes about a host or VM. About one that is down it holds until that
-            is well again; about one that works it is a yes to moves and resets only, and holds while one is planned.
-          - V(release_brake) lets the hosts through that the brake held at the look before, and none that is lost later. V(disarm) and
-            V(arm) are about the whole cluster, as is V(rebalance).
-        type: str
-        required: true
-        choices:
-          - migrate
-          - start
-          - stop
-          - ignore
-          - manage
-          - maintenance_on
-          - maintenance_off
-          - rejoin
-          - confirmed_off
-          - release_brake
-          - approve
-          - disarm
-          - arm
-          - rebalance
-      subject:
-        description: The VM (name or id) or host. Not needed for commands about the cluster.
-        type: str
-        default: ""
-      to:
-        description: With V(migrate), the host.
-        type: str
-        default: ""
-      by:
-        description: Who says so.
-        type: str
-        default: an operator
-      reason:
-        description: Why; what was seen.
-        type: str
-        default: ""
-"""
+""" + indent(COMMAND, " " * 6)

@@ -34,7 +34,7 @@ options:
     type: float
     default: 600
 extends_documentation_fragment:
-  - libreha.vmware.command
+  - libreha.vmware.commands.one
   - libreha.vmware.state
 attributes:
   check_mode:

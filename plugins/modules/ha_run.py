@@ -28,67 +28,6 @@ options:
       - The policy with the hosts and storage servers in it, as the filter P(libreha.vmware.cluster_policy#filter) makes it.
     type: dict
     required: true
-  storage:
-    description:
-      - The storage servers, and how the arbiter reaches them; the filter P(libreha.vmware.storage_servers#filter) makes this list.
-      - One without O(storage[].ssh) is this machine.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: The name in the inventory.
-        type: str
-        required: true
-      driver:
-        description: Which target serves there.
-        type: str
-        choices: [tgt, lio]
-        default: tgt
-      control_port:
-        description: The number of tgtd's control port, after C(tgtd -C).
-        type: int
-        default: 0
-      saved_config:
-        description: The target's saved configuration; the driver's own place by default.
-        type: path
-      fence_list:
-        description: The durable list of fenced hosts.
-        type: path
-        default: /var/lib/libreha/fences.json
-      timeout:
-        description: Seconds to wait for the target's answer.
-        type: float
-        default: 5
-      ssh:
-        description:
-          - How to log in there from the arbiter. The server's host key must be known to the arbiter, and the key must need no passphrase.
-          - Python 3.9 or newer must be there, and what the driver needs.
-        type: dict
-        suboptions:
-          host:
-            description: Address or name.
-            type: str
-            required: true
-          user:
-            description: The user.
-            type: str
-            default: root
-          port:
-            description: The port of sshd.
-            type: int
-            default: 22
-          key:
-            description: A file with the private key, on the arbiter. The user's own keys by default.
-            type: path
-          python:
-            description: The Python interpreter there.
-            type: path
-            default: /usr/bin/python3
-          become:
-            description: Whether to run it with C(sudo -n).
-            type: bool
-            default: false
   host:
     description:
       - Act on the loss of this host only. Verdicts and alarms cover all hosts as always, and a fence that stands is completed whatever
@@ -112,6 +51,7 @@ extends_documentation_fragment:
   - libreha.vmware.commands
   - libreha.vmware.hosts
   - libreha.vmware.state
+  - libreha.vmware.storage_servers
 attributes:
   check_mode:
     description: Takes one look, decides, and records and changes nothing; no lease is taken. One look confirms no verdict.

@@ -24,67 +24,6 @@ options:
       - Its C(fail_on_alarm) says which findings are in RV(failing); what is not known weighs as much as a warning.
     type: dict
     required: true
-  storage:
-    description:
-      - The storage servers, and how the arbiter reaches them; the filter P(libreha.vmware.storage_servers#filter) makes this list.
-      - One without O(storage[].ssh) is this machine.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: The name in the inventory.
-        type: str
-        required: true
-      driver:
-        description: Which target serves there.
-        type: str
-        choices: [tgt, lio]
-        default: tgt
-      control_port:
-        description: The number of tgtd's control port, after C(tgtd -C).
-        type: int
-        default: 0
-      saved_config:
-        description: The target's saved configuration; the driver's own place by default.
-        type: path
-      fence_list:
-        description: The durable list of fenced hosts.
-        type: path
-        default: /var/lib/libreha/fences.json
-      timeout:
-        description: Seconds to wait for the target's answer.
-        type: float
-        default: 5
-      ssh:
-        description:
-          - How to log in there from the arbiter. The server's host key must be known to the arbiter, and the key must need no passphrase.
-          - Python 3.9 or newer must be there, and what the driver needs.
-        type: dict
-        suboptions:
-          host:
-            description: Address or name.
-            type: str
-            required: true
-          user:
-            description: The user.
-            type: str
-            default: root
-          port:
-            description: The port of sshd.
-            type: int
-            default: 22
-          key:
-            description: A file with the private key, on the arbiter. The user's own keys by default.
-            type: path
-          python:
-            description: The Python interpreter there.
-            type: path
-            default: /usr/bin/python3
-          become:
-            description: Whether to run it with C(sudo -n).
-            type: bool
-            default: false
   services:
     description:
       - What must not run in this very cluster, since it is needed when a host fails, each with an address or a list of addresses or names.
@@ -104,6 +43,7 @@ options:
 extends_documentation_fragment:
   - libreha.vmware.hosts
   - libreha.vmware.state
+  - libreha.vmware.storage_servers
 attributes:
   check_mode:
     description: Only reads.

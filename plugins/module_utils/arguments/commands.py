@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The options by which people are heard: of a command (doc fragment ``libreha.vmware.command``), and of several."""
+"""The options by which people are heard: of one command (doc fragment ``commands.one``), and of several (``commands``)."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.transport import HostStub
 from real_hosts import Authority, Host, StorageServer, missing
 
 
@@ -46,6 +47,20 @@ def new_host(storage: StorageServer, authority: Authority) -> Iterator[Callable[
     yield make
     for host in made:
         host.end()
+
+
+@pytest.fixture
+def round_trips(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The methods that were really invoked."""
+    invoked: list[str] = []
+    invoke = HostStub.InvokeMethod
+
+    def count(stub: HostStub, reference: Any, info: Any, *rest: Any) -> Any:
+        invoked.append(info.wsdlName)
+        return invoke(stub, reference, info, *rest)
+
+    monkeypatch.setattr(HostStub, "InvokeMethod", count)
+    yield invoked
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers impo
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing, Lun, Power
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import HostUnavailable, PowerOnOutcome
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
-from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.transport import HostStub
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.vms import observe_vms
 from pyVmomi import vim
 from real_hosts import DATASTORE_UUID, LOCAL_UUID, ROOT, TARGET, Host, StorageServer, until, write_vm
@@ -31,20 +30,6 @@ NewHost = Callable[..., Host]
 def accessible(host: Host, ca_path: Path) -> bool:
     with open_hypervisor(host.connection(ca_path)) as opened:
         return all(datastore.accessible for datastore in opened.health().datastores)
-
-
-@pytest.fixture
-def round_trips(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The methods that were really invoked."""
-    invoked: list[str] = []
-    invoke = HostStub.InvokeMethod
-
-    def count(stub: HostStub, reference: Any, info: Any, *rest: Any) -> Any:
-        invoked.append(info.wsdlName)
-        return invoke(stub, reference, info, *rest)
-
-    monkeypatch.setattr(HostStub, "InvokeMethod", count)
-    yield invoked
 
 
 def test_a_hosts_health_is_seen_with_the_luns_below_its_datastores(new_host: NewHost, ca_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,10 @@ import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.entry import preflight
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.host_survey import survey_host
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
-from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.transport import HostStub
 from ansible_collections.libreha.vmware.plugins.module_utils.preflight.certificates import read_certificate
 from real_hosts import Host, StorageServer, until, write_vm
 
 NewHost = Callable[..., Host]
-
-
-@pytest.fixture
-def round_trips(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    invoked: list[str] = []
-    invoke = HostStub.InvokeMethod
-
-    def count(stub: HostStub, reference: Any, info: Any, *rest: Any) -> Any:
-        invoked.append(info.wsdlName)
-        return invoke(stub, reference, info, *rest)
-
-    monkeypatch.setattr(HostStub, "InvokeMethod", count)
-    yield invoked
 
 
 def run(hosts: list[Host], storage: StorageServer, ca_path: Path, tmp_path: Path, **given: Any) -> dict[str, list[dict[str, str]]]:

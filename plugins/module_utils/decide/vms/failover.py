@@ -7,8 +7,9 @@ Invariants, and why they hold:
 1. *Nothing is registered or started before the source can write no more.* Of a lost source its confirmed fence says so
    (``facts.fence_confirmed``). Of one that works (``transaction.way``) its own list does, read after the last act on it: the VM is not
    powered on there. :func:`next_move` yields a move that writes only behind one of the two. A source that falls silent in the
-   middle of a move holds everything back until it answers, or is fenced: then the move goes on as a failover. Where the fence is
-   confirmed at some storage servers only, the VM's files as the destination lists them must lie on those (``facts.files_seen``).
+   middle of a move holds everything back until it answers, or is fenced: then this brings it over, or a failover planned anew.
+   Where the fence is confirmed at some storage servers only, the VM's files as the destination lists them must lie on those
+   (``facts.files_seen``).
 2. *A VM that runs somewhere is not started.* Every move is chosen from facts read after the transaction was opened or
    resumed, and ``facts.running_on`` closes the transaction whatever its step is. Between reading and starting, the
    VMFS lock of the running VM refuses the second start.

@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """How the arbiter reaches the storage servers (plugins/module_utils/entry/ha_run.py, ``storage_option``)."""
+
+    DOCUMENTATION = r"""
+options:
+  storage:
+    description:
+      - The storage servers, and how the arbiter reaches them; the filter P(libreha.vmware.storage_servers#filter) makes this list.
+      - One without O(storage[].ssh) is this machine.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The name in the inventory.
+        type: str
+        required: true
+      driver:
+        description: Which target serves there.
+        type: str
+        choices: [tgt, lio]
+        default: tgt
+      control_port:
+        description: The number of tgtd's control port, after C(tgtd -C).
+        type: int
+        default: 0
+      saved_config:
+        description: The target's saved configuration; the driver's own place by default.
+        type: path
+      fence_list:
+        description: The durable list of fenced hosts.
+        type: path
+        default: /var/lib/libreha/fences.json
+      timeout:
+        description: Seconds to wait for the target's answer.
+        type: float
+        default: 5
+      ssh:
+        description:
+          - How to log in there from the arbiter. The server's host key must be known to the arbiter, and the key must need no passphrase.
+          - Python 3.9 or newer must be there, and what the driver needs.
+        type: dict
+        suboptions:
+          host:
+            description: Address or name.
+            type: str
+            required: true
+          user:
+            description: The user.
+            type: str
+            default: root
+          port:
+            description: The port of sshd.
+            type: int
+            default: 22
+          key:
+            description: A file with the private key, on the arbiter. The user's own keys by default.
+            type: path
+          python:
+            description: The Python interpreter there.
+            type: path
+            default: /usr/bin/python3
+          become:
+            description: Whether to run it with C(sudo -n).
+            type: bool
+            default: false
+"""
