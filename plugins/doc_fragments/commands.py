@@ -53,11 +53,14 @@ reason:
 
 
 class ModuleDocFragment:
-    """What people ask for (plugins/module_utils/arguments/commands.py): a list of commands, or with ``commands.one`` a single one."""
+    """What people ask for (plugins/module_utils/arguments/commands.py): a list of commands, or with ``commands.one`` a single one.
 
-    ONE = "options:\n" + indent(COMMAND, " " * 2)
+    The types are spelled out because ansible-test takes a plain assignment for a literal, which these are not.
+    """
 
-    DOCUMENTATION = r"""
+    ONE: str = "options:\n" + indent(COMMAND, " " * 2)
+
+    DOCUMENTATION: str = r"""
 options:
   commands:
     description:
