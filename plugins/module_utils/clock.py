@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from datetime import datetime, timezone
 
-from .decide.instant import Instant
+from .instant import Instant
 
 
 def read_boot_id() -> str:

@@ -15,10 +15,10 @@ from typing import Any
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations as seen
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import Decision
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 
 VMS_A_HOST = 125
 SERVERS = ("san1", "san2")

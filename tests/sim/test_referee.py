@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import (
     Cause,
@@ -18,6 +17,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision imp
 )
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.gate import not_under_way
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import StaleToken
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
 from libsim.blocking import wait
 from libsim.hands import SimulatedHands
 from libsim.names import STORE, STORE_NAME, vm_id, vmx_path

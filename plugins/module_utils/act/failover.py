@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any, Optional
 
 from ..decide.hosts.lies_on import Cover
-from ..decide.instant import Instant
 from ..decide.observations import Power, Question, VmObservation
 from ..decide.policy import FailoverPolicy
 from ..decide.vms import failover as steps
@@ -26,9 +25,10 @@ from ..decide.vms.failover import Do, Facts, Move, Outcome, Step, Transaction, W
 from ..decide.vms.inventory import needed_files
 from ..errors import as_outcome
 from ..hypervisor.interface import FaultKind, Hypervisor, HypervisorFault, PowerOnOutcome
+from ..instant import Instant
+from ..lease.keeper import LeaseKeeper
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
-from .keeper import LeaseKeeper
 from .runtime import Runtime, Threads, Workers
 from .stopping import GUEST_TIMEOUT, STOP_TIMEOUT, stop_in_order
 

@@ -21,10 +21,10 @@ from ..decide.machine import Machine
 from ..errors import as_outcome
 from ..fence.interface import PowerDevice
 from ..fence.power_state import fence_power
+from ..lease.deadman import Permit
 from ..record.database import StateDatabase
 from ..storage.remote import fence_remote
 from ..storage.server import FenceRequest, ServerAccess, fence_here
-from .deadman import Permit
 from .runtime import Runtime, Threads
 from .vm_power import REAL_HOSTS, HostWorld, PowerRequest, power_vms
 

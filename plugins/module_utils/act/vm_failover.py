@@ -16,7 +16,6 @@ from ..arguments.hosts import HostAccess, read_hosts
 from ..decide.hosts.evidence import gather
 from ..decide.hosts.fencing import fence_state
 from ..decide.hosts.lies_on import Cover, cover_of
-from ..decide.instant import Instant
 from ..decide.json_form import from_dict
 from ..decide.memory import Memory
 from ..decide.observations import Observation, StorageObservation, VmObservation, split_path
@@ -25,12 +24,13 @@ from ..decide.vms.failover import Step, Transaction, from_record
 from ..errors import LibrehaError, as_outcome
 from ..hypervisor.interface import Hypervisor
 from ..hypervisor.registry import open_hypervisor
-from ..observe.parallel import Late, in_parallel
+from ..instant import Instant
+from ..lease.deadman import Deadman
+from ..lease.keeper import LeaseKeeper
+from ..parallel import Late, in_parallel
 from ..policy.reader import read_policy
 from ..record.database import StateDatabase
-from .deadman import Deadman
 from .failover import FailoverRun, Work, new_transaction
-from .keeper import LeaseKeeper
 from .runtime import Runtime, Threads
 
 OPEN_TIMEOUTS = 3  # of a host's timeout: connect, ask for the entry points, log in

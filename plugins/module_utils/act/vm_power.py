@@ -16,17 +16,17 @@ from typing import Any, Optional
 
 from .. import clock
 from ..arguments.hosts import HostAccess, read_hosts
-from ..decide.instant import Instant
 from ..decide.observations import Act, Power, VmObservation
 from ..decide.vms.vm_monitoring import ALIVE
 from ..errors import LibrehaError
 from ..hypervisor.interface import Hypervisor
 from ..hypervisor.registry import open_hypervisor
-from ..observe.parallel import failure_of, in_parallel
+from ..instant import Instant
+from ..lease.deadman import Deadman
+from ..lease.keeper import LeaseKeeper
+from ..parallel import failure_of, in_parallel
 from ..record.database import EndedAct, StateDatabase
 from ..record.journal import JournalEntry
-from .deadman import Deadman
-from .keeper import LeaseKeeper
 from .stopping import GUEST_TIMEOUT, STOP_TIMEOUT, stop_in_order
 
 JOURNAL_KIND = "power"
@@ -69,7 +69,7 @@ Guard = Callable[[], None]
 @dataclass(frozen=True)
 class HostWorld:
     """What an act on VMs works on: real hosts, or simulated ones. ``open`` connects to one, with what is to be called directly before each
-    request that changes something; ``at_once`` is ``observe.parallel.in_parallel``."""
+    request that changes something; ``at_once`` is ``parallel.in_parallel``."""
 
     open: Callable[[HostAccess, Optional[Guard]], AbstractContextManager[Hypervisor]]
     at_once: Callable[[Mapping[str, Callable[[], Any]], float], Mapping[str, Any]]

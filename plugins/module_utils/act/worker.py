@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Acts run in child processes of their own, forked from a warm server.
 
-Why processes. An act ends with its lease because the kernel ends the process that acts (act/deadman.py), which must cost neither
+Why processes. An act ends with its lease because the kernel ends the process that acts (lease/deadman.py), which must cost neither
 the monitor nor any other act anything; so does whatever a library does to its process. Why a server: it is forked before any
 thread, database, session or socket is open, so a child inherits none of them, and everything is imported already, so no act
 pays for imports.

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from .. import clock
-from ..act.deadman import Permit
-from ..decide.instant import Instant
 from ..errors import LibrehaError
+from ..instant import Instant
+from ..lease.deadman import Permit
 
 DEFAULT = 60.0
 

@@ -19,7 +19,7 @@ from ..decide.observations import HostObservation, Power, VmObservation, split_p
 from ..errors import LibrehaError, as_outcome
 from ..hypervisor.interface import Guest, PowerOnOutcome
 from ..hypervisor.vm_creation import Shape, VmCreator
-from ..observe.parallel import Late, Raised, in_parallel
+from ..parallel import Late, Raised, in_parallel
 
 LOOK_SECONDS = 120.0  # for reading one host, its datastores' folders included
 POLL_SECONDS = 1.0

@@ -20,7 +20,7 @@ from ..decide.observations import Lun
 from ..errors import LibrehaError, as_outcome
 from ..hypervisor.setup import HostSetup
 from ..hypervisor.vmfs import LunView, Vmfs, Volume
-from ..observe.parallel import Late, Raised, in_parallel
+from ..parallel import Late, Raised, in_parallel
 from ..storage.lun_content import LunContent
 
 TO_BLANK_IT = (

@@ -19,11 +19,11 @@ from ..decide.decide import decide
 from ..decide.decision import Action, Alarm, Decision, FailoverAction, HostVerdict, PlannedVm, RestartAction, Severity
 from ..decide.gate import is_empty
 from ..decide.hosts.verdict import Verdict
-from ..decide.instant import Instant
 from ..decide.json_form import to_dict
 from ..decide.memory import Memory
 from ..decide.observations import Observation
 from ..decide.policy import FailOnAlarm, Policy
+from ..instant import Instant
 from ..record import state as state_table
 from ..record.commands import APPLIED, REFUSED, CommandWithdrawn, Heard, Waiting
 from ..record.database import StateDatabase

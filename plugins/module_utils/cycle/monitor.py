@@ -20,9 +20,9 @@ from typing import Any, Optional
 
 from ..decide.decide import decide
 from ..decide.decision import FailoverAction, FenceAction, MoveAction, RejoinAction, ResetAction, RestartAction, StopAction
-from ..decide.instant import Instant
 from ..decide.observations import ActUnderWay, Observation
 from ..decide.policy import Mode, Policy
+from ..instant import Instant
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
 from .judge import Asker, Brain, Judged, events_seen, judge, live_hosts, wait_after

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Callable
 
+from ..instant import Instant
 from .decision import KINDS
 from .hosts.verdict import Verdict
-from .instant import Instant
 from .memory import Approval, Desired, Memory, RejoinRecord, Tries, VmRecord
 from .observations import Power
 from .policy import Policy

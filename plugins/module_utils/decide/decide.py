@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Optional
 
+from ..instant import Instant
 from .decision import KINDS, Action, Alarm, Decision, FenceAction, Held, HostVerdict, StopAction
 from .foresee.admission import admission, admission_alarm
 from .gate import Caller, Orders, authorise, not_under_way, still_approved
@@ -25,7 +26,6 @@ from .hosts.duplicates import note_doubtful
 from .hosts.rejoin import Rejoins, note_cycle, plan_rejoins
 from .hosts.respond import Responses, choose_fences
 from .hosts.told import rebooting
-from .instant import Instant
 from .memory import HostRecord, Memory, RejoinRecord, VmRecord
 from .moves.moves import note_homes, plan_moves
 from .moves.moving import Moves

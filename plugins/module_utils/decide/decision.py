@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Optional, Union
 
+from ..instant import Instant
 from .answers import Evidence
 from .hosts.evidence import TargetEvidence
 from .hosts.verdict import Verdict
-from .instant import Instant
 from .json_form import to_dict
 from .machine import Machine
 from .memory import Memory

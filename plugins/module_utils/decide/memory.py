@@ -14,7 +14,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, Optional
 
-from .instant import Instant
+from ..instant import Instant
 from .json_form import from_dict, to_dict
 from .machine import Machine
 from .observations import Backing, Power

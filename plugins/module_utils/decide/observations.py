@@ -15,8 +15,8 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, NamedTuple, Optional, TypeVar
 
+from ..instant import Instant
 from .answers import ApiAnswer, Evidence
-from .instant import Instant
 from .json_form import from_dict
 from .machine import Machine
 from .obstacles import Obstacle

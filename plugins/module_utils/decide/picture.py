@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Optional
 
+from ..instant import Instant
 from .answers import Evidence
 from .decision import Alarm
 from .hosts.confirm import Confirmation, confirm
@@ -24,7 +25,6 @@ from .hosts.mapping import distrust
 from .hosts.precondition import Datastores, Unprotected, index_initiators, sort_datastores, unfenceable, unprotected, unprotected_by_policy
 from .hosts.told import Told, hear, remember_datastores, remember_storage
 from .hosts.verdict import Judgement, Verdict, observer_isolated
-from .instant import Instant
 from .memory import HostRecord, Memory, VmRecord
 from .observations import HostObservation, Observation
 from .placement.rules import compile_rules

@@ -8,13 +8,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
+from ..instant import Instant
 from .hosts.confirm import Confirmation
 from .hosts.evidence import HostEvidence
 from .hosts.fencing import FenceState
 from .hosts.lies_on import servers_of
 from .hosts.precondition import Unprotected
 from .hosts.verdict import Judgement, Verdict
-from .instant import Instant
 from .memory import DatastoreRecord, HostRecord, StorageRecord, VmRecord
 from .observations import HostObservation, Observation
 from .placement.rules import Rules

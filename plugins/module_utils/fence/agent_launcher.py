@@ -3,7 +3,7 @@
 """The program between this collection and a fence agent that switches power: the agent, and all that it starts, ends with
 the lease. It runs in a Python of its own, which gets its source, so it imports nothing of ours.
 
-Why it exists. Our own requests end at the deadline because the kernel ends our process (act/deadman.py). A child is not
+Why it exists. Our own requests end at the deadline because the kernel ends our process (lease/deadman.py). A child is not
 covered by that: an agent that was frozen with us, or whose ipmitool was, would go on when it is thawed and switch off a machine
 that has been given back to work meanwhile. So:
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 from .. import clock
-from ..act.deadman import Permit
-from ..decide.instant import Instant
 from ..decide.machine import Machine
 from ..decide.observations import Power
 from ..errors import LeaseLost, LibrehaError
+from ..instant import Instant
+from ..lease.deadman import Permit
 from .agent_proof import doubt_of
 
 READ_INTERVAL = 0.2  # seconds between the two reads

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..act.deadman import Permit
 from ..decide.machine import Machine
 from ..decide.observations import Power
 from ..errors import LibrehaError
+from ..lease.deadman import Permit
 from .interface import PowerDevice
 from .levels import Reading, SwitchedOff, by_level, combine, read_device, switch_off, switch_on, wrong_device
 from .registry import open_power_fence

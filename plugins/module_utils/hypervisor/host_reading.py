@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from ..decide.answers import ApiAnswer
-from ..decide.instant import Instant
 from ..decide.machine import Machine
 from ..decide.observations import HostObservation, Sensor
+from ..instant import Instant
 from . import storage_paths
 from .entity_names import seen_name
 from .obstacle_reading import capabilities

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..decide.instant import Instant
 from ..decide.observations import Backing, Power, VmObservation, split_path, vm_id
 from ..decide.vms.emergency_name import own_name
+from ..instant import Instant
 from .entity_names import seen_name
 from .io_reading import NOT_INSTALLED
 from .obstacle_reading import attached_disks, obstacles

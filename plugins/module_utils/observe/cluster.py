@@ -11,15 +11,15 @@ from typing import Any
 from .. import clock
 from ..arguments.hosts import HostAccess
 from ..decide.answers import ApiAnswer
-from ..decide.instant import Instant
 from ..decide.json_form import from_dict
 from ..decide.observations import Observation, StorageObservation
 from ..decide.storage_health.seen import StorageHealth
 from ..errors import LibrehaError
+from ..instant import Instant
+from ..parallel import Late, Outcome, Raised, failure_of, in_parallel
 from ..storage.remote import health_remote, observe_remote
 from ..storage.server import ServerAccess, observe_here, unasked
 from .hosts import observe_hosts
-from .parallel import Late, Outcome, Raised, failure_of, in_parallel
 from .served import read_health
 from .vms import observe_vms
 

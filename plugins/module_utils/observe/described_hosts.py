@@ -25,8 +25,8 @@ from ..fence.levels import Reading, read_device
 from ..fence.registry import open_power_fence
 from ..hypervisor.interface import Connection
 from ..hypervisor.registry import open_hypervisor
+from ..parallel import failure_of, in_parallel
 from .hosts import unavailable, whole_look
-from .parallel import failure_of, in_parallel
 
 SLOWEST_BMC = 30.0  # seconds for all BMCs, read side by side
 

@@ -18,8 +18,8 @@ from ..decide.policy import Policy
 from ..decide.vms.inventory import needed_files
 from ..hypervisor.interface import Connection, Guest
 from ..hypervisor.registry import open_hypervisor
+from ..parallel import in_parallel
 from .hosts import unavailable, whole_look
-from .parallel import in_parallel
 
 #: Where one VM is registered on several hosts, it is listed where it runs, else where it stopped least.
 NEAREST = (Power.ON, Power.SUSPENDED, Power.OFF, Power.UNKNOWN)

@@ -13,7 +13,6 @@ from .. import clock
 from ..arguments.hosts import HostAccess
 from ..decide.answers import ApiAnswer, Evidence
 from ..decide.hosts.evidence import ALIVE
-from ..decide.instant import Instant
 from ..decide.machine import Machine
 from ..decide.observations import HostObservation, IsolationProbe, Power
 from ..errors import LibrehaError
@@ -22,8 +21,9 @@ from ..fence.levels import Reading, cannot_prove_off, combine, read_device
 from ..fence.registry import open_power_fence
 from ..hypervisor.interface import Connection, HostUnavailable
 from ..hypervisor.registry import open_hypervisor
+from ..instant import Instant
 from ..own_delay import LATE, OwnDelay
-from .parallel import Late, Outcome, Raised, in_parallel
+from ..parallel import Late, Outcome, Raised, in_parallel
 from .ping import ping, probe_isolation, resolve
 
 

@@ -14,8 +14,8 @@ from .. import clock
 from ..addresses import bare_host
 from ..decide.answers import Evidence
 from ..decide.observations import IsolationProbe
+from ..parallel import in_parallel
 from .layers import Heard, Probe, arp, icmp, tcp
-from .parallel import in_parallel
 
 ISOLATION_PORT = 443  # any port does: a refusal is an answer too
 

@@ -10,9 +10,9 @@ import sys
 from typing import Any, BinaryIO
 
 from .. import clock
-from ..act.deadman import Permit
 from ..decide.json_form import to_dict
 from ..errors import LibrehaError
+from ..lease.deadman import Permit
 from ..storage.server import FenceRequest, ServerAccess, fence_here, observe_here
 from .storage_health.look import Wanted, look
 

@@ -22,8 +22,8 @@ from ..errors import LibrehaError
 from ..hypervisor.interface import Connection, Guest, Writes
 from ..hypervisor.io_reading import NOT_INSTALLED
 from ..hypervisor.registry import open_hypervisor
+from ..parallel import in_parallel
 from .hosts import unavailable, whole_look
-from .parallel import in_parallel
 from .ping import ping
 
 TOOLS_RUN = "guestToolsRunning"

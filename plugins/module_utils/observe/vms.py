@@ -14,8 +14,8 @@ from ..decide.observations import Event, EventGap, VmObservation
 from ..errors import LibrehaError
 from ..hypervisor.interface import Connection, Hypervisor
 from ..hypervisor.registry import open_hypervisor
+from ..parallel import Late, in_parallel
 from .hosts import unavailable, whole_look
-from .parallel import Late, in_parallel
 
 
 @dataclass(frozen=True)

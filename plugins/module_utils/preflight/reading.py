@@ -21,7 +21,7 @@ from ..decide.observations import Observation
 from ..errors import LibrehaError
 from ..hypervisor.host_survey import HostSurvey, survey_host
 from ..observe.cluster import observe_cluster
-from ..observe.parallel import Late, Raised, failure_of, in_parallel
+from ..parallel import Late, Raised, failure_of, in_parallel
 from ..storage.server import ServerAccess
 from .certificates import Certificate, read_certificate
 from .on_arbiter import Arbiter, StateFile

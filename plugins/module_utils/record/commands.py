@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..decide.commands import Command, CommandKind
-from ..decide.instant import Instant
 from ..errors import LibrehaError
+from ..instant import Instant
 from . import schema
 
 if TYPE_CHECKING:

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
     from ..decide.commands import Command
-    from ..decide.instant import Instant
     from ..decide.observations import ActResult
     from ..decide.options import Retention
+    from ..instant import Instant
 
 DEFAULT_URL = "sqlite:////var/lib/libreha/state.db"
 BUSY_SECONDS = 10.0

@@ -13,12 +13,12 @@ from typing import Any
 
 from ..decide.decide import decide
 from ..decide.foresee.what_if import RUN, UnknownHost, drill
-from ..decide.instant import Instant
 from ..decide.json_form import from_dict, to_dict
 from ..decide.memory import Memory
 from ..decide.observations import ActResult, Observation
 from ..decide.policy import Policy
 from ..errors import LibrehaError
+from ..instant import Instant
 from ..policy.reader import read_policy
 from .database import StateDatabase
 from .drill_report import picture_lines, report_lines, summary_line

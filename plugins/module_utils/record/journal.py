@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
 
-from ..decide.instant import Instant
 from ..decide.json_form import to_dict
 from ..errors import LibrehaError
+from ..instant import Instant
 from . import schema
 
 if TYPE_CHECKING:

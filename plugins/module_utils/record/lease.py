@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ..decide.instant import Instant
 from ..errors import LeaseLost, LibrehaError
+from ..instant import Instant
 from . import schema
 
 if TYPE_CHECKING:

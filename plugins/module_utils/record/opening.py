@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from .. import libraries
-from ..decide.instant import Instant
 from ..errors import LibrehaError
+from ..instant import Instant
 from . import lease, schema
 from .failures import Place, explained
 

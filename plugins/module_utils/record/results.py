@@ -14,9 +14,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..decide.instant import Instant
 from ..decide.observations import Act, ActResult
 from ..decide.vms.failover import Step, start_asked
+from ..instant import Instant
 from . import schema
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ..decide.instant import Instant
 from ..decide.memory import Memory
 from ..decide.options import Retention
 from ..decide.vms.failover import registered_in_vain
+from ..instant import Instant
 from . import schema
 from .commands import WAITING
 

@@ -6,7 +6,7 @@ A column that a release has shipped is never changed in place: a new version of 
 :data:`MIGRATIONS` do it. The columns of ``ha_schema`` and ``ha_lease`` are the same in every version, because they are
 read before the version is known to be ours (is it newer? does a run hold the lease?).
 
-Moments are three columns: boot id, seconds since that boot, and the wall time for people (``decide/instant.py``).
+Moments are three columns: boot id, seconds since that boot, and the wall time for people (``instant.py``).
 Documents (JSON) are text, so that what was written is read back exactly and the same on every database.
 """
 
@@ -16,8 +16,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..decide.instant import Instant
 from ..errors import LibrehaError
+from ..instant import Instant
 
 try:
     import sqlalchemy as sa

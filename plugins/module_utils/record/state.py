@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..decide.instant import Instant
 from ..decide.memory import Memory
 from ..errors import LibrehaError
+from ..instant import Instant
 from . import schema
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..decide.instant import Instant
 from ..errors import LibrehaError
+from ..instant import Instant
 from . import schema
 
 if TYPE_CHECKING:

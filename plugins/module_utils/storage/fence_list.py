@@ -9,7 +9,7 @@ with a lower one is refused, because a newer run has taken over (docs/safety.md,
 A list that cannot be understood, or was written by a newer release, is refused and never taken for an empty one:
 an empty list would let everybody back in at the next boot. Only a file that does not exist is an empty list.
 
-The lock's holder writes its process and its deadline into the lock file. Its own timer (act/deadman.py) ends it at
+The lock's holder writes its process and its deadline into the lock file. Its own timer (lease/deadman.py) ends it at
 that deadline, but a frozen process cannot die of a timer and would hold the lock for ever. So whoever waits
 for the lock kills a holder whose deadline has passed: it was condemned by its own timer already, and can do
 nothing right any more. Process id *and* start time must match, on this boot, so that no other process is hit.
@@ -27,9 +27,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 from .. import clock
-from ..act.deadman import Permit
-from ..decide.instant import Instant
 from ..errors import LibrehaError, StaleToken
+from ..instant import Instant
+from ..lease.deadman import Permit
 from . import durable
 
 DEFAULT_FENCE_LIST = "/var/lib/libreha/fences.json"

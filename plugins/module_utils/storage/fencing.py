@@ -12,7 +12,7 @@ The order is what keeps the first guarantee of docs/safety.md through a crash at
 
 A run that is killed anywhere leaves less fence than it wanted, never a fence believed and not there: *confirmed* is
 only ever computed from what the target says. Running again completes it. Directly before each act the permit and, under
-the lock, the token are checked; while acts are possible the permit's timer is armed (act/deadman.py), while this
+the lock, the token are checked; while acts are possible the permit's timer is armed (lease/deadman.py), while this
 only looks it is not.
 
 If the fence list or the saved configuration cannot be written (a full disk), the right is taken away at run
@@ -27,10 +27,10 @@ from functools import partial
 from typing import Any, Callable
 
 from .. import clock
-from ..act.deadman import Permit
-from ..decide.instant import Instant
 from ..decide.observations import Fence, Session
 from ..errors import LibrehaError, StaleToken, as_outcome
+from ..instant import Instant
+from ..lease.deadman import Permit
 from .fence_list import Entry, FenceList, Fences
 from .interface import StorageTarget
 from .verification import INTERVAL, Reading, look_once, look_twice

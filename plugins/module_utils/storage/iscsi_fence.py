@@ -12,8 +12,8 @@ from .. import clock
 from ..arguments.deadline import deadline_spec, read_permit
 from ..arguments.storage import read_storage, storage_spec
 from ..decide.hosts.fresh_start import MARGIN
-from ..decide.instant import Instant
 from ..errors import LibrehaError
+from ..instant import Instant
 from .fencing import Fencer, Outcome
 from .unfencing import FreshStart, unfence
 from .verification import look_once

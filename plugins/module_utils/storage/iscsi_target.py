@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 from .. import clock
-from ..act.deadman import Permit
 from ..arguments.storage import require_absolute
-from ..decide.instant import Instant
 from ..errors import LibrehaError
+from ..instant import Instant
+from ..lease.deadman import Permit
 from .fence_list import DEFAULT_FENCE_LIST, FenceList
 from .lio import configfs, library, saved
 from .lio.kept import Acl as KeptAcl

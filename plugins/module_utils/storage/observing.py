@@ -8,9 +8,9 @@ import dataclasses
 from typing import Callable
 
 from .. import clock
-from ..decide.instant import Instant
 from ..decide.observations import Session, StorageObservation, TargetAccess
 from ..errors import LibrehaError
+from ..instant import Instant
 from ..own_delay import OwnDelay
 from .fence_list import FenceList
 from .fencing import observe_fences

@@ -7,7 +7,7 @@ as an archive in memory. ssh checks the server's host key and never asks for a p
 
 Invariant: an act never happens after its deadline, however long the request was under way. The server first tells its own clock;
 the request then says until when *on that clock* it may act, counted from before that answer was read. A request that is delayed after
-that finds its time over, and the server's kernel ends the process that acts at that moment (act/deadman.py).
+that finds its time over, and the server's kernel ends the process that acts at that moment (lease/deadman.py).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import IO, Any, Optional, cast
 
-from ..act.deadman import Permit
 from ..decide.json_form import from_dict
 from ..decide.observations import StorageObservation
 from ..errors import LeaseLost, LibrehaError, StaleToken
+from ..lease.deadman import Permit
 from .server import FENCE_WAIT, FenceRequest, ServerAccess, Ssh
 
 SLACK = 10.0  # s for the login, Python's start and the way back

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 from .. import clock
-from ..act.deadman import Permit
 from ..arguments.storage import read_storage
 from ..decide.observations import StorageObservation
+from ..lease.deadman import Permit
 from .fence_list import DEFAULT_FENCE_LIST
 from .fencing import Fencer
 from .iscsi_fence import initiator_name

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from .. import clock
-from ..act.deadman import Permit
 from ..arguments.storage import require_absolute, require_control
-from ..decide.instant import Instant
 from ..errors import LibrehaError
+from ..instant import Instant
+from ..lease.deadman import Permit
 from . import durable
 from .fence_list import DEFAULT_FENCE_LIST, FenceList
 from .iscsi_target import LOCK_SECONDS, portal_spec

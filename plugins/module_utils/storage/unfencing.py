@@ -19,8 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..decide.hosts.fresh_start import MARGIN, started_since
-from ..decide.instant import Instant
 from ..errors import LibrehaError
+from ..instant import Instant
 from .fence_list import Entry, Fences
 from .fencing import Fencer, Outcome, Steps
 

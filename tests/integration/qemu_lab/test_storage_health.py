@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import Alarm
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from liblab.qemu import Guests
 from lio import run_module

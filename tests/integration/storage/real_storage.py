@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import FenceList
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fencing import Fencer
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt.control import Control

@@ -173,7 +173,7 @@ def test_concurrent_fencers_of_different_hosts_both_confirm(storage):
 FENCE = """
 import sys; sys.path.insert(0, ".cache/collections")
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.storage import fencing, registry, fence_list
 port, saved, path, host, initiator, token, *lease = sys.argv[1:]
 target = registry.open_storage("tgt", control_port=int(port), saved_config=saved)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.storage import tgt_target
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import Entry, Fences
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.observing import observe_storage

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.storage import tgt_target
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fencing import Fencer
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.options import derived_serial, naa_name

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, StaleToken
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import Entry
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.unfencing import FreshStart, unfence
 from real_storage import ESX1, ESX2, HANG, TARGET

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import Evidence
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power, VmObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Guest, Writes
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.vm_check import CHECKS, Look, Result, VmSeen, judge
 from real_hosts import Host, StorageServer, until
 from user_site import Cluster

@@ -14,9 +14,7 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Optional, Union
 
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import FenceWorld, Run, fence_host
-from ansible_collections.libreha.vmware.plugins.module_utils.act.keeper import LeaseKeeper
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import Around, Opened, fail_over, undone_of
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_power import JOURNAL_KIND, HostWorld, PowerRequest, power_vms
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess
@@ -38,7 +36,9 @@ from ansible_collections.libreha.vmware.plugins.module_utils.errors import ENDS_
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import StaleToken as Refused
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, HostUnavailable, Hypervisor
-from ansible_collections.libreha.vmware.plugins.module_utils.observe.parallel import Raised, failure_of
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.keeper import LeaseKeeper
+from ansible_collections.libreha.vmware.plugins.module_utils.parallel import Raised, failure_of
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import EndedAct
 from ansible_collections.libreha.vmware.plugins.module_utils.record.journal import JournalEntry
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.server import FenceRequest, ServerAccess, Ssh
@@ -287,7 +287,7 @@ class SimulatedHands:
         return HostWorld(opened, partial(self._at_once, process), parts.clock, lambda: SimulatedDeadman(parts.engine, process.group))
 
     def _at_once(self, process: Process, calls: Mapping[str, Callable[[], Any]], _seconds: float) -> Mapping[str, Any]:
-        """observe/parallel.py: an outcome for each. A simulated call always comes to its end, so none is ever left behind."""
+        """parallel.py: an outcome for each. A simulated call always comes to its end, so none is ever left behind."""
         asked: dict[str, Future[Any]] = {}
         with Simulated(process.group).workers(max(1, len(calls))) as workers:
             for key, call in calls.items():

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 
 SERVER = "san"  # the storage server of a scenario that names none; the first one is also the arbiter
 STORE = "ds-shared"  # UUID of the datastore there

@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer, Evidence
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import (
     Datastore,
     Event,
@@ -28,6 +27,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations
     TargetAccess,
     VmObservation,
 )
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 
 from .names import CORE, UNLIMITED_CORES, UNLIMITED_MEMORY, files, initiator, instant, store, store_name, target, vmx_path
 from .truth.hosts import Host

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Deadman
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Deadman
 from ansible_collections.libreha.vmware.plugins.module_utils.record import state
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 

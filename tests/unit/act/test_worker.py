@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Deadman
 from ansible_collections.libreha.vmware.plugins.module_utils.act.worker import Child, Died, Failed, ForkServer, wait_for_any
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Deadman
 
 HANG_GUARD = 30.0  # s
 HERE = Path(__file__).resolve().parent

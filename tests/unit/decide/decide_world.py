@@ -23,11 +23,11 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision imp
     MoveAction,
     RestartAction,
 )
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory, VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.obstacles import Obstacle
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 
 ApiAnswer, Evidence, Power = seen.ApiAnswer, seen.Evidence, seen.Power
 TARGET = "iqn.2026-01.lab:san"

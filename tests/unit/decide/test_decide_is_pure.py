@@ -11,6 +11,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory impor
 from decide_world import three_hosts
 
 FOLDER = Path(__file__).resolve().parents[3] / "plugins" / "module_utils" / "decide"
+GROUND = ("instant",)  # a value that the clock, which stands below decide, gives
 PURE = {"__future__", "collections", "dataclasses", "enum", "functools", "operator", "typing"}
 
 
@@ -25,7 +26,7 @@ def test_nothing_impure_is_imported_or_called(path: Path) -> None:
             interns = node.module == "sys" and [alias.name for alias in node.names] == ["intern"]  # an equal string: no effect
             if node.level == 0:
                 assert (node.module or "").split(".")[0] in PURE or interns
-            assert node.level <= depth
+            assert node.level <= depth or (node.level == depth + 1 and node.module in GROUND)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id not in ("open", "print", "input", "exec", "eval", "__import__", "hash", "id")
 

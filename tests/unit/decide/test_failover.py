@@ -6,7 +6,6 @@ import itertools
 from dataclasses import dataclass, replace
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power, VmObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import FailoverPolicy
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import (
@@ -26,6 +25,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover
     registered_in_vain,
     to_record,
 )
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 
 NEW = Transaction("t1", "u1:vm1/vm1.vmx", "vm1", "u1", "vm1/vm1.vmx", "[shared] vm1/vm1.vmx", "esx1", "esx2")
 BOUNDS = FailoverPolicy()

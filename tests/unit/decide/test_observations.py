@@ -6,8 +6,8 @@ import json
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations as seen
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 
 AT = Instant("boot-1", 12.5, "2026-01-01T00:00:00+00:00")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import RejoinAction
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.fresh_start import MARGIN
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import Entry
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.unfencing import FreshStart
 from decide_world import Power, World, initiator, three_hosts

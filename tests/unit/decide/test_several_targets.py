@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations as seen
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from decide_world import SHARED, Host, Power, Vm, World, initiator
 
 TARGETS = {"san": "iqn.2026-01.lab:san", "san2": "iqn.2026-01.lab:san2"}

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.silence import listen
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Silence
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from decide_world import ApiAnswer, Evidence, World, three_hosts
 
 

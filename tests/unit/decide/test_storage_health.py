@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations as seen
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.storage_health.growth import Point, follow, full_in, in_words
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.storage_health.seen import (
     Fill,
@@ -17,6 +16,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.storage_heal
     StorageHealth,
     StorageSensor,
 )
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.record.journal import _COUNT
 from decide_world import World, three_hosts
 

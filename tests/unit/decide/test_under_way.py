@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer, Evidence
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import UnderWay, VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act, ActResult, Power
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.under_way import LANDED, settle
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from decide_world import World, three_hosts
 
 BEGAN = Instant("boot", 100.0)

@@ -11,12 +11,12 @@ from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor impor
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import Ended, FenceOrder, PowerOrder
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import Alarm, Decision, FenceAction, Severity
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_run import argument_spec, line_of, run, unless_failing
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 
 POLICY = {"hosts": {"esx1": {"initiator": "iqn.1998-01.com.vmware:esx1"}}, "storage": {"san1": {}}}
 HOST = {"name": "esx1", "username": "ha", "password": "secret"}

@@ -19,7 +19,7 @@ COLLECTIONS = ROOT / ".cache" / "collections"
 # Stands for the module: says when it may act until, and switches off.
 MODULE = """
 import sys; sys.path.insert(0, %(collections)r)
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.fence_agent import FenceAgentPower
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.agent_process import PATHS
@@ -14,6 +13,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.fence.agent_proof i
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.levels import Reading, cannot_prove_off, combine
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state import fence_power
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
 
 ON, OFF, UNKNOWN = Power.ON, Power.OFF, Power.UNKNOWN
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.agent_metadata import read_metadata
@@ -18,6 +17,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.fence.agent_process
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.fence_agent import FenceAgentPower
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state import fence_power, read_power
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
 from ipmi_simulator import PASSWORD
 from redfish_emulator import ONE
 

@@ -7,7 +7,6 @@ import socket
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
@@ -15,6 +14,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface imp
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.levels import Reading, combine
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state import fence_power, read_power
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.redfish import RedfishPower
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
 from redfish_emulator import ONE, TWO
 
 ON, OFF, UNKNOWN = Power.ON, Power.OFF, Power.UNKNOWN

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.bmc import read_bmc_variable
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
@@ -16,6 +15,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.fence import interf
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state import fence_power, read_power
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.redfish import RedfishPower
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
 from odd_bmc import ONE, PASSWORD, RESET, ROOT, SYSTEMS, USER, OddBmc
 
 READ, ORDER = "GET " + ONE, "POST " + RESET

@@ -8,7 +8,6 @@ import sys
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
@@ -16,6 +15,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface imp
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state import fence_power, read_power
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.redfish import RedfishPower
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.registry import open_power_fence
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
 from redfish_emulator import ONE, PASSWORD, TWO
 
 WAIT = 60.0  # the emulator's machines need a second or two to change, real ones more

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power, VmObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, HostUnavailable, Hypervisor
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.vms import observe_vms
 from pyVmomi import vim, vmodl
 from scripted_host import HangUp, ScriptedHost, Silence, content, properties

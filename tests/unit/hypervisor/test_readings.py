@@ -6,7 +6,6 @@ import datetime
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing, Lun
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor import (
@@ -19,6 +18,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor import (
 )
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.faults import fault_kind
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import FaultKind
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from pyVmomi import vim, vmodl
 
 AT = Instant("boot", 1.0)

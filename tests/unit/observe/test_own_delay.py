@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import own_delay
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 
 
 def test_a_tick_in_the_middle_of_the_question_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

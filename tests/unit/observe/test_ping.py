@@ -15,9 +15,9 @@ import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer, Evidence
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import IsolationProbe
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.network import Failure, failure_of
 from ansible_collections.libreha.vmware.plugins.module_utils.observe import layers, ping
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.hosts import observe_hosts

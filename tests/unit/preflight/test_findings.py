@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import (
@@ -22,6 +21,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.preflight import result_of
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.host_survey import HostSurvey, Licence, OtherSession, SurveyedVm
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.libraries import LIBRARIES
 from ansible_collections.libreha.vmware.plugins.module_utils.libraries import Finding as LibraryFinding
 from ansible_collections.libreha.vmware.plugins.module_utils.preflight import on_arbiter, on_cluster, on_hosts

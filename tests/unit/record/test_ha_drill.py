@@ -13,10 +13,10 @@ import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations as seen
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_drill import run

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory, UnderWay, VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.record import opening, schema
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import EndedAct, JournalEntry, StateDatabase
 

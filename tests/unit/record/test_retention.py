@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import HostRecord, Memory, UnderWay, VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import Retention
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.record import retention
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import EndedAct, StateDatabase
 

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Deadman, Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.arguments.deadline import DEFAULT, read_permit
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Deadman, Permit
 
 ROOT = Path(__file__).resolve().parents[3]
 NOW = Instant("boot", 1000.0)
@@ -21,7 +21,7 @@ NOW = Instant("boot", 1000.0)
 def child(code: str) -> subprocess.Popen[bytes]:
     script = "import sys, time; sys.path.insert(0, '.cache/collections')\n"
     script += "from ansible_collections.libreha.vmware.plugins.module_utils import clock\n"
-    script += "from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Deadman, Permit\ndeadman = Deadman()\n"
+    script += "from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Deadman, Permit\ndeadman = Deadman()\n"
     process = subprocess.Popen([sys.executable, "-c", script + code], cwd=ROOT, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"armed\n"
     return process

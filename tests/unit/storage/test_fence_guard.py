@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import Entry, FenceList, Fences
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.lio import saved
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.lio.kept import KeptAcls, beside

@@ -7,9 +7,9 @@ import os
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, StaleToken
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.storage import durable
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import Entry, FenceList, Fences
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.act.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
+from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.observe import served
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.cluster import observe_servers
 from ansible_collections.libreha.vmware.plugins.module_utils.storage import remote

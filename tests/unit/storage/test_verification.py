@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import TargetAccess
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import Entry, Fences
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.verification import Reading
 

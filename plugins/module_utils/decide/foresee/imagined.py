@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Optional
 
+from ...instant import Instant
 from ..answers import ApiAnswer, Evidence
 from ..decision import PlannedVm
 from ..hosts.evidence import same_initiator
-from ..instant import Instant
 from ..memory import VmRecord
 from ..observations import Fence, HostObservation, Observation, Power, Session, StorageObservation, VmObservation
 

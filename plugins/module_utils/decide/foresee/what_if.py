@@ -20,10 +20,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional
 
+from ...instant import Instant
 from ..decide import decide
 from ..decision import Admission, Decision, FailoverAction, Held, HostVerdict, PlannedVm, Shortfall, UnplacedVm
 from ..hosts.verdict import Verdict
-from ..instant import Instant
 from ..memory import Desired, Memory, VmRecord
 from ..observations import Observation, Power
 from ..options import StartOrder

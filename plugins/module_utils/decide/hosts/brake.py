@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Optional
 
-from ..instant import Instant
+from ...instant import Instant
 from ..memory import BrakeRecord, Condemned
 from ..policy import Policy
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..instant import Instant
+from ...instant import Instant
 from ..memory import HostRecord
 from ..policy import Policy
 from .evidence import HostEvidence

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional
 
+from ...instant import Instant
 from ..answers import ApiAnswer, Evidence
-from ..instant import Instant
 from ..memory import HostRecord, Memory, SessionRecord
 from ..observations import HostObservation, Observation, Power, Session, StorageObservation
 from ..policy import Policy

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..instant import Instant
+from ...instant import Instant
 from ..observations import HostObservation, Observation, StorageObservation
 from ..policy import Policy
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Optional
 
+from ...instant import Instant
 from ..answers import ApiAnswer
 from ..decision import Alarm, RejoinAction, Severity
 from ..gate import Orders
-from ..instant import Instant
 from ..memory import HostRecord, RejoinRecord
 from ..observations import Power
 from ..state import Cluster, HostState

@@ -21,8 +21,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Optional
 
+from ...instant import Instant
 from ..answers import Evidence
-from ..instant import Instant
 from ..memory import Silence
 from ..policy import Policy
 from .evidence import HostEvidence, TargetEvidence

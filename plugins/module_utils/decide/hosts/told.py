@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from ...instant import Instant
 from ..answers import ApiAnswer
-from ..instant import Instant
 from ..memory import DatastoreRecord, HostRecord, Memory, StorageRecord
 from ..observations import Event, HostObservation, Observation
 from ..obstacles import offers

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ...instant import Instant
 from ..hosts.verdict import Verdict
-from ..instant import Instant
 from ..memory import Desired, VmRecord
 from ..observations import Power
 from ..options import DegradedResponse

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from ...instant import Instant
 from ..decision import Alarm, Severity
-from ..instant import Instant
 from .growth import Point, follow, full_in, in_words
 from .options import StorageHealthOptions
 from .record import FillRecord, HealthRecord, ServerHealth

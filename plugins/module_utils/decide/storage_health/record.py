@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from ..instant import Instant
+from ...instant import Instant
 from .growth import Point
 from .seen import FillKind, Health, StorageSensor
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Optional
 
-from ..instant import Instant
+from ...instant import Instant
 
 
 class Health(str, Enum):

@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Optional
 
-from ..instant import Instant
+from ...instant import Instant
 from ..observations import Power, VmObservation
 from ..policy import FailoverPolicy
 from .emergency_name import emergency_name

@@ -21,10 +21,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
+from ...instant import Instant
 from ..decision import Alarm, Severity
 from ..hosts.told import Told
 from ..hosts.verdict import Verdict
-from ..instant import Instant
 from ..memory import Desired, Memory, VmRecord
 from ..observations import Backing, Observation, Power, VmObservation
 from .tries import Results

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ...instant import Instant
 from ..hosts.told import Told
 from ..hosts.verdict import Verdict
-from ..instant import Instant
 from ..memory import Desired, Memory, VmRecord
 from ..observations import Observation, Power, VmObservation
 from ..policy import Policy

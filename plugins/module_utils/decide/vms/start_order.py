@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Optional
 
-from ..instant import Instant
+from ...instant import Instant
 from ..memory import Desired, VmRecord
 from ..observations import Power
 from ..options import ReadyCondition, StartOrder

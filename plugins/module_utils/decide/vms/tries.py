@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from ..instant import Instant
+from ...instant import Instant
 from ..memory import Tries, VmRecord
 from ..observations import Act, ActResult, Power
 from ..policy import Policy

@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
+from ...instant import Instant
 from ..decision import FailoverAction, MoveAction
 from ..gate import Orders
-from ..instant import Instant
 from ..memory import UnderWay, VmRecord
 from ..observations import Act, ActResult, Power
 

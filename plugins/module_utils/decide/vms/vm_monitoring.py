@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from ...instant import Instant
 from ..decision import Alarm, ResetAction, Severity, VmTarget
 from ..gate import Orders
-from ..instant import Instant
 from ..memory import Hang, VmRecord
 from ..observations import Act, ActResult, Power, VmObservation
 from ..options import HeartbeatResponse

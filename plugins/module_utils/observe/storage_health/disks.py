@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any, Optional
 
 from ...decide.storage_health.seen import Health, StorageSensor
-from ..parallel import in_parallel
+from ...parallel import in_parallel
 from .tools import CannotTell, ask, failure, number, read_json
 
 SCAN = ("smartctl", "--json", "--scan-open")

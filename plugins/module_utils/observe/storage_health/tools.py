@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..parallel import Late, Outcome, Raised
+from ...parallel import Late, Outcome, Raised
 
 PACKAGES = {"lvs": "lvm2", "lvmconfig": "lvm2", "smartctl": "smartmontools"}
 _ALSO = "/usr/local/sbin:/usr/sbin:/sbin"  # where a login without a shell of its own does not look

@@ -31,9 +31,9 @@ from functools import partial
 from typing import Any, Callable
 
 from ... import clock
-from ...decide.instant import Instant
 from ...decide.observations import Session, TargetAccess
 from ...errors import LibrehaError
+from ...instant import Instant
 from ..interface import StorageTarget
 from . import configfs, library, removal, saved
 from .configfs import TpgReading

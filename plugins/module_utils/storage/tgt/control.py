@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Ask tgtd on its control socket, as tgtadm(8) does.
 
-Why not run tgtadm itself: a child process would outlive the deadline of the act (act/deadman.py: a child has no timer
+Why not run tgtadm itself: a child process would outlive the deadline of the act (lease/deadman.py: a child has no timer
 of its own and, frozen and woken, would still deliver its request), and tgtadm takes a CHAP secret only on its command
 line, where every user of the machine reads it. The request is one C structure, ``struct tgtadm_req`` of tgt's
 usr/tgtadm.h, unchanged since 2008 and the same in tgt 1.0.85 and 1.0.97; its length is checked by tgtd, so another

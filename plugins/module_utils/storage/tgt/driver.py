@@ -34,9 +34,9 @@ from typing import Callable
 
 from ... import clock
 from ...addresses import same_address
-from ...decide.instant import Instant
 from ...decide.observations import Session, TargetAccess
 from ...errors import LibrehaError
+from ...instant import Instant
 from ..interface import StorageTarget
 from . import release, saved, sockets
 from .control import Code, Control, Mode, NotServing, Op

@@ -10,23 +10,35 @@ line of its own code, when the lease has run out: also a process that slept thro
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
-from ..decide.instant import Instant
 from ..errors import LeaseLost
-from ..record.database import StateDatabase
-from ..record.lease import Lease
+from ..instant import Instant
 from .deadman import Deadman
 
 #: Part of the lease after which it is renewed, and part of it kept free at its end: no request is sent in there.
 RENEW_AFTER, MARGIN = 1 / 3, 1 / 6
 
 
+class Granted(Protocol):
+    """A lease as granted."""
+
+    @property
+    def expires(self) -> Instant:
+        """Until when its holder may act."""
+
+
+class Leases(Protocol):
+    """What grants and renews leases: the state database."""
+
+    def renew_lease(self, holder: str, token: int, seconds: float) -> Granted:
+        """Raises LeaseLost when the lease is not *holder*'s with *token* any more."""
+
+
 class LeaseKeeper:
     """One run's lease. ``guard`` may be called from any thread; ``keep`` from the one that writes to the database."""
 
-    def __init__(
-        self, database: StateDatabase, holder: str, token: int, seconds: float, clock: Callable[[], Instant], deadman: Deadman
-    ) -> None:
+    def __init__(self, database: Leases, holder: str, token: int, seconds: float, clock: Callable[[], Instant], deadman: Deadman) -> None:
         self.token = token
         self._database = database
         self._holder = holder
@@ -50,7 +62,7 @@ class LeaseKeeper:
         if left is None or left < self._seconds * (1 - RENEW_AFTER):
             self._lease = self._renew()
 
-    def _renew(self) -> Lease:
+    def _renew(self) -> Granted:
         lease = self._database.renew_lease(self._holder, self.token, self._seconds)
         self._deadman.arm(lease.expires.seconds - self._clock().seconds)
         return lease

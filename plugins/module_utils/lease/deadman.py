@@ -41,8 +41,8 @@ import time
 from typing import Callable
 
 from .. import clock
-from ..decide.instant import Instant
 from ..errors import LeaseLost, LibrehaError
+from ..instant import Instant
 
 
 class _Timer:

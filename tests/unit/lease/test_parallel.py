@@ -7,7 +7,7 @@ import threading
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError, StaleToken, as_outcome
-from ansible_collections.libreha.vmware.plugins.module_utils.observe.parallel import Late, Raised, in_parallel
+from ansible_collections.libreha.vmware.plugins.module_utils.parallel import Late, Raised, in_parallel
 
 
 def test_all_looks_run_at_the_same_time() -> None:

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Generic, TypeVar, Union
 
-from .. import clock
-from ..errors import ENDS_THE_RUN, LibrehaError, as_outcome
+from . import clock
+from .errors import ENDS_THE_RUN, LibrehaError, as_outcome
 
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
