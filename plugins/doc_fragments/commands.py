@@ -53,7 +53,7 @@ reason:
 
 
 class ModuleDocFragment:
-    """What people ask for (plugins/module_utils/arguments/commands.py): a list of commands, or with ``commands.one`` a single one.
+    """What people ask for (plugins/module_utils/entry/options/commands.py): a list of commands, or with ``commands.one`` a single one.
 
     The types are spelled out because ansible-test takes a plain assignment for a literal, which these are not.
     """

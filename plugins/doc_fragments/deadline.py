@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Until when a run may act (plugins/module_utils/arguments/deadline.py)."""
+    """Until when a run may act (plugins/module_utils/entry/options/deadline.py)."""
 
     DOCUMENTATION = r"""
 options:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Options of a module that configures one host; ``arguments/hosts.py`` is the code."""
+"""Options of a module that configures one host; ``entry/options/hosts.py`` is the code."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Options of every module that talks to hosts; ``arguments/hosts.py`` is the code."""
+"""Options of every module that talks to hosts; ``entry/options/hosts.py`` is the code."""
 
 from __future__ import annotations
 

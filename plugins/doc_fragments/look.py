@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of modules that judge a look (plugins/module_utils/arguments/look.py)."""
+    """The options of modules that judge a look (plugins/module_utils/entry/options/look.py)."""
 
     DOCUMENTATION = r"""
 options:

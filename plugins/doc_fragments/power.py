@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The power devices of one host (plugins/module_utils/arguments/bmc.py)."""
+    """The power devices of one host (plugins/module_utils/entry/options/bmc.py)."""
 
     DOCUMENTATION = r"""
 options:

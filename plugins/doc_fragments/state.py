@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The option that names the state database (plugins/module_utils/arguments/state.py)."""
+    """The option that names the state database (plugins/module_utils/entry/options/state.py)."""
 
     DOCUMENTATION = r"""
 options:

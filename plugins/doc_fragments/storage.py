@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The target service and fence list of a storage server (plugins/module_utils/arguments/storage.py)."""
+    """The target service and fence list of a storage server (plugins/module_utils/entry/options/storage.py)."""
 
     DOCUMENTATION = r"""
 options:

@@ -51,7 +51,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.bmc import read_bmc_variable, shared_devices
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.bmc import read_bmc_variable, shared_devices
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 
 

@@ -44,7 +44,7 @@ _value:
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.bmc import bmc_list
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.bmc import bmc_list
 
 OPTIONS = ("username", "password", "port", "validate_certs", "ca_path", "proxy_host", "proxy_port", "timeout", "bmc")
 

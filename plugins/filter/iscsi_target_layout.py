@@ -44,7 +44,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.libreha.vmware.plugins.module_utils.storage import described
+from ansible_collections.libreha.vmware.plugins.module_utils.entry import role_iscsi_target as described
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.layout import make_layout, read_found
 
 

@@ -43,7 +43,7 @@ _value:
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.described import module_options, tgt_options
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.role_iscsi_target import module_options, tgt_options
 
 
 def iscsi_target_options(wanted: Mapping[str, Any], without: Iterable[str] = ()) -> dict[str, Any]:

@@ -109,8 +109,9 @@ from typing import Any
 
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.bmc import read_bmc_variable
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess, read_hosts
+from ansible_collections.libreha.vmware.plugins.module_utils.access import HostAccess
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.bmc import read_bmc_variable
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.hosts import read_hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.described_hosts import (

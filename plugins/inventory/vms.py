@@ -80,8 +80,8 @@ from typing import Any
 
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import read_hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.hosts import read_hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.described_vms import describe_vms, read_vms
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy

@@ -1,17 +1,15 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The one error type of this collection and the place where it becomes a failed task.
+"""The one error type of this collection.
 
-Everything below a module's ``main`` raises :class:`LibrehaError`; ``main`` catches exactly that and calls
-:func:`fail`. Anything else that escapes is a defect and is shown with its traceback.
+Everything below a module's ``main`` raises :class:`LibrehaError`, and ``main`` catches exactly that (entry/task.py). Anything else
+that escapes is a defect and is shown with its traceback.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import PurePath
 from traceback import extract_tb
-from typing import Any, Callable
 
 
 class LibrehaError(Exception):
@@ -74,27 +72,3 @@ def unexpected(error: BaseException) -> str:
     frames = extract_tb(error.__traceback__)
     place = " (%s:%s)" % (PurePath(frames[-1].filename).name, frames[-1].lineno) if frames else ""
     return "unexpected %s: %s%s" % (type(error).__name__, error, place)
-
-
-def fail(module, error: LibrehaError, **result) -> None:
-    """Turn *error* into ``module.fail_json``; *result* is whatever is worth returning beside the message."""
-    if error.host is not None:
-        result.setdefault("host", error.host)
-    for key, value in error.details.items():
-        result.setdefault(key, value)
-    module.fail_json(msg=str(error), **result)
-
-
-def carry_out(module: Any, run: Callable[[Mapping[str, Any], bool], dict[str, Any]]) -> None:
-    """The end of every module's ``main``: *run* with the parameters and the check mode, and its result or its error as the task's.
-
-    What the result has under ``warnings`` is shown as Ansible shows warnings.
-    """
-    try:
-        result = run(module.params, module.check_mode)
-    except LibrehaError as error:
-        fail(module, error)
-    else:
-        for warning in result.pop("warnings", ()):
-            module.warn(warning)
-        module.exit_json(**result)

@@ -124,29 +124,14 @@ remedy:
   sample: ""
 """
 
-import platform
-import sys
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils import libraries
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.arbiter_info import argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
-def argument_spec():
-    return {option: {"type": "bool", "default": False} for option in libraries.OPTIONS}
-
-
-def main():
+def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    found = libraries.look(option for option in libraries.OPTIONS if module.params[option])
-    lacking = [finding for finding in found if finding.problem]
-    module.exit_json(
-        changed=False,
-        python={"executable": sys.executable, "version": platform.python_version()},
-        libraries=[finding.to_dict() for finding in found],
-        problems=[finding.problem for finding in lacking],
-        to_install=[finding.library.requirement() for finding in lacking],
-        remedy=libraries.remedy(*(finding.library.module for finding in lacking)) if lacking else "",
-    )
+    carry_out(module, run)
 
 
 if __name__ == "__main__":

@@ -82,13 +82,12 @@ steps:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import single_host_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.configure.esxi_settings import argument_spec, run
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.esxi_settings import argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
-def main():
-    module = AnsibleModule(argument_spec={**argument_spec(), **single_host_spec()}, supports_check_mode=True)
+def main() -> None:
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     carry_out(module, run)
 
 

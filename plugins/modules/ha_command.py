@@ -84,12 +84,12 @@ command:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_command import argument_spec, run
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.state import hide_secrets
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     hide_secrets(module)
     carry_out(module, run)

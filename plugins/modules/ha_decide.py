@@ -169,7 +169,7 @@ storage:
     due: {description: Whether it should be read in the next look. Not while a host is suspect., type: bool}
     disks_due: {description: Whether the disks should be asked then., type: bool}
 plan:
-  description: The VMs of all failover and restart actions, in order, as M(libreha.vmware.vm_failover) takes them.
+  description: The VMs of all failover and restart actions, in order, as they are to be started.
   returned: when something was decided
   type: list
   elements: dict
@@ -232,10 +232,10 @@ undone:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.look import look_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_decide import run
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.look import look_spec
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.state import hide_secrets, state_spec
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
 def argument_spec():

@@ -251,25 +251,13 @@ known_hosts:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.look import look_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
-from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_drill import run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_drill import argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.state import hide_secrets
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
-def argument_spec():
-    return {
-        **look_spec(),
-        "earlier": {"type": "list", "elements": "dict", "default": []},
-        "hosts_lost": {"type": "list", "elements": "str", "default": []},
-        **state_spec(),
-    }
-
-
-def main():
+def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    if module.params["observation"] is None:
-        module.fail_json(msg="observation is missing. Remedy: look with host_health_info, vm_health_info and iscsi_session_info first")
     hide_secrets(module)
     carry_out(module, run)
 

@@ -199,40 +199,13 @@ seq:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
-from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_state import run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_state import REQUIRED_IF, argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.state import hide_secrets
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
-def argument_spec():
-    entry = {
-        "text": {"type": "str", "required": True},
-        "kind": {"type": "str", "default": "person"},
-        "subject": {"type": "str", "default": ""},
-        "data": {"type": "dict", "default": {}},
-    }
-    return dict(
-        state_spec(),
-        state={"type": "str", "choices": ["present", "leased", "released", "journaled"], "default": "present"},
-        holder={"type": "str"},
-        token={"type": "int", "no_log": False},
-        lease={"type": "float", "default": 60},
-        above={"type": "int", "default": 0},
-        wait={"type": "float", "default": 0},
-        entries={"type": "list", "elements": "dict", "options": entry},
-    )
-
-
-def main():
-    module = AnsibleModule(
-        argument_spec=argument_spec(),
-        required_if=[
-            ("state", "leased", ["holder"]),
-            ("state", "released", ["holder", "token"]),
-            ("state", "journaled", ["entries"]),
-        ],
-        supports_check_mode=True,
-    )
+def main() -> None:
+    module = AnsibleModule(argument_spec=argument_spec(), required_if=REQUIRED_IF, supports_check_mode=True)
     hide_secrets(module)
     carry_out(module, run)
 

@@ -348,29 +348,12 @@ memory_version:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
-from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_state_info import run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_state_info import argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.state import hide_secrets
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
-def argument_spec():
-    filters = {
-        "since": {"type": "int"},
-        "kinds": {"type": "list", "elements": "str"},
-        "subject": {"type": "str"},
-        "limit": {"type": "int", "default": 20},
-        "text": {"type": "bool", "default": False},
-    }
-    parts = ["lease", "hosts", "vms", "transactions", "alarms", "journal"]
-    return dict(
-        state_spec(),
-        include={"type": "list", "elements": "str", "choices": [*parts, "commands", "memory"], "default": parts},
-        journal={"type": "dict", "options": filters},
-        transactions={"type": "dict", "options": {"source": {"type": "str"}, "limit": {"type": "int", "default": 20}}},
-    )
-
-
-def main():
+def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     hide_secrets(module)
     carry_out(module, run)

@@ -180,34 +180,13 @@ host:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.bmc import bmc_spec, host_spec, read_bmc
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.deadline import deadline_spec, read_permit
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, fail
-from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state import STATES, fence_power
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.host_fence import argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
 def main() -> None:
-    spec = dict(
-        bmc_spec(),
-        **host_spec(),
-        **deadline_spec(),
-        state={"type": "str", "choices": list(STATES), "required": True},
-        timeout={"type": "float", "default": 60.0},
-    )
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    params = module.params
-    try:
-        if params["timeout"] <= 0:
-            raise LibrehaError("timeout is %g" % params["timeout"], host=params["host"], remedy="give seconds, such as 60")
-        devices = read_bmc(params["host"], params)
-        permit = read_permit(params, host=params["host"])
-        machine = Machine(**params["machine"]) if params["machine"] else None
-        state, timeout = params["state"], params["timeout"]
-        result = fence_power(devices, state, permit, timeout=timeout, machine=machine, check_mode=module.check_mode)
-    except LibrehaError as error:
-        fail(module, error)
-    module.exit_json(**result)
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    carry_out(module, run)
 
 
 if __name__ == "__main__":

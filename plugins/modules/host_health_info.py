@@ -399,25 +399,13 @@ isolation:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import hosts_spec, read_hosts
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, fail
-from ansible_collections.libreha.vmware.plugins.module_utils.observe.hosts import observe_hosts
-
-
-def argument_spec() -> dict:
-    return {**hosts_spec(), "isolation_addresses": {"type": "list", "elements": "str", "default": []}}
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.host_health_info import argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    taken_at = clock.now()
-    try:
-        hosts, isolation = observe_hosts(read_hosts(module.params), module.params["isolation_addresses"], taken_at)
-    except LibrehaError as error:
-        fail(module, error)
-    module.exit_json(changed=False, taken_at=to_dict(taken_at), hosts=to_dict(hosts), isolation=to_dict(isolation))
+    carry_out(module, run)
 
 
 if __name__ == "__main__":

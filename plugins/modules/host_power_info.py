@@ -103,21 +103,13 @@ host:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.bmc import bmc_spec, host_spec, read_bmc
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, fail
-from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state import read_power
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.host_power_info import argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**bmc_spec(), **host_spec()}, supports_check_mode=True)
-    params = module.params
-    try:
-        devices = read_bmc(params["host"], params)
-        result = read_power(devices, Machine(**params["machine"]) if params["machine"] else None)
-    except LibrehaError as error:
-        fail(module, error)
-    module.exit_json(**result)
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    carry_out(module, run)
 
 
 if __name__ == "__main__":

@@ -224,17 +224,13 @@ host:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, fail
-from ansible_collections.libreha.vmware.plugins.module_utils.storage import iscsi_fence
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.iscsi_fence import REQUIRED_IF, argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=iscsi_fence.argument_spec(), required_if=iscsi_fence.REQUIRED_IF, supports_check_mode=True)
-    try:
-        result = iscsi_fence.run(module.params, check_mode=module.check_mode)
-    except LibrehaError as error:
-        fail(module, error)
-    module.exit_json(**result)
+    module = AnsibleModule(argument_spec=argument_spec(), required_if=REQUIRED_IF, supports_check_mode=True)
+    carry_out(module, run)
 
 
 if __name__ == "__main__":

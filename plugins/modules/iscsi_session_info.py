@@ -170,23 +170,14 @@ storage:
       type: int
 """
 
-import socket
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.storage import read_storage, storage_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, fail
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.observing import observe_storage
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.iscsi_session_info import argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=dict(storage_spec(), name={"type": "str"}), supports_check_mode=True)
-    try:
-        target, fence_list = read_storage(module.params)
-        storage = observe_storage(module.params["name"] or socket.gethostname(), target, fence_list)
-    except LibrehaError as error:
-        fail(module, error)
-    module.exit_json(changed=False, storage=to_dict(storage))
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    carry_out(module, run)
 
 
 if __name__ == "__main__":

@@ -410,13 +410,13 @@ refusals:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
-from ansible_collections.libreha.vmware.plugins.module_utils.storage import iscsi_target
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.iscsi_target import argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=iscsi_target.argument_spec(), supports_check_mode=True)
-    carry_out(module, iscsi_target.run)
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    carry_out(module, run)
 
 
 if __name__ == "__main__":

@@ -85,28 +85,13 @@ luns:
       sample: an ext file system
 """
 
-from dataclasses import asdict
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.lun_content import read_contents, require_root
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.lun_content_info import argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
-def run(params, _check_mode):
-    require_root()
-    found = read_contents(params["driver"], params["control_port"], params["timeout"])
-    return {"changed": False, "luns": [asdict(lun) for lun in found]}
-
-
-def main():
-    module = AnsibleModule(
-        argument_spec={
-            "driver": {"type": "str", "choices": ["lio", "tgt"], "default": "lio"},
-            "control_port": {"type": "int", "default": 0},
-            "timeout": {"type": "float", "default": 5.0},
-        },
-        supports_check_mode=True,
-    )
+def main() -> None:
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     carry_out(module, run)
 
 

@@ -104,12 +104,12 @@ failing:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets
-from ansible_collections.libreha.vmware.plugins.module_utils.entry.preflight import argument_spec, run
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.state import hide_secrets
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.preflight_info import argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     hide_secrets(module)
     carry_out(module, run)

@@ -202,19 +202,13 @@ storage_health:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.storage import storage_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
-from ansible_collections.libreha.vmware.plugins.module_utils.observe.storage_health.module import DEFAULT_PATHS, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.storage_health_info import argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
 def main() -> None:
-    spec = dict(
-        storage_spec(),
-        name={"type": "str"},
-        paths={"type": "list", "elements": "path", "default": list(DEFAULT_PATHS)},
-        smart={"type": "bool", "default": True},
-    )
-    carry_out(AnsibleModule(argument_spec=spec, supports_check_mode=True), run)
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    carry_out(module, run)
 
 
 if __name__ == "__main__":

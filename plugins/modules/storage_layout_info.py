@@ -97,23 +97,13 @@ layout:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, fail
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.layout_reading import read_layout
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.storage_layout_info import argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "disks": {"type": "list", "elements": "path", "default": []},
-            "kernel_modules": {"type": "list", "elements": "str", "default": []},
-        },
-        supports_check_mode=True,
-    )
-    try:
-        layout = read_layout(module.params["disks"], module.params["kernel_modules"])
-    except LibrehaError as error:
-        fail(module, error)
-    module.exit_json(changed=False, layout=layout)
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    carry_out(module, run)
 
 
 if __name__ == "__main__":

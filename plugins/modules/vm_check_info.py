@@ -99,13 +99,12 @@ vms:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import hosts_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
-from ansible_collections.libreha.vmware.plugins.module_utils.observe.vm_check import argument_spec, run
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.vm_check_info import argument_spec, run
 
 
-def main():
-    module = AnsibleModule(argument_spec={**argument_spec(), **hosts_spec()}, supports_check_mode=True)
+def main() -> None:
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     carry_out(module, run)
 
 

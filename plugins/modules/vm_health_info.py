@@ -426,30 +426,13 @@ io_unread:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import hosts_spec, read_events_after, read_hosts
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError, fail
-from ansible_collections.libreha.vmware.plugins.module_utils.observe.vms import observe_vms
-
-
-def argument_spec() -> dict:
-    return {
-        **hosts_spec(),
-        "events": {"type": "bool", "default": True},
-        "events_after": {"type": "dict", "default": {}},
-    }
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.vm_health_info import argument_spec, run
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    taken_at = clock.now()
-    try:
-        accesses = read_hosts(module.params)
-        seen = observe_vms(accesses, read_events_after(module.params["events_after"], accesses), module.params["events"])
-    except LibrehaError as error:
-        fail(module, error)
-    module.exit_json(changed=False, taken_at=to_dict(taken_at), **to_dict(vars(seen)))
+    carry_out(module, run)
 
 
 if __name__ == "__main__":

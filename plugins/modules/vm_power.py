@@ -143,28 +143,12 @@ failed_vms:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_power import run
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import hosts_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.state import hide_secrets, state_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import carry_out
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.state import hide_secrets
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.vm_power import argument_spec, run
 
 
-def argument_spec():
-    return {
-        "state": {"type": "str", "choices": ["powered_off", "stopped", "reset"], "default": "powered_off"},
-        "vms": {"type": "list", "elements": "str", "default": []},
-        "stop_timeout": {"type": "float", "default": 10},
-        "guest_timeout": {"type": "float", "default": 120},
-        "only_without_heartbeat": {"type": "bool", "default": False},
-        "holder": {"type": "str", "required": True},
-        "token": {"type": "int", "required": True, "no_log": False},
-        "lease": {"type": "float", "default": 60},
-        **hosts_spec(),
-        **state_spec(),
-    }
-
-
-def main():
+def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     hide_secrets(module)
     carry_out(module, run)

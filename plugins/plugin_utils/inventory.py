@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleParserError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import SHARED, hosts_spec
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.hosts import SHARED, hosts_spec
 
 try:
     from ansible.template import trust_as_template

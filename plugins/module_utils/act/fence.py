@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Optional
 
-from ..arguments.hosts import HostAccess
+from ..access import HostAccess
 from ..decide.decision import FenceAction
 from ..decide.machine import Machine
 from ..errors import as_outcome

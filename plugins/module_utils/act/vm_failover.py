@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module ``vm_failover`` does: check the fences, open the hosts, run the transactions, tell the outcome."""
+"""Bringing VMs over: check the fences, open the hosts, run the transactions, tell the outcome."""
 
 from __future__ import annotations
 
@@ -12,46 +12,28 @@ from functools import partial
 from typing import Any, Optional
 
 from .. import clock
-from ..arguments.hosts import HostAccess, read_hosts
+from ..access import HostAccess
 from ..decide.hosts.evidence import gather
 from ..decide.hosts.fencing import fence_state
 from ..decide.hosts.lies_on import Cover, cover_of
-from ..decide.json_form import from_dict
 from ..decide.memory import Memory
 from ..decide.observations import Observation, StorageObservation, VmObservation, split_path
 from ..decide.policy import Policy
 from ..decide.vms.failover import Step, Transaction, from_record
-from ..errors import LibrehaError, as_outcome
+from ..errors import as_outcome
 from ..hypervisor.interface import Hypervisor
 from ..hypervisor.registry import open_hypervisor
 from ..instant import Instant
 from ..lease.deadman import Deadman
 from ..lease.keeper import LeaseKeeper
 from ..parallel import Late, in_parallel
-from ..policy.reader import read_policy
 from ..record.database import StateDatabase
-from .failover import FailoverRun, Work, new_transaction
+from .failover import FailoverRun, Work
 from .runtime import Runtime, Threads
 
 OPEN_TIMEOUTS = 3  # of a host's timeout: connect, ask for the entry points, log in
 SEARCH_SECONDS = 10.0  # for .vmx files that nobody registered; a large datastore that takes longer is not reported on
-OBSERVATION_MAX_AGE = 60.0  # s; older evidence of a fence is none
 GOOD_ENDS = (Step.VERIFIED, Step.REGISTERED)
-
-
-def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The task's result; raises LibrehaError, with what was done so far in its details."""
-    policy = read_policy(params["policy"])
-    storage = _read_storage(params["storage"])
-    accesses = read_hosts(params)
-    planned = [_planned(entry, index) for index, entry in enumerate(params["vms"])]
-    with StateDatabase.open(params["state_url"], create=not check_mode) as database:
-        if check_mode:
-            left_open = [from_record(record) for record in database.open_transactions()]
-            return _would_do(planned, left_open, _covers((*planned, *left_open), storage, database.memory(), policy, clock.now()))
-        lease = (params["holder"], params["token"], params["lease"])
-        work, unregistered = fail_over(planned, accesses, storage, policy, database, lease)
-    return _result(work, unregistered)
 
 
 Opened = tuple[Mapping[str, Hypervisor], Mapping[str, str]]
@@ -145,32 +127,6 @@ def _open_all(accesses: Sequence[HostAccess], keeper: LeaseKeeper) -> Iterator[t
 REAL = Around(_open_all, _unregistered, clock.now, Threads(), Deadman)
 
 
-def _read_storage(raw: Sequence[Mapping[str, Any]]) -> tuple[StorageObservation, ...]:
-    """The observations, refused when one is older than :data:`OBSERVATION_MAX_AGE` on this machine's clock."""
-    now = clock.now()
-    found = []
-    for index, value in enumerate(raw):
-        try:
-            observation: StorageObservation = from_dict(StorageObservation, value, "storage[%d]" % index)
-        except ValueError as error:
-            raise LibrehaError(str(error), remedy="pass the 'storage' that iscsi_session_info returned, untouched") from None
-        age = now.since(observation.taken_at)
-        if age is not None and not 0 <= age <= OBSERVATION_MAX_AGE:
-            raise LibrehaError(
-                "the observation of storage server %s is %.0f s old" % (observation.name, age),
-                remedy="run iscsi_session_info directly before vm_failover: a fence counts only as long as it is seen",
-            )
-        found.append(observation)
-    return tuple(found)
-
-
-def _planned(entry: Mapping[str, Any], index: int) -> Transaction:
-    try:
-        return new_transaction(entry)
-    except KeyError as error:
-        raise LibrehaError("vms[%d] has no %s" % (index, error), remedy="pass the 'plan' that ha_decide returned, untouched") from None
-
-
 def _covers(
     transactions: Sequence[Transaction], storage: tuple[StorageObservation, ...], memory: Memory, policy: Policy, now: Instant
 ) -> dict[str, Cover]:
@@ -195,33 +151,6 @@ def _restarts(planned: Sequence[Transaction]) -> set[str]:
     return {transaction.source for transaction in planned if transaction.source == transaction.destination}
 
 
-def _would_do(planned: Sequence[Transaction], left_open: Sequence[Transaction], covers: Mapping[str, Cover]) -> dict[str, Any]:
-    todo = {transaction.vm_id: transaction for transaction in (*left_open, *planned)}
-    vms = [_shown(item, [], "would be started on %s" % item.destination) for item in todo.values()]
-    held = [item for item in todo.values() if item.source != item.destination and covers[item.vm_id].missing]
-    return {"changed": len(todo) > len(held), "vms": vms, "failed_vms": [], "unregistered": [], "diff": _diff(todo.values())}
-
-
-def _result(work: Sequence[Work], unregistered: Sequence[str]) -> dict[str, Any]:
-    vms = [shown_of(item) for item in work]
-    failed = undone_of(work)
-    changed = [item for item in work if item.changed]
-    result = {
-        "changed": bool(changed),
-        "vms": vms,
-        "failed_vms": failed,
-        "unregistered": list(unregistered),
-        "diff": _diff(item.transaction for item in changed if item.transaction.step in GOOD_ENDS),
-    }
-    if failed:
-        raise LibrehaError(
-            "%d of %d VMs did not come up: %s" % (len(failed), len(work), "; ".join(failed)),
-            remedy="the others are done; the causes are named for each VM, and the next run plans these anew",
-            details=result,
-        )
-    return result
-
-
 def undone_of(work: Sequence[Work]) -> list[str]:
     """The VMs that did not come up, each with its reason."""
     return [
@@ -233,24 +162,13 @@ def undone_of(work: Sequence[Work]) -> list[str]:
 
 def shown_of(work: Work) -> dict[str, Any]:
     """One VM in a task's result."""
-    return _shown(work.transaction, work.history, work.transaction.reason)
-
-
-def _shown(transaction: Transaction, history: Sequence[str], reason: str) -> dict[str, Any]:
+    transaction = work.transaction
     return {
         "id": transaction.vm_id,
         "name": transaction.name,
         "source": transaction.source,
         "destination": transaction.destination,
         "step": transaction.step.value,
-        "reason": reason,
-        "history": list(history),
-    }
-
-
-def _diff(moved: Any) -> dict[str, dict[str, str]]:
-    moved = list(moved)
-    return {
-        "before": {item.name: item.source for item in moved},
-        "after": {item.name: item.destination for item in moved},
+        "reason": transaction.reason,
+        "history": list(work.history),
     }

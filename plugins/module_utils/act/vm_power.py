@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module ``vm_power`` does: switch off, shut down or reset VMs of hosts that answer, all hosts and VMs at the same time.
+"""Switch off, shut down or reset VMs of hosts that answer, all hosts and VMs at the same time.
 
 It looks first, writes into the journal what it is about to do, does it, and writes how each VM ended. The brain counts on
 the latter: a reset that failed may be tried again (``decide/vms/vm_monitoring.py``).
@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Optional
 
 from .. import clock
-from ..arguments.hosts import HostAccess, read_hosts
+from ..access import HostAccess
 from ..decide.observations import Act, Power, VmObservation
 from ..decide.vms.vm_monitoring import ALIVE
 from ..errors import LibrehaError
@@ -102,21 +102,6 @@ KINDS = {
 }
 
 
-def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The task's result; raises LibrehaError naming every VM with which it was not done."""
-    accesses = {access.name: access for access in read_hosts(params)}
-    request = PowerRequest(
-        params["state"], tuple(params["vms"]), params["only_without_heartbeat"], params["stop_timeout"], params["guest_timeout"]
-    )
-    if request.state != "powered_off" and not request.vms:
-        raise LibrehaError("vms is empty", remedy="name the VMs by their ids; only state powered_off takes all VMs of the hosts")
-    if check_mode:
-        found = _find(accesses, request, REAL_HOSTS)
-        return _result(request.state, found, [Ended(host, vm) for host, vms in found.todo.items() for vm in vms])
-    with StateDatabase.open(params["state_url"], create=False) as database:
-        return power_vms(accesses, request, database, params["holder"], params["token"], params["lease"])
-
-
 def power_vms(
     accesses: Mapping[str, HostAccess],
     request: PowerRequest,
@@ -136,6 +121,12 @@ def power_vms(
     finally:
         deadman.disarm()
     return _result(request.state, found, ended)
+
+
+def would_power(accesses: Mapping[str, HostAccess], request: PowerRequest, world: HostWorld = REAL_HOSTS) -> dict[str, Any]:
+    """What :func:`power_vms` would return, if everything were done with success. Nothing is changed."""
+    found = _find(accesses, request, world)
+    return _result(request.state, found, [Ended(host, vm) for host, vms in found.todo.items() for vm in vms])
 
 
 def _longest(accesses: Mapping[str, HostAccess], request: PowerRequest) -> float:

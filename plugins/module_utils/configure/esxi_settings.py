@@ -1,17 +1,16 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module ``esxi_settings`` does. The plan is pure (``make_plan``), so check mode shows exactly what a run would do."""
+"""A host's settings made as they are described. The plan is pure (``make_plan``), so check mode shows exactly what a run would do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..arguments.hosts import read_single_host
 from ..errors import LibrehaError
 from ..hypervisor.host_settings import ROUND_ROBIN, HostSettings, Settings
-from ..hypervisor.interface import HypervisorFault
+from ..hypervisor.interface import Connection, HypervisorFault
 from ..hypervisor.setup import HostSetup
 
 POLICIES = {"round_robin": ROUND_ROBIN, "fixed": "VMW_PSP_FIXED", "most_recently_used": "VMW_PSP_MRU"}
@@ -19,7 +18,7 @@ POLICIES = {"round_robin": ROUND_ROBIN, "fixed": "VMW_PSP_FIXED", "most_recently
 
 @dataclass(frozen=True)
 class Wanted:
-    """The description. None: not described, left alone."""
+    """The description. None: not described, left alone. ``options``: values as a person writes them."""
 
     autostart: bool | None = None
     ntp_servers: tuple[str, ...] | None = None
@@ -92,22 +91,12 @@ def _boolean(value: Any) -> bool:
     return str(value).lower() == "true"
 
 
-def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The task's result. Raises LibrehaError; details say what was done before."""
-    targets = frozenset(target.lower() for target in params["targets"] or ())
-    if params["path_policy"] and not targets:
-        raise LibrehaError("path_policy is given, and no targets", remedy="name the iSCSI targets whose LUNs it is for")
-    keys = sorted(params["options"] or {})
-    with HostSetup(read_single_host(params).connection) as setup:
+def set_up(connection: Connection, wanted: Wanted, check_mode: bool) -> dict[str, Any]:
+    """The module's result. Raises LibrehaError; details say what was done before."""
+    with HostSetup(connection) as setup:
         host = HostSettings(setup)
-        before = host.read(keys, targets)
-        wanted = Wanted(
-            autostart=params["autostart"],
-            ntp_servers=None if params["ntp_servers"] is None else tuple(params["ntp_servers"]),
-            options=typed(params["options"] or {}, before.options, setup.name),
-            path_policy=POLICIES[params["path_policy"]] if params["path_policy"] else None,
-            targets=targets,
-        )
+        before = host.read(sorted(wanted.options), wanted.targets)
+        wanted = replace(wanted, options=typed(wanted.options, before.options, setup.name))
         steps = make_plan(wanted, before)
         if not check_mode:
             _carry_out(host, steps)
@@ -162,14 +151,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bool):
         return value
     return int(value) if isinstance(value, int) else str(value)
-
-
-def argument_spec() -> dict[str, Any]:
-    """The module's own options, without those of the host."""
-    return {
-        "autostart": {"type": "bool"},
-        "ntp_servers": {"type": "list", "elements": "str"},
-        "options": {"type": "dict", "default": {}},
-        "path_policy": {"type": "str", "choices": sorted(POLICIES)},
-        "targets": {"type": "list", "elements": "str", "default": []},
-    }

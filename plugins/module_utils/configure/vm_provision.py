@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module ``vm_provision`` does. The plan is pure (``make_plan``), so check mode shows exactly what a run would do.
+"""VMs made as they are described. The plan is pure (``make_plan``), so check mode shows exactly what a run would do.
 
 Invariant: no second VM is made of one that is there. A VM of a cluster moves between its hosts, so a VM is looked for on all of them and,
 by its folder, on its datastore, where it also lies while no host has it registered. When one host does not answer, nothing is created.
@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from .. import clock
-from ..arguments.hosts import HostAccess, read_hosts
+from ..access import HostAccess
 from ..decide.observations import HostObservation, Power, VmObservation, split_path
 from ..errors import LibrehaError, as_outcome
 from ..hypervisor.interface import Guest, PowerOnOutcome
@@ -23,7 +23,6 @@ from ..parallel import Late, Raised, in_parallel
 
 LOOK_SECONDS = 120.0  # for reading one host, its datastores' folders included
 POLL_SECONDS = 1.0
-NOT_IN_NAMES = "/\\[]*?%@"
 TOOLS_RUN = "guestToolsRunning"
 WAITS = ("power", "tools", "address")
 
@@ -53,6 +52,16 @@ class Wanted:
     @property
     def name(self) -> str:
         return self.shape.name
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far the VMs must be (one of WAITS), and how long that, a disk's copy and a power-on may take, in seconds."""
+
+    wait_for: str = "power"
+    wait: float = 300.0
+    copy: float = 1800.0
+    power_on: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -196,21 +205,19 @@ def _unchanged(act: Callable[[VmCreator, str], None]) -> Callable[[VmCreator, st
 # Carrying it out
 
 
-def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The task's result. Raises LibrehaError: nothing was changed where it says so, otherwise details have what was done."""
-    wanted = read_wanted(params["vms"])
-    accesses = read_hosts(params)
+def set_up(accesses: Sequence[HostAccess], wanted: Sequence[Wanted], limits: Limits, check_mode: bool) -> dict[str, Any]:
+    """The module's result. Raises LibrehaError: nothing was changed where it says so, otherwise details have what was done."""
     views = _look(accesses, wanted)
-    plans, refusals = make_plan(wanted, views, params["copy_timeout"], params["power_on_timeout"])
+    plans, refusals = make_plan(wanted, views, limits.copy, limits.power_on)
     if refusals:
         raise LibrehaError("; ".join(refusals), remedy="nothing was changed; put right what is named, and run this again")
     failed: dict[str, LibrehaError] = {}
     done: dict[str, list[str]] = {plan.name: [step.text for step in plan.steps] for plan in plans}
     guests: dict[str, Guest] = {}
     if not check_mode:
-        failed, done = _carry_out(accesses, plans, params)
+        failed, done = _carry_out(accesses, plans, limits)
         waiting = [plan for plan, one in zip(plans, wanted) if one.powered_on and plan.name not in failed]
-        guests = _wait(accesses, waiting, params["wait_for"], params["wait_timeout"], failed)
+        guests = _wait(accesses, waiting, limits.wait_for, limits.wait, failed)
     result = _result(plans, done, guests, views)
     if failed:
         raise LibrehaError(
@@ -282,7 +289,7 @@ def _look_at(access: HostAccess, wanted: Collection[Wanted]) -> HostView:
 
 
 def _carry_out(
-    accesses: Sequence[HostAccess], plans: Sequence[VmPlan], params: Mapping[str, Any]
+    accesses: Sequence[HostAccess], plans: Sequence[VmPlan], limits: Limits
 ) -> tuple[dict[str, LibrehaError], dict[str, list[str]]]:
     """Hosts side by side, a host's VMs one after the other. What fails with one VM costs the others nothing."""
     failed: dict[str, LibrehaError] = {}
@@ -292,7 +299,7 @@ def _carry_out(
         for access in accesses
         if any(plan.host == access.name and plan.steps for plan in plans)
     }
-    longest = sum(len(plan.steps) for plan in plans) * (params["copy_timeout"] + params["power_on_timeout"] + LOOK_SECONDS)
+    longest = sum(len(plan.steps) for plan in plans) * (limits.copy + limits.power_on + LOOK_SECONDS)
     for name, outcome in in_parallel(work, longest).items():
         if isinstance(outcome, (Late, Raised)):
             error = (
@@ -361,66 +368,3 @@ def _lacks(vm: VmObservation | None, guest: Guest, wait_for: str) -> str:
     if wait_for != "power" and vm.tools != TOOLS_RUN:
         return "its VMware Tools do not run"
     return "it tells no address" if wait_for == "address" and not guest.addresses else ""
-
-
-def read_wanted(vms: Sequence[Mapping[str, Any]]) -> list[Wanted]:
-    """Raises LibrehaError that names all that is wrong."""
-    wrong: list[str] = []
-    names = [str(one["name"]) for one in vms]
-    wrong += ["%s is listed twice" % name for name in sorted({name for name in names if names.count(name) > 1})]
-    wanted = []
-    for one in vms:
-        name, disks = one["name"], tuple(Disk(disk["size"] or 0, disk["image"] or "") for disk in one["disks"] or ())
-        networks = tuple(one["networks"] or ())
-        if not name or name != name.strip() or len(name) > 80 or any(sign in NOT_IN_NAMES for sign in name):
-            wrong.append("%r is no name for a VM and its folder: 1 to 80 characters, none of %s" % (name, NOT_IN_NAMES))
-        if len(set(networks)) < len(networks):
-            wrong.append("%s has one network twice" % name)
-        wrong += ["%s has a disk without a size and without an image" % name for disk in disks if not disk.size and not disk.image]
-        paths = [disk.image for disk in disks if disk.image] + ([one["iso"]] if one["iso"] else [])
-        wrong += ["%s: %s is no path such as [datastore] folder/file" % (name, path) for path in paths if not all(split_path(path))]
-        if one["cpu"] < 1 or one["memory"] < 4 or one["memory"] % 4 or any(disk.size < 0 for disk in disks):
-            wrong.append("%s: cpu is at least 1, memory a multiple of 4 MiB, and no size is negative" % name)
-        shape = Shape(
-            name=name,
-            datastore=one["datastore"],
-            cpu=one["cpu"],
-            memory=one["memory"],
-            guest_id=one["guest_id"],
-            firmware=one["firmware"],
-            networks=networks,
-            iso=one["iso"] or "",
-            annotation=one["annotation"] or "",
-            options={str(key): str(value) for key, value in (one["options"] or {}).items()},
-        )
-        wanted.append(Wanted(shape, one["host"] or "", disks, one["state"] == "powered_on"))
-    if wrong:
-        raise LibrehaError("; ".join(wrong), remedy="correct vms; nothing was changed")
-    return wanted
-
-
-def argument_spec() -> dict[str, Any]:
-    """The module's own options, without those of the hosts."""
-    disk = {"size": {"type": "int"}, "image": {"type": "str"}}
-    vm = {
-        "name": {"type": "str", "required": True},
-        "datastore": {"type": "str", "required": True},
-        "host": {"type": "str"},
-        "state": {"type": "str", "choices": ["powered_on", "present"], "default": "powered_on"},
-        "cpu": {"type": "int", "default": 1},
-        "memory": {"type": "int", "default": 1024},
-        "guest_id": {"type": "str", "default": "otherLinux64Guest"},
-        "firmware": {"type": "str", "choices": ["bios", "efi"], "default": "efi"},
-        "disks": {"type": "list", "elements": "dict", "options": disk, "default": []},
-        "networks": {"type": "list", "elements": "str", "default": []},
-        "iso": {"type": "str"},
-        "annotation": {"type": "str"},
-        "options": {"type": "dict", "default": {}},
-    }
-    return {
-        "vms": {"type": "list", "elements": "dict", "required": True, "options": vm},
-        "wait_for": {"type": "str", "choices": list(WAITS), "default": "power"},
-        "wait_timeout": {"type": "float", "default": 300.0},
-        "copy_timeout": {"type": "float", "default": 1800.0},
-        "power_on_timeout": {"type": "float", "default": 60.0},
-    }

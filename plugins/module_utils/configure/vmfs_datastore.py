@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module ``vmfs_datastore`` does: one VMFS on one LUN, created by the first host, mounted by all.
+"""One VMFS on one LUN, created by the first host, mounted by all.
 
 The invariant: **a LUN is formatted only when everything that could speak against it was asked and denied it.** The parties are
 every host (its partition table, VMFS that is mounted or a copy, another datastore of that name) and the storage server, which reads the
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..arguments.hosts import HostAccess, read_hosts
+from ..access import HostAccess
 from ..decide.observations import Lun
 from ..errors import LibrehaError, as_outcome
 from ..hypervisor.setup import HostSetup
@@ -144,14 +144,11 @@ def _creating(wanted: Wanted, views: Mapping[str, LunView], contents: Sequence[L
 # Carrying it out
 
 
-def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The task's result. Raises LibrehaError: nothing was changed where it says so, otherwise details have the steps."""
-    wanted = _read_wanted(params)
-    accesses = read_hosts(params)
-    if not accesses:
-        raise LibrehaError("hosts is empty", remedy="list all hosts that are to mount the datastore")
-    contents = [LunContent(**one) for one in params["lun_contents"]]
-    seconds = params["rescan_timeout"]
+def set_up(
+    accesses: Sequence[HostAccess], wanted: Wanted, contents: Sequence[LunContent], seconds: float, check_mode: bool
+) -> dict[str, Any]:
+    """The module's result; a host has *seconds* for a rescan. Raises LibrehaError: nothing was changed where it says so, otherwise details
+    have the steps."""
     views = _on_all(accesses, partial(_look, wanted, not check_mode, seconds), "reading what is on the LUN", 2 * seconds)
     plan = judge(wanted, views, contents)
     if plan.refusals:
@@ -278,31 +275,3 @@ def _on_all(accesses: Sequence[HostAccess], act: Callable[[HostAccess], LunView]
             remedy=next((error.remedy for error in failed if error.remedy), "look at the host, and run this again"),
         )
     return found
-
-
-def _read_wanted(params: Mapping[str, Any]) -> Wanted:
-    name = params["datastore"]
-    if not name or len(name) > 42 or name != name.strip() or "/" in name:
-        raise LibrehaError("datastore is %r" % name, remedy="give a name of 1 to 42 characters, without a slash or spaces at its ends")
-    return Wanted(name, Lun(params["target"].lower(), params["lun"]), params["create"], params["resignature"] or "")
-
-
-def argument_spec() -> dict[str, Any]:
-    """The module's own options, without those of the hosts."""
-    content = {
-        "target": {"type": "str", "required": True},
-        "lun": {"type": "int", "required": True},
-        "path": {"type": "str", "default": ""},
-        "size": {"type": "int", "required": True},
-        "blank": {"type": "bool", "required": True},
-        "content": {"type": "str", "default": ""},
-    }
-    return {
-        "datastore": {"type": "str", "required": True},
-        "target": {"type": "str", "required": True},
-        "lun": {"type": "int", "required": True},
-        "lun_contents": {"type": "list", "elements": "dict", "options": content, "default": []},
-        "create": {"type": "bool", "default": True},
-        "resignature": {"type": "str"},
-        "rescan_timeout": {"type": "float", "default": 120.0},
-    }

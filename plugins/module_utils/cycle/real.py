@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Union
 
 from .. import clock
+from ..access import HostAccess
 from ..act.failover import new_transaction
 from ..act.fence import Fenced, Run, fence_host
 from ..act.vm_failover import fail_over, shown_of, undone_of
 from ..act.vm_power import PowerRequest, power_vms
 from ..act.worker import Child, Died, Failed, ForkServer, wait_for_any
-from ..arguments.hosts import HostAccess
 from ..decide.observations import Observation
 from ..decide.policy import Policy
 from ..decide.vms.failover import Transaction, Way

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import clock
-from ..arguments.commands import command_options
-from ..arguments.state import state_spec
 from ..decide.commands import CommandRefused, apply_command
 from ..decide.memory import Memory
 from ..decide.policy import Policy
 from ..errors import LibrehaError
 from ..record.commands import REFUSED, VALID_FOR, WAITING, read_command
 from ..record.database import StateDatabase
+from .options.commands import command_options
+from .options.state import state_spec
 
 POLL = 0.5  # s
 

@@ -15,10 +15,6 @@ from typing import Any, Optional
 from .. import clock
 from ..act.fence import PER_LEVEL, Run
 from ..act.worker import ForkServer
-from ..arguments.commands import command_spec
-from ..arguments.hosts import hosts_spec, read_hosts
-from ..arguments.state import state_spec
-from ..arguments.storage import require_absolute, require_control, storage_spec
 from ..cycle.judge import HOLD, Asker, Judged, failing_alarms, judge, result_of
 from ..cycle.monitor import ABLE, MAX_LOOKS, Monitor, Story, moved_in
 from ..cycle.ports import PowerOrder
@@ -29,6 +25,10 @@ from ..policy.reader import read_policy
 from ..record.commands import REFUSED, read_command
 from ..record.database import StateDatabase
 from ..storage.server import ServerAccess, Ssh
+from .options.commands import command_spec
+from .options.hosts import hosts_spec, read_hosts
+from .options.state import state_spec
+from .options.storage import require_absolute, require_control, storage_spec
 
 Result = dict[str, Any]
 FOLLOW = 0.5  # s between two looks at the journal, for those who watch

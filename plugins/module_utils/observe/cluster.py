@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from .. import clock
-from ..arguments.hosts import HostAccess
+from ..access import HostAccess
 from ..decide.answers import ApiAnswer
 from ..decide.json_form import from_dict
 from ..decide.observations import Observation, StorageObservation

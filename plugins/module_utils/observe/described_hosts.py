@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..arguments.hosts import HostAccess
+from ..access import HostAccess
 from ..decide.machine import Machine, same_machine, without_shared
 from ..decide.observations import HostObservation, VmObservation
 from ..fence.interface import PowerDevice

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ..arguments.hosts import HostAccess
+from ..access import HostAccess
 from ..decide.hosts.precondition import Datastores, unprotected
 from ..decide.memory import DatastoreRecord, VmRecord
 from ..decide.observations import Datastore, Power, VmObservation

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from .. import clock
-from ..arguments.hosts import HostAccess
+from ..access import HostAccess
 from ..decide.answers import ApiAnswer, Evidence
 from ..decide.hosts.evidence import ALIVE
 from ..decide.machine import Machine

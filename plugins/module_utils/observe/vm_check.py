@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module ``vm_check_info`` does: simple tests of VMs on the storage.
+"""Simple tests of VMs on the storage.
 
 Invariant: a check has passed only where something was seen that cannot be seen of a VM that does not work. Where that was not looked
 for, or could not be, the result is "not tested" with the reason, never "passed"; and it has failed only where the contrary was seen.
@@ -15,10 +15,9 @@ from functools import partial
 from typing import Any
 
 from .. import clock
-from ..arguments.hosts import HostAccess, read_hosts
+from ..access import HostAccess
 from ..decide.answers import Evidence
 from ..decide.observations import Power, VmObservation
-from ..errors import LibrehaError
 from ..hypervisor.interface import Connection, Guest, Writes
 from ..hypervisor.io_reading import NOT_INSTALLED
 from ..hypervisor.registry import open_hypervisor
@@ -168,15 +167,14 @@ def _failover(vm: VmObservation, drill: Mapping[str, Any] | None) -> Row:
 # Looking
 
 
-def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The task's result; raises LibrehaError. Looks again, within ``wait``, while time alone may bring more to pass."""
-    names, accesses = params["vms"], read_hosts(params)
-    if not accesses:
-        raise LibrehaError("hosts is empty", remedy="list all hosts of the cluster")
-    deadline = clock.now().seconds + params["wait"]
+def check_vms(
+    accesses: Sequence[HostAccess], names: Sequence[str], drill: Mapping[str, Any] | None, restarted: Sequence[str], wait: float
+) -> dict[str, Any]:
+    """The module's result. Looks again, within *wait* seconds, while time alone may bring more to pass. Raises LibrehaError."""
+    deadline = clock.now().seconds + wait
     while True:
         look = _look(accesses, frozenset(names))
-        rows = judge(names, look, params["drill"], params["restarted"])
+        rows = judge(names, look, drill, restarted)
         if clock.now().seconds >= deadline or not any(_may_pass(row) for row in rows):
             break
         clock.sleep(POLL_SECONDS)
@@ -239,13 +237,3 @@ def _answer(outcome: Any) -> tuple[Evidence, str] | None:
     if outcome is None or isinstance(outcome, tuple):
         return outcome
     return Evidence.UNKNOWN, "it was not probed in time"
-
-
-def argument_spec() -> dict[str, Any]:
-    """The module's own options, without those of the hosts."""
-    return {
-        "vms": {"type": "list", "elements": "str", "required": True},
-        "drill": {"type": "dict"},
-        "restarted": {"type": "list", "elements": "str", "default": []},
-        "wait": {"type": "float", "default": 0.0},
-    }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..arguments.hosts import HostAccess
+from ..access import HostAccess
 from ..decide.answers import ApiAnswer
 from ..decide.observations import Event, EventGap, VmObservation
 from ..errors import LibrehaError

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from .. import clock
-from ..arguments.hosts import HostAccess
+from ..access import HostAccess
 from ..decide.observations import Observation
 from ..errors import LibrehaError
 from ..hypervisor.host_survey import HostSurvey, survey_host

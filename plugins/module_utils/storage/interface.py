@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
 
 from ..decide.observations import Session, TargetAccess
+from ..errors import LibrehaError
 
 
 class StorageTarget(ABC):
@@ -74,3 +75,15 @@ class StorageTarget(ABC):
 
         A *chap_secret* becomes the one of the initiator's own CHAP account. It is required, and must be a new one,
         where the initiator has such an account."""
+
+
+def initiator_name(initiator: str, host: str | None) -> str:
+    """tgtd and targets.conf take the name in a line of text: a space or a comma in it would be another option."""
+    name = initiator.strip()
+    if not name.lower().startswith(("iqn.", "eui.", "naa.")) or any(character in name for character in ' \t\n,#"\\<>'):
+        raise LibrehaError(
+            "%r is no iSCSI initiator name" % initiator,
+            host=host,
+            remedy="give the name of the host's iSCSI adapter, such as iqn.1998-01.com.vmware:esx1",
+        )
+    return name

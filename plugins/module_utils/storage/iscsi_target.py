@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module iscsi_target does, from its options to its result.
+"""LIO's target made as it is described.
 
 The fence list's lock is held from the first look to the last byte saved. So no fence happens in between: an ACL that the
 plan creates is of an initiator that is not fenced at that moment either. A fence that comes meanwhile waits for the lock, and
@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 from .. import clock
-from ..arguments.storage import require_absolute
 from ..errors import LibrehaError
 from ..instant import Instant
 from ..lease.deadman import Permit
@@ -29,82 +28,31 @@ from .target import preflight
 from .target.found import dump_acl, read_acl, read_found
 from .target.hands import Hands
 from .target.model import Acl, Model, Portal, description
-from .target.options import iscsi_name, naa_name, read_model
+from .target.names import naa_name
 from .target.plan import Plan, Situation, make_plan, with_serials, without_fenced
 from .target.steps import Act, Step
 
 LOCK_SECONDS = 60.0
 
 
-def portal_spec() -> dict[str, Any]:
-    return {
-        "address": {"type": "str", "required": True},
-        "port": {"type": "int", "default": 3260},
-        "floating": {"type": "bool", "default": False},
-    }
+@dataclass(frozen=True)
+class TargetRequest:
+    """How the target shall be, and what may be given up for it.
 
+    Args:
+        wanted: The target; with ``exists`` False it is to go.
+        saved_config: The service's saved configuration; empty: the usual one.
+        remove_backstores: Names of backstores that go with it.
+        disrupt: Initiators, in lower case, whose sessions may be ended.
+        may_have_data: Names of backstores that a person said may be exported with what is on them.
+    """
 
-def argument_spec() -> dict[str, Any]:
-    chap = {
-        "user": {"type": "str"},
-        "secret": {"type": "str", "required": True, "no_log": True},
-        "mutual_user": {"type": "str"},
-        "mutual_secret": {"type": "str", "no_log": True},
-    }
-    mapped = {
-        "lun": {"type": "int", "required": True},
-        "number": {"type": "int"},
-        "write_protect": {"type": "bool", "default": False},
-    }
-    acl = {
-        "initiator": {"type": "str", "required": True},
-        "luns": {"type": "list", "elements": "dict", "options": mapped},
-        "chap": {"type": "dict", "options": chap},
-        "attributes": {"type": "dict", "default": {}},
-    }
-    tpg = {
-        "tag": {"type": "int", "default": 1},
-        "enabled": {"type": "bool", "default": True},
-        "portals": {
-            "type": "list",
-            "elements": "dict",
-            "default": [],
-            "options": portal_spec(),
-        },
-        "luns": {
-            "type": "list",
-            "elements": "dict",
-            "default": [],
-            "options": {"number": {"type": "int", "required": True}, "backstore": {"type": "str", "required": True}},
-        },
-        "acls": {"type": "list", "elements": "dict", "default": [], "options": acl},
-        "nopin_timeout": {"type": "int", "default": 3},
-        "nopin_response_timeout": {"type": "int", "default": 3},
-        "queue_depth": {"type": "int", "default": 64},
-        "attributes": {"type": "dict", "default": {}},
-        "parameters": {"type": "dict", "default": {}},
-    }
-    backstore = {
-        "name": {"type": "str", "required": True},
-        "type": {"type": "str", "required": True, "choices": ["block", "fileio"]},
-        "path": {"type": "path", "required": True},
-        "size": {"type": "str"},
-        "serial": {"type": "str"},
-        "write_back": {"type": "bool", "default": False},
-        "unmap": {"type": "bool"},
-        "existing_data": {"type": "str", "choices": ["refuse", "export"], "default": "refuse"},
-        "attributes": {"type": "dict", "default": {}},
-    }
-    return {
-        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        "name": {"type": "str", "required": True},
-        "backstores": {"type": "list", "elements": "dict", "default": [], "options": backstore},
-        "tpgs": {"type": "list", "elements": "dict", "default": [], "options": tpg},
-        "remove_backstores": {"type": "list", "elements": "str", "default": []},
-        "disrupt": {"type": "list", "elements": "str", "default": []},
-        "saved_config": {"type": "path"},
-        "fence_list": {"type": "path", "default": DEFAULT_FENCE_LIST},
-    }
+    wanted: Model
+    saved_config: str = ""
+    fence_list: str = DEFAULT_FENCE_LIST
+    remove_backstores: frozenset[str] = frozenset()
+    disrupt: frozenset[str] = frozenset()
+    may_have_data: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -124,38 +72,33 @@ class Look:
         return replace(self.found, backstores={place: store for place, store in self.found.backstores.items() if place in places})
 
 
-def run(params: Mapping[str, Any], check_mode: bool = False, *, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:
-    """The module's result; ``warnings`` in it are for the user. Raises LibrehaError, and says whether something was changed."""
-    wanted = _wanted(params)
-    require_absolute(params, "saved_config", "fence_list")
+def set_up(request: TargetRequest, check_mode: bool = False, *, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:
+    """Make the target so. What was changed, as the module iscsi_target returns it; ``warnings`` in it are for the user.
+
+    Raises LibrehaError, and says whether something was changed.
+    """
     if check_mode:
         library.need_modules()
     else:
         library.need_kernel()
-    fence_list = FenceList(params["fence_list"], now=now)
+    fence_list = FenceList(request.fence_list, now=now)
     lock = contextlib.nullcontext() if check_mode else fence_list.locked(Permit(now().seconds + LOCK_SECONDS, now=now))
     with lock:
-        return _Run(params, wanted, fence_list, check_mode).result()
-
-
-def _wanted(params: Mapping[str, Any]) -> Model:
-    if params["state"] == "present":
-        return read_model(params)
-    return Model(iscsi_name(params["name"], "name"), exists=False)
+        return _Run(request, fence_list, check_mode).result()
 
 
 class _Run:
     """One run, under the lock."""
 
-    def __init__(self, params: Mapping[str, Any], wanted: Model, fence_list: FenceList, check_mode: bool) -> None:
-        self._params = params
+    def __init__(self, request: TargetRequest, fence_list: FenceList, check_mode: bool) -> None:
+        self._request = request
         self._check_mode = check_mode
-        self._saved_config = params["saved_config"] or saved.default_path()
-        self._kept = KeptAcls(beside(params["fence_list"]))
+        self._saved_config = request.saved_config or saved.default_path()
+        self._kept = KeptAcls(beside(request.fence_list))
         self._hosts = {entry.initiator.casefold(): entry.host for entry in fence_list.read().entries}
         self._fenced = frozenset(self._hosts)
-        self._before = self._look(wanted.name)
-        self._wanted = self._settled(wanted)
+        self._before = self._look(request.wanted.name)
+        self._wanted = self._settled(request.wanted)
 
     def result(self) -> dict[str, Any]:
         before, wanted = self._before, self._wanted
@@ -225,8 +168,8 @@ class _Run:
         situation = Situation(
             sessions=frozenset((tpg.tag, acl.initiator) for tpg in tpgs for acl in tpg.acls if tpg.target == name and acl.session),
             exported_elsewhere=frozenset(elsewhere),
-            remove_backstores=frozenset(self._params["remove_backstores"]),
-            disrupt=frozenset(iscsi_name(one, "disrupt") for one in self._params["disrupt"]),
+            remove_backstores=self._request.remove_backstores,
+            disrupt=self._request.disrupt,
             same_path=preflight.same_path,
         )
         addresses = [portal.rpartition(":") for tpg in tpgs for portal in tpg.portals]
@@ -247,17 +190,16 @@ class _Run:
     def _exportable(self) -> frozenset[str]:
         """Backstores that may have content: by the user's word, or because the saved configuration has them with that path."""
         ours = self._saved_stores("").backstores
-        told = {given["name"] for given in self._params["backstores"] if given["existing_data"] == "export"}
         known = {
             store.name
             for place, store in self._wanted.backstores.items()
             if place in ours and preflight.same_path(store.path, ours[place].path)
         }
-        return frozenset(told | known)
+        return self._request.may_have_data | known
 
     def _to_save(self, look: Look) -> saved.Saved:
         places = {*self._wanted.backstores, *self._before.own.backstores}
-        places |= {place for place in self._before.found.backstores if place.rpartition("/")[2] in self._params["remove_backstores"]}
+        places |= {place for place in self._before.found.backstores if place.rpartition("/")[2] in self._request.remove_backstores}
         return saved.with_target(look.saved, self._wanted.name, look.running, frozenset(places))
 
     def _to_keep(self, aside: Mapping[tuple[int, str], Acl]) -> dict[tuple[int, str], KeptAcl]:

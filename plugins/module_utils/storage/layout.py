@@ -22,7 +22,7 @@ from typing import Any
 
 from ..addresses import bare_host
 from ..errors import LibrehaError
-from .target.options import read_size
+from .target.names import read_size
 
 _NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,120}")
 _RESERVED = re.compile(r"snapshot.*|pvmove.*|\.|\.\.|.*_(cdata|cmeta|corig|mlog|mimage|rimage|rmeta|tdata|tmeta|vdata|vorigin|pmspare).*")

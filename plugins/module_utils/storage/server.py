@@ -8,17 +8,17 @@ nobody knows then which of its fences stand, and decide holds what depends on th
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from .. import clock
-from ..arguments.storage import read_storage
 from ..decide.observations import StorageObservation
 from ..lease.deadman import Permit
-from .fence_list import DEFAULT_FENCE_LIST
+from .fence_list import DEFAULT_FENCE_LIST, FenceList
 from .fencing import Fencer
-from .iscsi_fence import initiator_name
+from .interface import StorageTarget, initiator_name
 from .observing import observe_storage
+from .registry import open_storage
 
 FENCE_WAIT = 10.0  # s for the verification of a fence
 
@@ -60,16 +60,27 @@ class FenceRequest:
 
 def observe_here(access: ServerAccess) -> StorageObservation:
     """One look at the target of this machine. Raises LibrehaError for a fence list that cannot be understood."""
-    target, fence_list = read_storage(asdict(access))
+    target, fence_list = _opened(access)
     return observe_storage(access.name, target, fence_list)
 
 
 def fence_here(access: ServerAccess, request: FenceRequest, permit: Permit) -> dict[str, Any]:
     """Fence a host at the target of this machine and verify it; the outcome as ``Fencer.fence`` gives it. In the main thread only."""
-    target, fence_list = read_storage(asdict(access))
+    target, fence_list = _opened(access)
     initiators = [initiator_name(name, request.host) for name in request.initiators]
     fencer = Fencer(target, fence_list, permit)
     return fencer.fence(request.host, initiators, request.token, request.reason, wait=FENCE_WAIT).to_dict()
+
+
+def _opened(access: ServerAccess) -> tuple[StorageTarget, FenceList]:
+    target = open_storage(
+        access.driver,
+        control_port=access.control_port,
+        saved_config=access.saved_config,
+        fence_list=access.fence_list,
+        timeout=access.timeout,
+    )
+    return target, FenceList(access.fence_list)
 
 
 def unasked(name: str, error: Exception) -> StorageObservation:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module tgt_target does, from its options to its result.
+"""tgt's target made as it is described.
 
 The fence list's lock is held from the first look to the last byte saved, as in iscsi_target.py and for the same reason. The file is
 rendered with its fences in it and replaced as a whole, so there is no moment at which it admits whoever is fenced.
@@ -12,25 +12,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
 
 from .. import clock
-from ..arguments.storage import require_absolute, require_control
 from ..errors import LibrehaError
 from ..instant import Instant
 from ..lease.deadman import Permit
 from . import durable
 from .fence_list import DEFAULT_FENCE_LIST, FenceList
-from .iscsi_target import LOCK_SECONDS, portal_spec
+from .iscsi_target import LOCK_SECONDS
 from .target import preflight
 from .target.model import Backstore, Model
-from .target.options import derived_serial, iscsi_name, read_model
+from .target.names import derived_serial
 from .target.steps import Act
 from .target.steps import Step as TargetStep
-from .target.wrong import Wrong, WrongOptions
 from .tgt import release, targets_conf
 from .tgt.control import NO_TARGET, Control, Mode, NotServing, Op
 from .tgt.difference import Plan, Running, Step, Wanted, make_plan
@@ -39,134 +36,42 @@ from .tgt.export import Export, Unit, Written, derived_tid, read_written, render
 from .tgt.reading import read_accounts, read_portals, read_targets
 
 DEFAULT_FILE = "/etc/tgt/conf.d/libreha.conf"
-_HIGHEST_LUN = 255
-_LONGEST_SERIAL = 36  # SCSI_SN_LEN of tgt
-_PLAIN_PATH = re.compile(r"[A-Za-z0-9_./:+@-]+")
-_PLAIN_WORD = re.compile(r"[A-Za-z0-9_.:+/@-]+")
-"""What a shell, targets.conf(5) and tgtd's own requests all leave as it is: tgt-admin hands these to a shell at each start."""
-
-_OPTIONS = (
-    (re.compile(r"\Abackstores"), "luns"),
-    (re.compile(r"\Atpgs\[0\]\.acls(\[\d+\])\.initiator"), r"initiators\1.name"),
-    (re.compile(r"\Atpgs\[0\]\.acls"), "initiators"),
-    (re.compile(r"\Atpgs\[0\]\."), ""),
-)
 
 
-def argument_spec() -> dict[str, Any]:
-    lun = {
-        "number": {"type": "int", "required": True},
-        "name": {"type": "str", "required": True},
-        "type": {"type": "str", "required": True, "choices": ["block", "fileio"]},
-        "path": {"type": "path", "required": True},
-        "size": {"type": "str"},
-        "serial": {"type": "str"},
-        "existing_data": {"type": "str", "choices": ["refuse", "export"], "default": "refuse"},
-    }
-    chap = {"user": {"type": "str"}, "secret": {"type": "str", "required": True, "no_log": True}}
-    initiator = {"name": {"type": "str", "required": True}, "chap": {"type": "dict", "options": chap}}
-    return {
-        "name": {"type": "str", "required": True},
-        "portals": {"type": "list", "elements": "dict", "default": [], "options": portal_spec()},
-        "luns": {"type": "list", "elements": "dict", "default": [], "options": lun},
-        "initiators": {"type": "list", "elements": "dict", "default": [], "options": initiator},
-        "nop_interval": {"type": "int", "default": 3},
-        "nop_count": {"type": "int", "default": 1},
-        "disrupt": {"type": "list", "elements": "str", "default": []},
-        "file": {"type": "path", "default": DEFAULT_FILE},
-        "saved_config": {"type": "path", "default": DEFAULT_SAVED_CONFIG},
-        "fence_list": {"type": "path", "default": DEFAULT_FENCE_LIST},
-        "control_port": {"type": "int", "default": 0},
-        "timeout": {"type": "float", "default": 5.0},
-    }
+@dataclass(frozen=True)
+class TgtRequest:
+    """How the target shall be, and what may be given up for it.
+
+    Args:
+        wanted: The target, with one TPG.
+        spellings: Initiator in lower case -> its name as described: tgtd compares letter by letter.
+        nops: Seconds between two NOPs, and how many may be unanswered.
+        disrupt: Initiators, in lower case, whose sessions may be ended.
+        may_have_data: Names of LUNs that a person said may be exported with what is on them.
+        file: What tgt loads of it at its start; ``saved_config`` includes it.
+    """
+
+    wanted: Model
+    spellings: Mapping[str, str]
+    nops: tuple[int, int]
+    disrupt: frozenset[str] = frozenset()
+    may_have_data: frozenset[str] = frozenset()
+    file: str = DEFAULT_FILE
+    saved_config: str = DEFAULT_SAVED_CONFIG
+    fence_list: str = DEFAULT_FENCE_LIST
+    control_port: int = 0
+    timeout: float = 5.0
 
 
-def read_wanted(params: Mapping[str, Any]) -> Model:
-    """What is described, checked without a look at the machine. Raises WrongOptions naming everything that is wrong."""
-    wrong = Wrong()
-    for at, lun in enumerate(params["luns"]):
-        option = "luns[%d]" % at
-        if not 1 <= lun["number"] <= _HIGHEST_LUN:
-            wrong.add("%s.number" % option, "is %d" % lun["number"], "give 1 to %d: LUN 0 is tgt's own" % _HIGHEST_LUN)
-        if len(lun["serial"] or "") > _LONGEST_SERIAL:
-            wrong.add("%s.serial" % option, "is longer than %d characters" % _LONGEST_SERIAL, "give a UUID")
-        if not _PLAIN_PATH.fullmatch(lun["path"]):
-            wrong.add("%s.path" % option, "is %r" % lun["path"], "use a name of letters, digits and _./:+@- only")
-    for key, lowest, highest in (("nop_interval", 3, 60), ("nop_count", 1, 20)):
-        if not lowest <= params[key] <= highest:
-            wrong.add(key, "is %d" % params[key], "give %d to %d" % (lowest, highest))
-    if not params["portals"]:
-        wrong.add("portals", "is empty", "name the addresses at which hosts log in")
-    try:
-        model = read_model(_as_model_options(params))
-    except WrongOptions as error:
-        wrong.note(error.renamed(_in_words_of_tgt))
-        raise wrong.refusal() from error
-    _own_accounts(wrong, model)
-    wrong.refuse()
-    return model
+def set_up(request: TgtRequest, check_mode: bool = False, *, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:
+    """Make the target so. What was changed, as the module tgt_target returns it; ``warnings`` in it are for the user.
 
-
-def _in_words_of_tgt(message: str) -> str:
-    for pattern, option in _OPTIONS:
-        message = pattern.sub(option, message)
-    return message
-
-
-def _own_accounts(wrong: Wrong, model: Model) -> None:
-    users: dict[str, str] = {}
-    for acl in model.tpgs[1].acls.values():
-        chap, option = acl.chap, "initiators (%s)" % acl.initiator
-        if chap.user and not (_PLAIN_WORD.fullmatch(chap.user) and _PLAIN_WORD.fullmatch(chap.secret)):
-            wrong.add(option, "has a CHAP user or secret that a shell would not leave as it is", "use letters, digits and _.:+/@- only")
-        if chap.user in users:
-            wrong.add(
-                option,
-                "has the CHAP user of %s" % users[chap.user],
-                "give each its own: a fence renews the secret of one host, and tgt binds an account to no initiator",
-            )
-        if chap.user:
-            users[chap.user] = acl.initiator
-
-
-def _as_model_options(params: Mapping[str, Any]) -> dict[str, Any]:
-    """As options of the module iscsi_target, whose checks are the same."""
-    luns, initiators = params["luns"], params["initiators"]
-    plain: dict[str, Any] = {"write_back": False, "unmap": None, "attributes": {}}
-    keys = ("name", "type", "path", "size", "serial")
-    mutual = {"mutual_user": None, "mutual_secret": None}
-    tpg = {
-        "tag": 1,
-        "enabled": True,
-        "portals": params["portals"],
-        "luns": [{"number": lun["number"], "backstore": lun["name"]} for lun in luns],
-        "acls": [
-            {
-                "initiator": one["name"],
-                "luns": None,
-                "chap": one["chap"] and {**one["chap"], "user": one["chap"]["user"] or one["name"].strip(), **mutual},
-                "attributes": {},
-            }
-            for one in initiators
-        ],
-        "nopin_timeout": 3,
-        "nopin_response_timeout": 3,
-        "queue_depth": 64,
-        "attributes": {},
-        "parameters": {},
-    }
-    return {"name": params["name"], "backstores": [{**{key: lun[key] for key in keys}, **plain} for lun in luns], "tpgs": [tpg]}
-
-
-def run(params: Mapping[str, Any], check_mode: bool = False, *, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:
-    """The module's result; ``warnings`` in it are for the user. Raises LibrehaError, and says whether something was changed."""
-    model = read_wanted(params)
-    require_control(params)
-    require_absolute(params, "file", "saved_config", "fence_list")
-    fence_list = FenceList(params["fence_list"], now=now)
+    Raises LibrehaError, and says whether something was changed.
+    """
+    fence_list = FenceList(request.fence_list, now=now)
     lock = contextlib.nullcontext() if check_mode else fence_list.locked(Permit(now().seconds + LOCK_SECONDS, now=now))
     with lock:
-        return _Run(params, model, fence_list, check_mode).result()
+        return _Run(request, fence_list, check_mode).result()
 
 
 @dataclass(frozen=True)
@@ -178,14 +83,14 @@ class _Look:
 class _Run:
     """One run, under the lock."""
 
-    def __init__(self, params: Mapping[str, Any], model: Model, fence_list: FenceList, check_mode: bool) -> None:
-        self._params = params
-        self._model = model
+    def __init__(self, request: TgtRequest, fence_list: FenceList, check_mode: bool) -> None:
+        self._request = request
+        self._model = request.wanted
         self._check_mode = check_mode
-        self._control = Control(params["control_port"], params["timeout"])
+        self._control = Control(request.control_port, request.timeout)
         self._listed = {entry.initiator.casefold(): entry.host for entry in fence_list.read().entries}
-        self._described = {iscsi_name(one["name"], "initiators"): one["name"].strip() for one in params["initiators"]}
-        self._disrupt = frozenset(iscsi_name(one, "disrupt") for one in params["disrupt"])
+        self._described = request.spellings
+        self._disrupt = request.disrupt
         self._before = self._look()
         # A line that is marked and not on the list: a list that was lost. The mark is the evidence that is left, so it holds.
         self._fenced = frozenset(self._listed) | self._before.written.masked
@@ -207,10 +112,10 @@ class _Run:
                 self._save(text)
         return {
             "changed": bool(steps) or to_save,
-            "steps": steps + (["write %s" % self._params["file"]] if to_save else []),
+            "steps": steps + (["write %s" % self._request.file] if to_save else []),
             "naa": {unit.name: "naa.%s" % unit.scsi_id for unit in export.units.values()},
             "fenced": sorted(export.masked),
-            "file": self._params["file"],
+            "file": self._request.file,
             "diff": {
                 "before": without_secrets(before.written.text, export.secrets),
                 "after": without_secrets(text, before.written.secrets),
@@ -219,7 +124,7 @@ class _Run:
         }
 
     def _look(self) -> _Look:
-        return _Look(self._running(), read_written(self._params["file"], self._model.name))
+        return _Look(self._running(), read_written(self._request.file, self._model.name))
 
     def _running(self) -> Running:
         ask, must = self._control.ask, self._control.must
@@ -259,7 +164,7 @@ class _Run:
         tid = there.tid if there else derived_tid(model.name, (target.tid for target in running.targets))
         names = tuple(spelling for name in tpg.acls for spelling in dict.fromkeys((self._described[name], *self._spellings(name))))
         export = Export(model.name, tid, units, secrets, names, masked)
-        return Wanted(export, tpg.portals, (self._params["nop_interval"], self._params["nop_count"]), owners)
+        return Wanted(export, tpg.portals, self._request.nops, owners)
 
     def _spellings(self, name: str) -> list[str]:
         """How an initiator spells its name as far as is known: as it says it in its sessions, or where it has none, as it is admitted.
@@ -275,7 +180,7 @@ class _Run:
 
     def _misplaced(self) -> list[str]:
         """The file must be what tgt loads at its start, and the target in no other, under no other spelling either."""
-        file, config = self._params["file"], self._params["saved_config"]
+        file, config = self._request.file, self._request.saved_config
         served = {*(target.name for target in self._before.running.targets), *targets_conf.read(config).targets}
         twins = sorted(name for name in served if name != self._model.name and name.casefold() == self._model.name)
         if twins:
@@ -295,14 +200,13 @@ class _Run:
         return [store for store in stores if not os.path.exists(store.path) or os.path.getsize(store.path) < (store.size or 0)]
 
     def _impossible(self, plan: Plan) -> list[str]:
-        told = {lun["name"] for lun in self._params["luns"] if lun["existing_data"] == "export"}
         new = {unit.name for unit in plan.new_units}
         steps = [
             TargetStep(Act.CREATE_BACKSTORE if store.name in new else Act.GROW, item=store)
             for store in self._model.backstores.values()
             if store.name in new or store.kind == "fileio"
         ]
-        found = [text.replace("backstore ", "LUN ", 1) for text in preflight.problems(steps, frozenset(told))]
+        found = [text.replace("backstore ", "LUN ", 1) for text in preflight.problems(steps, self._request.may_have_data)]
         for portal in plan.new_portals:  # not the port: tgtd itself may have it on all addresses
             found += preflight.address_problems(portal, foreseeing=self._check_mode)
         return found
@@ -341,8 +245,8 @@ class _Run:
 
     def _save(self, text: str) -> None:
         with contextlib.suppress(FileNotFoundError):
-            os.chmod(self._params["file"], 0o600)  # it holds secrets
-        durable.replace(self._params["file"], text.encode())
+            os.chmod(self._request.file, 0o600)  # it holds secrets
+        durable.replace(self._request.file, text.encode())
 
     def _warnings(self) -> list[str]:
         masked = sorted(self._wanted.export.masked)
@@ -354,7 +258,7 @@ class _Run:
         found += [
             "%s is marked as fenced in %s and is not on the fence list %s, so it was not admitted. If it may write, see that the list is "
             "the right one, take the mark %s out by hand, and run this again"
-            % (name, self._params["file"], self._params["fence_list"], targets_conf.MASK.strip())
+            % (name, self._request.file, self._request.fence_list, targets_conf.MASK.strip())
             for name in masked
             if name not in self._listed
         ]

@@ -131,10 +131,10 @@ def test_a_frozen_run_dies_before_it_can_act(chain_of: MakeChain) -> None:
 
 
 def holds_lease(pid: int) -> bool:
-    """Whether the process is vm_failover itself."""
+    """Whether the process is the module ha_run, or one of its children that act."""
     try:
         with open("/proc/%d/cmdline" % pid, "rb") as source:
-            return b"vm_failover" in source.read()
+            return b"ha_run" in source.read()
     except OSError:
         return False
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
+from ansible_collections.libreha.vmware.plugins.module_utils.entry import iscsi_fence
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
-from ansible_collections.libreha.vmware.plugins.module_utils.storage import iscsi_fence
 from real_storage import ESX1, ESX2, HANG, TARGET
 
 ROOT = Path(__file__).resolve().parents[3]

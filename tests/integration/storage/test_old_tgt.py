@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
+from ansible_collections.libreha.vmware.plugins.module_utils.entry import tgt_target
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
-from ansible_collections.libreha.vmware.plugins.module_utils.storage import tgt_target
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import Entry, Fences
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.observing import observe_storage
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt import release

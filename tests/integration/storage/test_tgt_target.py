@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
+from ansible_collections.libreha.vmware.plugins.module_utils.entry import tgt_target
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
-from ansible_collections.libreha.vmware.plugins.module_utils.storage import tgt_target
+from ansible_collections.libreha.vmware.plugins.module_utils.storage import durable
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fencing import Fencer
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.options import derived_serial, naa_name
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.names import derived_serial, naa_name
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.unfencing import FreshStart, unfence
 from real_storage import ESX1, ESX2, HANG, TARGET, Storage
 from test_modules import run
@@ -173,10 +174,8 @@ def test_no_content_of_the_file_ever_admits_a_fenced_initiator(server, monkeypat
     server.build()
     server.fence()
     written = []
-    replace = tgt_target.durable.replace
-    monkeypatch.setattr(
-        tgt_target.durable, "replace", lambda path, content, **more: (written.append(content), replace(path, content, **more))
-    )
+    replace = durable.replace
+    monkeypatch.setattr(durable, "replace", lambda path, content, **more: (written.append(content), replace(path, content, **more)))
     server.build(luns=[server.lun(1), server.lun(2)])
     (content,) = written
     assert b"\n#libreha-fenced#     initiator-name %s\n" % ESX1.encode() in content

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.configure import esxi_iscsi, esxi_settings
+from ansible_collections.libreha.vmware.plugins.module_utils.entry import esxi_iscsi, esxi_settings
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from real_hosts import TARGET, Host, StorageServer
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess
+from ansible_collections.libreha.vmware.plugins.module_utils.access import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing, Lun, Power

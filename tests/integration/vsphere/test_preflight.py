@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.entry import preflight
+from ansible_collections.libreha.vmware.plugins.module_utils.entry import preflight_info as preflight
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.host_survey import survey_host
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
 from ansible_collections.libreha.vmware.plugins.module_utils.preflight.certificates import read_certificate

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.act import vm_power
+from ansible_collections.libreha.vmware.plugins.module_utils.act import vm_power as runner
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act, Power, VmObservation
+from ansible_collections.libreha.vmware.plugins.module_utils.entry import vm_power
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
@@ -137,14 +138,14 @@ def test_a_run_that_lost_its_lease_touches_nothing(bench: Bench) -> None:
 
 def test_what_failed_is_told_to_the_brain(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The host dies between the look and the act."""
-    read = vm_power._read
+    read = runner._read
 
     def read_and_die(access: Any, world: Any) -> list[VmObservation]:
         vms = read(access, world)
         bench.host.end()
         return vms
 
-    monkeypatch.setattr(vm_power, "_read", read_and_die)
+    monkeypatch.setattr(runner, "_read", read_and_die)
     with pytest.raises(LibrehaError, match="not reset: esx1: vm01: esx1"):
         bench.run("reset", "vm01", timeout=2.0)
     (result,) = bench.database.results(Memory())

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import hosts_spec
-from ansible_collections.libreha.vmware.plugins.module_utils.configure import esxi_iscsi, vm_provision, vmfs_datastore
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power, VmObservation
+from ansible_collections.libreha.vmware.plugins.module_utils.entry import esxi_iscsi, vm_provision, vmfs_datastore
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.hosts import hosts_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
 from real_hosts import EXTENT_BYTES, FIRST_EXTENT, TARGET, Host, StorageServer, until

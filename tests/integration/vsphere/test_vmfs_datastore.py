@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.configure import esxi_iscsi, vmfs_datastore
+from ansible_collections.libreha.vmware.plugins.module_utils.configure import vmfs_datastore as configuring
+from ansible_collections.libreha.vmware.plugins.module_utils.entry import esxi_iscsi, vmfs_datastore
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.vmfs import Vmfs
 from ansible_collections.libreha.vmware.plugins.module_utils.storage import lun_content
@@ -187,13 +188,13 @@ def test_a_host_that_does_not_see_the_lun_stops_the_run(bench: Bench) -> None:
 
 def test_what_changes_between_judgement_and_format_stops_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another run partitions the disk after everybody said that it is blank."""
-    real = vmfs_datastore._create
+    real = configuring._create
 
     def late(*arguments: Any) -> Any:
         gpt()(bench.storage)
         return real(*arguments)
 
-    monkeypatch.setattr(vmfs_datastore, "_create", late)
+    monkeypatch.setattr(configuring, "_create", late)
     with pytest.raises(LibrehaError, match="has changed since it was judged"):
         bench.run()
     assert bench.storage.content(1024)[512:520] == b"EFI PART"

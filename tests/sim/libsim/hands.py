@@ -14,10 +14,10 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Optional, Union
 
+from ansible_collections.libreha.vmware.plugins.module_utils.access import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import FenceWorld, Run, fence_host
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import Around, Opened, fail_over, undone_of
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_power import JOURNAL_KIND, HostWorld, PowerRequest, power_vms
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import (
     Ended,
     FailoverOrder,

@@ -13,7 +13,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "hypervisor"))
 
-from ansible_collections.libreha.vmware.plugins.module_utils.act import vm_failover
+from ansible_collections.libreha.vmware.plugins.module_utils.act.failover import Work, new_transaction
+from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import fail_over
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.hosts import read_hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 from certificates import Authority
 from pyVmomi import vim
@@ -160,10 +163,11 @@ class Bench:
         ]
         return {"hosts": listed, "validate_certs": True, "timeout": 5.0, "port": 443}
 
-    def start(self, where: dict[str, str], *, source: dict[str, str] | None = None, **ports: int) -> dict[str, Any]:
-        """vm_failover: *where* maps a VM's name to its destination; without a *source* it is started where it was."""
-        planned = [planned_vm(name, (source or where)[name], destination) for name, destination in where.items()]
-        return vm_failover.run({"policy": {}, "storage": [], "vms": planned, **self.hosts(**ports), **self.lease()}, False)
+    def start(self, where: dict[str, str], *, source: dict[str, str] | None = None, **ports: int) -> list[Work]:
+        """The runner: *where* maps a VM's name to its destination; without a *source* it is started where it was."""
+        planned = [new_transaction(planned_vm(name, (source or where)[name], destination)) for name, destination in where.items()]
+        lease = ("test", self.token, 60.0)
+        return fail_over(planned, read_hosts(self.hosts(**ports)), (), Policy(), self.database, lease)[0]
 
     def ends(self) -> dict[str, str]:
         """VM name -> the outcome of its newest transaction."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.bmc import read_bmc_variable
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.bmc import read_bmc_variable
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.fence import interface
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess
+from ansible_collections.libreha.vmware.plugins.module_utils.access import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor import event_reading
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, Hypervisor
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess
+from ansible_collections.libreha.vmware.plugins.module_utils.access import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power, VmObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, HostUnavailable, Hypervisor
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor

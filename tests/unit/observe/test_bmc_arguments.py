@@ -8,7 +8,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.libreha.vmware.plugins.filter.cluster_policy import cluster_policy
 from ansible_collections.libreha.vmware.plugins.filter.host_connections import host_connections
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.bmc import read_bmc_variable, shared_devices
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.bmc import read_bmc_variable, shared_devices
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 
 REDFISH = {"address": "192.0.2.9", "username": "ha", "password": "s3cr3t"}

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess, read_events_after, read_hosts
+from ansible_collections.libreha.vmware.plugins.module_utils.access import HostAccess
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.hosts import read_events_after, read_hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 
 COLLECTIONS = Path(__file__).resolve().parents[3] / ".cache" / "collections"

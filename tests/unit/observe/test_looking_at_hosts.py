@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.hosts import HostAccess
+from ansible_collections.libreha.vmware.plugins.module_utils.access import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer, Evidence
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import HostObservation, Power
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.storage_health_info import run
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.storage_health import arrays, disks, exported, file_systems, lvm, tools
-from ansible_collections.libreha.vmware.plugins.module_utils.observe.storage_health.module import run
 
 VOLUME = dict.fromkeys(lvm.FIELDS.split(","), "")
 POOL = {

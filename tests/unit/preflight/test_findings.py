@@ -19,7 +19,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations
     StorageObservation,
 )
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
-from ansible_collections.libreha.vmware.plugins.module_utils.entry.preflight import result_of
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.preflight_info import result_of
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.host_survey import HostSurvey, Licence, OtherSession, SurveyedVm
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.libraries import LIBRARIES

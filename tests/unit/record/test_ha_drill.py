@@ -15,11 +15,11 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide import obser
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_drill import run
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
-from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_drill import run
 
 TARGET, STORE = "iqn.2026-01.lab:san", "ds-shared"
 HOSTS = ("esx1", "esx2")

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_state_info import run
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
-from ansible_collections.libreha.vmware.plugins.module_utils.record.ha_state_info import run
 from ansible_collections.libreha.vmware.plugins.module_utils.record.journal_text import journal_lines, what_and_why
 
 

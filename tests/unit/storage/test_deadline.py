@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.arguments.deadline import DEFAULT, read_permit
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.deadline import DEFAULT, read_permit
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Deadman, Permit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.storage import described
+from ansible_collections.libreha.vmware.plugins.module_utils.entry import role_iscsi_target as described
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.layout import Layout, make_layout, read_found
 
 GIB = 1 << 30

@@ -8,16 +8,11 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.iscsi_target import argument_spec
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.target_model import read_model
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.iscsi_target import argument_spec
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.model import MappedLun, Model, Portal
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.options import (
-    derived_serial,
-    iscsi_name,
-    naa_name,
-    read_model,
-    read_size,
-)
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.names import derived_serial, iscsi_name, naa_name, read_size
 
 NAME = "iqn.2026-01.com.example:storage1"
 ESX1, ESX2 = "iqn.1998-01.com.vmware:esx1", "iqn.1998-01.com.vmware:esx2"

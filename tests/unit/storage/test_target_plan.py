@@ -17,7 +17,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.mode
     Tpg,
     description,
 )
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.options import derived_serial
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.names import derived_serial
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.plan import (
     Plan,
     Situation,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.storage import described
+from ansible_collections.libreha.vmware.plugins.module_utils.entry import role_iscsi_target as described
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.layout import make_layout, read_found
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.target import preflight
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.model import Portal

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Callable
 
 from .model import Acl, Backstore, MappedLun, Model, Tpg
-from .options import derived_serial
+from .names import derived_serial
 from .steps import Act, Step
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ...errors import LibrehaError
-from ..target.options import naa_name
+from ..target.names import naa_name
 from . import targets_conf
 from .reading import NOBODY_ADDRESS
 from .targets_conf import MASK

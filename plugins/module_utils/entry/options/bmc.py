@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The option ``bmc``: the devices that switch one host's power, in their levels; ``hosts[].bmc`` (arguments/hosts.py) is the same."""
+"""The option ``bmc``: the devices that switch one host's power, in their levels; ``hosts[].bmc`` (entry/options/hosts.py) is the same."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ..addresses import bare_host, in_url, read_url
-from ..errors import LibrehaError
-from ..fence.agent_metadata import SECRET
-from ..fence.interface import PowerDevice
-from ..fence.registry import DRIVERS
+from ...addresses import bare_host, in_url, read_url
+from ...errors import LibrehaError
+from ...fence.agent_metadata import SECRET
+from ...fence.interface import PowerDevice
+from ...fence.registry import DRIVERS
 
 REDFISH_ONLY, AGENT_ONLY = ("system", "ca_path"), ("agent", "options", "secret_options", "proves_power_off")
 

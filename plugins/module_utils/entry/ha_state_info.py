@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module ``ha_state_info`` reads."""
+"""The module ``ha_state_info``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import LibrehaError
-from .database import StateDatabase
-from .journal_text import journal_lines
+from ..record.database import StateDatabase
+from ..record.journal_text import journal_lines
+from .options.state import state_spec
+
+
+def argument_spec() -> dict[str, Any]:
+    filters = {
+        "since": {"type": "int"},
+        "kinds": {"type": "list", "elements": "str"},
+        "subject": {"type": "str"},
+        "limit": {"type": "int", "default": 20},
+        "text": {"type": "bool", "default": False},
+    }
+    parts = ["lease", "hosts", "vms", "transactions", "alarms", "journal"]
+    return dict(
+        state_spec(),
+        include={"type": "list", "elements": "str", "choices": [*parts, "commands", "memory"], "default": parts},
+        journal={"type": "dict", "options": filters},
+        transactions={"type": "dict", "options": {"source": {"type": "str"}, "limit": {"type": "int", "default": 20}}},
+    )
 
 
 def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import LibrehaError
-from ..storage.fence_list import DEFAULT_FENCE_LIST, FenceList
-from ..storage.interface import StorageTarget
-from ..storage.registry import DRIVERS, open_storage
+from ...errors import LibrehaError
+from ...storage.fence_list import DEFAULT_FENCE_LIST, FenceList
+from ...storage.interface import StorageTarget
+from ...storage.registry import DRIVERS, open_storage
 
 
 def storage_spec() -> dict[str, Any]:

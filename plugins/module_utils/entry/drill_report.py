@@ -11,7 +11,7 @@ from typing import Optional
 from ..decide.decision import Admission, PlannedVm
 from ..decide.foresee.losses import loss_texts, refusal_text
 from ..decide.foresee.what_if import Drill, StaysDown, WhatIf
-from .storage_report import health_lines
+from ..record.storage_report import health_lines
 
 
 def picture_lines(found: Drill) -> list[str]:

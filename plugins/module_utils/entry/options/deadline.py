@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from .. import clock
-from ..errors import LibrehaError
-from ..instant import Instant
-from ..lease.deadman import Permit
+from ... import clock
+from ...errors import LibrehaError
+from ...instant import Instant
+from ...lease.deadman import Permit
 
 DEFAULT = 60.0
 

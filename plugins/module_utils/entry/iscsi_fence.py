@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module iscsi_fence does, from its options to its result."""
+"""The module ``iscsi_fence``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from .. import clock
-from ..arguments.deadline import deadline_spec, read_permit
-from ..arguments.storage import read_storage, storage_spec
 from ..decide.hosts.fresh_start import MARGIN
 from ..errors import LibrehaError
 from ..instant import Instant
-from .fencing import Fencer, Outcome
-from .unfencing import FreshStart, unfence
-from .verification import look_once
+from ..storage.fencing import Fencer, Outcome
+from ..storage.interface import initiator_name
+from ..storage.unfencing import FreshStart, unfence
+from ..storage.verification import look_once
+from .options.deadline import deadline_spec, read_permit
+from .options.storage import read_storage, storage_spec
 
 STATES = ("fenced", "unfenced", "reapplied")
 
@@ -49,7 +50,7 @@ REQUIRED_IF = [
 ]
 
 
-def run(params: Mapping[str, Any], *, check_mode: bool = False, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:
+def run(params: Mapping[str, Any], check_mode: bool = False, *, now: Callable[[], Instant] = clock.now) -> dict[str, Any]:
     """The module's result. Raises LibrehaError."""
     state, host = params["state"], params["host"]
     _required(params)
@@ -128,18 +129,6 @@ def _age(params: Mapping[str, Any], present: Instant) -> float | None:
             host=params["host"],
             remedy="give taken_at of the host as host_health_info returns it, or uptime_age",
         ) from error
-
-
-def initiator_name(initiator: str, host: str | None) -> str:
-    """tgtd and targets.conf take the name in a line of text: a space or a comma in it would be another option."""
-    name = initiator.strip()
-    if not name.lower().startswith(("iqn.", "eui.", "naa.")) or any(character in name for character in ' \t\n,#"\\<>'):
-        raise LibrehaError(
-            "%r is no iSCSI initiator name" % initiator,
-            host=host,
-            remedy="give the name of the host's iSCSI adapter, such as iqn.1998-01.com.vmware:esx1",
-        )
-    return name
 
 
 def _rights(fencer: Fencer) -> dict[str, Any]:

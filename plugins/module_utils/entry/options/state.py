@@ -8,8 +8,8 @@ from typing import Any
 
 from ansible.module_utils.basic import env_fallback
 
-from ..record.database import DEFAULT_URL
-from ..record.opening import secrets_of
+from ...record.database import DEFAULT_URL
+from ...record.opening import secrets_of
 
 
 def state_spec() -> dict[str, Any]:

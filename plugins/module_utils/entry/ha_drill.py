@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module ``ha_drill`` does: ask ``what_if``, with what the state database remembers, and change nothing.
+"""The module ``ha_drill``: ask ``what_if``, with what the state database remembers, and change nothing.
 
 It takes no lease and writes no memory and no journal, so it may run beside a monitor at work. Without a state database it starts
 from a fresh memory; all that is lost with it is what only time can tell, such as VMs that an operator stopped.
@@ -20,14 +20,27 @@ from ..decide.policy import Policy
 from ..errors import LibrehaError
 from ..instant import Instant
 from ..policy.reader import read_policy
-from .database import StateDatabase
+from ..record.database import StateDatabase
 from .drill_report import picture_lines, report_lines, summary_line
+from .options.look import look_spec
+from .options.state import state_spec
 
 Result = dict[str, Any]
 
 
+def argument_spec() -> dict[str, Any]:
+    return {
+        **look_spec(),
+        "earlier": {"type": "list", "elements": "dict", "default": []},
+        "hosts_lost": {"type": "list", "elements": "str", "default": []},
+        **state_spec(),
+    }
+
+
 def run(params: Mapping[str, Any], check_mode: bool) -> Result:
     """The task's result; raises LibrehaError. It is the same in check mode."""
+    if params["observation"] is None:
+        raise LibrehaError("observation is missing", remedy="look with host_health_info, vm_health_info and iscsi_session_info first")
     policy = read_policy(params["policy"])
     earlier = [_read(raw, "earlier[%d]" % number) for number, raw in enumerate(params["earlier"])]
     observation = _read(params["observation"], "observation")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..decide.commands import CommandKind
+from ...decide.commands import CommandKind
 
 
 def command_options() -> dict[str, Any]:

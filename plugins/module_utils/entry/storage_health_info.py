@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module ``storage_health_info`` does: its options become one look."""
+"""The module ``storage_health_info``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from ...arguments.storage import read_storage
-from ...errors import LibrehaError
-from .look import Wanted, look
+from ..errors import LibrehaError
+from ..observe.storage_health.look import Wanted, look
+from .options.storage import read_storage, storage_spec
 
 DEFAULT_PATHS = ("/var/lib/libreha",)
+
+
+def argument_spec() -> dict[str, Any]:
+    return {
+        **storage_spec(),
+        "name": {"type": "str"},
+        "paths": {"type": "list", "elements": "path", "default": list(DEFAULT_PATHS)},
+        "smart": {"type": "bool", "default": True},
+    }
 
 
 def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module ``ha_state`` does for each of its states; every function returns the task's result."""
+"""The module ``ha_state``, for each of its states; every function returns the task's result."""
 
 from __future__ import annotations
 
@@ -8,11 +8,38 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import LibrehaError
-from . import schema
-from .database import Lease, LeaseHeld, StateDatabase
+from ..record import schema
+from ..record.database import Lease, LeaseHeld, StateDatabase
+from .options.state import state_spec
 
 Result = dict[str, Any]
 GRANTS = 1000  # entries about one holder's leases that are looked through; a holder is one run, which has a few
+
+
+def argument_spec() -> dict[str, Any]:
+    entry = {
+        "text": {"type": "str", "required": True},
+        "kind": {"type": "str", "default": "person"},
+        "subject": {"type": "str", "default": ""},
+        "data": {"type": "dict", "default": {}},
+    }
+    return dict(
+        state_spec(),
+        state={"type": "str", "choices": ["present", "leased", "released", "journaled"], "default": "present"},
+        holder={"type": "str"},
+        token={"type": "int", "no_log": False},
+        lease={"type": "float", "default": 60},
+        above={"type": "int", "default": 0},
+        wait={"type": "float", "default": 0},
+        entries={"type": "list", "elements": "dict", "options": entry},
+    )
+
+
+REQUIRED_IF = [
+    ("state", "leased", ["holder"]),
+    ("state", "released", ["holder", "token"]),
+    ("state", "journaled", ["entries"]),
+]
 
 
 def run(params: Mapping[str, Any], check_mode: bool) -> Result:

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .. import clock, libraries
-from ..arguments.hosts import hosts_spec, read_hosts
-from ..arguments.state import state_spec
 from ..cycle.judge import events_seen
 from ..decide.decide import decide
 from ..decide.json_form import to_dict
@@ -22,6 +20,8 @@ from ..preflight.finding import Finding, Level, in_order, table, worst
 from ..preflight.reading import Facts, read_facts, read_state_file, resolve_services
 from ..record.database import StateDatabase
 from .ha_run import read_servers, storage_option
+from .options.hosts import hosts_spec, read_hosts
+from .options.state import state_spec
 
 Result = dict[str, Any]
 RUN = "preflight"

@@ -12,8 +12,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from . import tgt_target
 from .iscsi_target import argument_spec
-from .target.options import read_model
-from .target.wrong import WrongOptions
+from .options.target_model import read_model
+from .options.wrong import WrongOptions
 
 Variables = Mapping[str, Any]
 

@@ -8,32 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import env_fallback
 
-from ..addresses import bare_host
-from ..errors import LibrehaError
-from ..fence.interface import PowerDevice
-from ..hypervisor.interface import Connection
+from ...access import HostAccess
+from ...addresses import bare_host
+from ...errors import LibrehaError
+from ...hypervisor.interface import Connection
 from .bmc import bmc_spec, read_bmc, shared_devices
 
 # A host's own options that fall back to the module's; the names are those of vmware.vmware.
 SHARED = ("username", "password", "port", "validate_certs", "ca_path", "proxy_host", "proxy_port", "timeout")
 LONGEST_TIMEOUT = 600  # seconds
-
-
-@dataclass(frozen=True)
-class HostAccess:
-    """How to reach one host, and the devices that switch its power, where it has any."""
-
-    connection: Connection
-    bmc: tuple[PowerDevice, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return self.connection.name
 
 
 def hosts_spec() -> dict[str, Any]:
