@@ -18,11 +18,11 @@ from ..decide.commands import Command, CommandRefused, apply_command
 from ..decide.decide import decide
 from ..decide.decision import Action, Alarm, Decision, FailoverAction, HostVerdict, PlannedVm, RestartAction, Severity
 from ..decide.gate import is_empty
-from ..decide.hosts.verdict import Verdict
 from ..decide.json_form import to_dict
 from ..decide.memory import Memory
 from ..decide.observations import Observation
 from ..decide.policy import FailOnAlarm, Policy
+from ..decide.verdict import Verdict
 from ..instant import Instant
 from ..record import state as state_table
 from ..record.commands import APPLIED, REFUSED, CommandWithdrawn, Heard, Waiting

@@ -39,3 +39,15 @@ class ApiAnswer(str, Enum):
         if self in (ApiAnswer.NAME_NOT_RESOLVED, ApiAnswer.NO_ROUTE, ApiAnswer.NOT_ASKED):
             return Evidence.UNKNOWN
         return Evidence.FAILED
+
+
+# A machine that gave one of these answers is alive on the network: ping is ok "on any layer".
+ALIVE = (
+    ApiAnswer.ANSWERED,
+    ApiAnswer.LOGIN_REFUSED,
+    ApiAnswer.CERTIFICATE_REFUSED,
+    ApiAnswer.LICENCE_REFUSED,
+    ApiAnswer.REFUSED,
+    ApiAnswer.TLS_REFUSED,
+    ApiAnswer.BROKEN,
+)

@@ -19,10 +19,10 @@ from typing import Callable
 
 from ..instant import Instant
 from .decision import KINDS
-from .hosts.verdict import Verdict
 from .memory import Approval, Desired, Memory, RejoinRecord, Tries, VmRecord
 from .observations import Power
 from .policy import Policy
+from .verdict import Verdict
 
 
 class CommandKind(str, Enum):

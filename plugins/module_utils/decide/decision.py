@@ -13,14 +13,14 @@ from typing import Any, Optional, Union
 
 from ..instant import Instant
 from .answers import Evidence
-from .hosts.evidence import TargetEvidence
-from .hosts.verdict import Verdict
+from .evidence import TargetEvidence
 from .json_form import to_dict
 from .machine import Machine
 from .memory import Memory
 from .observations import Power
 from .policy import Mode, Priority
 from .storage_health.record import ServerHealth
+from .verdict import Verdict
 
 
 class Severity(str, Enum):

@@ -8,7 +8,7 @@ admitted, what is switched off - is read anew at every look and not kept here. A
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -306,3 +306,17 @@ class Memory:
             form = MIGRATIONS[older](form)
         memory: Memory = from_dict(cls, form, "memory")
         return memory
+
+
+def servers_of(vm: VmRecord, datastores: Mapping[str, DatastoreRecord], storage: Iterable[StorageRecord]) -> frozenset[str]:
+    """Names of the storage servers that hold the VM's files; empty when that is not known of all of them."""
+    exports = [(server.name, frozenset(server.targets)) for server in storage]
+    found: set[str] = set()
+    for item in vm.files:
+        store = datastores.get(item.datastore_uuid)
+        targets = frozenset(store.targets) if store is not None else frozenset()
+        names = {name for name, exported in exports if exported & targets}
+        if not names:
+            return frozenset()
+        found |= names
+    return frozenset(found)

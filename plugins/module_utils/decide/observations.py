@@ -386,6 +386,11 @@ def _grouped(items: Iterable[_Item], by: Callable[[_Item], str]) -> dict[str, li
     return groups
 
 
+def same_initiator(one: str, other: str) -> bool:
+    """iSCSI names are compared without regard to case (RFC 3722)."""
+    return bool(one) and one.lower() == other.lower()
+
+
 def vm_id(datastore_uuid: str, path: str) -> str:
     """A VM's identity: datastore UUID plus the vmx path inside it.
 

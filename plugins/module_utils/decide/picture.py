@@ -15,24 +15,25 @@ from typing import Optional
 from ..instant import Instant
 from .answers import Evidence
 from .decision import Alarm
-from .hosts.confirm import Confirmation, confirm
+from .evidence import HostEvidence
+from .hosts.confirm import confirm
 from .hosts.duplicates import still_doubtful
-from .hosts.evidence import HostEvidence, gather, judge_host
-from .hosts.fencing import FenceState, fence_state, storage_servers
+from .hosts.evidence import gather, judge_host
+from .hosts.fencing import fence_state, storage_servers
 from .hosts.freshness import without_old_looks
-from .hosts.lies_on import servers_of
 from .hosts.mapping import distrust
-from .hosts.precondition import Datastores, Unprotected, index_initiators, sort_datastores, unfenceable, unprotected, unprotected_by_policy
+from .hosts.precondition import Datastores, index_initiators, sort_datastores, unfenceable, unprotected, unprotected_by_policy
 from .hosts.told import Told, hear, remember_datastores, remember_storage
-from .hosts.verdict import Judgement, Verdict, observer_isolated
-from .memory import HostRecord, Memory, VmRecord
+from .hosts.verdict import observer_isolated
+from .memory import HostRecord, Memory, VmRecord, servers_of
 from .observations import HostObservation, Observation
 from .placement.rules import compile_rules
 from .policy import Policy
-from .state import Cluster, HostState, leads_to_fence
+from .state import Cluster, Confirmation, FenceState, HostState, Unprotected, leads_to_fence
+from .tries import results_of
+from .verdict import Judgement, Verdict
 from .vms.inventory import update_vms
 from .vms.notes import keep_notes
-from .vms.tries import results_of
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One host in one look: all that the responses are chosen from."""
+"""One host in one look, and the cluster: all that the responses are chosen from."""
 
 from __future__ import annotations
 
@@ -9,16 +9,47 @@ from dataclasses import dataclass
 from typing import Optional
 
 from ..instant import Instant
-from .hosts.confirm import Confirmation
-from .hosts.evidence import HostEvidence
-from .hosts.fencing import FenceState
-from .hosts.lies_on import servers_of
-from .hosts.precondition import Unprotected
-from .hosts.verdict import Judgement, Verdict
-from .memory import DatastoreRecord, HostRecord, StorageRecord, VmRecord
+from .evidence import HostEvidence
+from .memory import DatastoreRecord, HostRecord, StorageRecord, VmRecord, servers_of
 from .observations import HostObservation, Observation
-from .placement.rules import Rules
 from .policy import AgentHungResponse, HostPolicy, IsolationResponse, Policy
+from .rules import Rules
+from .verdict import Judgement, Verdict
+
+
+@dataclass(frozen=True)
+class FenceState:
+    listed: bool = False  # on a fence list, or was when it could last be asked
+    whole: bool = False  # at every storage server, or meant to be; otherwise it works at the others
+    confirmed: bool = False  # at every server at which it is meant to be fenced
+    servers: tuple[str, ...] = ()  # that list it, or did when they could last be asked
+    confirmed_at: tuple[str, ...] = ()  # that confirm it in this look, or for which a person's word stands
+    admitted: bool = False  # fenced and yet let in
+    missing: str = ""  # what is missing for confirmed
+    by_word: str = ""  # what could not be asked, where a person's word that the host is off stands in for it
+    taken_on_word: tuple[str, ...] = ()  # those of ``confirmed_at``
+    initiators: tuple[str, ...] = ()  # of the fence list's lines
+    on_a_list: bool = False  # listed by a storage server, not only by a person's word
+    let_in_again: bool = False  # it was fenced, and no server lists it any more
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """``record`` carries the count on; ``waiting`` says what is missing while not ``confirmed``."""
+
+    record: HostRecord
+    confirmed: bool
+    lasted: float  # seconds from the first to the latest sample of this verdict
+    needed: float  # seconds
+    waiting: str = ""
+
+
+@dataclass(frozen=True)
+class Unprotected:
+    """Why a VM is not failed over. ``chosen``: the policy says so, which is no cause for an alarm."""
+
+    reason: str
+    chosen: bool
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from typing import Any
 
 from .. import clock
 from ..access import HostAccess
-from ..decide.answers import ApiAnswer, Evidence
-from ..decide.hosts.evidence import ALIVE
+from ..decide.answers import ALIVE, ApiAnswer, Evidence
 from ..decide.machine import Machine
 from ..decide.observations import HostObservation, IsolationProbe, Power
 from ..errors import LibrehaError

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Optional
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdict import Verdict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import ReadyCondition
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Mode, Policy, Priority, Protection
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.verdict import Verdict
 
 from .engine import Engine
 from .legality import Legality
@@ -24,7 +24,7 @@ from .truth.vms import Vm
 from .truth.world import World
 
 EVERY = 5.0  # s between two looks at the clocks
-DOUBLINGS = 4  # of retry_interval, decide/vms/tries.py
+DOUBLINGS = 4  # of retry_interval, decide/tries.py
 
 
 class Recovery:

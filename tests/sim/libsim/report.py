@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import Decision, HostVerdict
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdict import Verdict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.verdict import Verdict
 
 from .engine import Engine
 

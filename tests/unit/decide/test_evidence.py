@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations as seen
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.evidence import HostEvidence, TargetEvidence, judge_host
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.evidence import HostEvidence, TargetEvidence
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.evidence import judge_host
 from decide_world import TARGET, ApiAnswer, Evidence, Instant, Power, World, three_hosts
 
 

@@ -10,10 +10,10 @@ from unittest import mock
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.told import Told
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdict import Verdict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired, HostRecord, Memory, VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing, Observation, Power, VmObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.verdict import Verdict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms import inventory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.inventory import update_vms
 from decide_world import World, three_hosts

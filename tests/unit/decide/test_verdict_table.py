@@ -9,8 +9,9 @@ import itertools
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import Evidence
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdict import TABLE, Facts, Verdict, judge, observer_isolated
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdict import TABLE, Facts, judge, observer_isolated
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.verdict import Verdict
 
 LETTERS = {"o": Evidence.OK, "f": Evidence.FAILED, "u": Evidence.UNKNOWN}
 

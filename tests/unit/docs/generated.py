@@ -11,12 +11,12 @@ from enum import Enum
 from pathlib import Path
 
 import yaml
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer, Evidence
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ALIVE, ApiAnswer, Evidence
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts import confirm, silence
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.evidence import ALIVE
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdict import NOT_OK, TABLE, Row, Verdict
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdict import NOT_OK, TABLE, Row
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.state import leads_to_fence
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.verdict import Verdict
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.schema import POLICY_SCHEMA
 from ansible_collections.libreha.vmware.plugins.module_utils.storage import verification
 from ansible_collections.libreha.vmware.plugins.modules import iscsi_fence

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import KINDS
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdict import Verdict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Mode
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.verdict import Verdict
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"

@@ -16,9 +16,8 @@ from typing import Optional
 from ...instant import Instant
 from ..answers import ApiAnswer, Evidence
 from ..decision import PlannedVm
-from ..hosts.evidence import same_initiator
 from ..memory import VmRecord
-from ..observations import Fence, HostObservation, Observation, Power, Session, StorageObservation, VmObservation
+from ..observations import Fence, HostObservation, Observation, Power, Session, StorageObservation, VmObservation, same_initiator
 
 
 def dead(observation: Observation, lost: Mapping[str, str], bmc: Collection[str]) -> Observation:

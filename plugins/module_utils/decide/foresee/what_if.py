@@ -23,13 +23,13 @@ from typing import Optional
 from ...instant import Instant
 from ..decide import decide
 from ..decision import Admission, Decision, FailoverAction, Held, HostVerdict, PlannedVm, Shortfall, UnplacedVm
-from ..hosts.verdict import Verdict
 from ..memory import Desired, Memory, VmRecord
 from ..observations import Observation, Power
 from ..options import StartOrder
 from ..picture import take_picture
 from ..policy import Mode, Policy
 from ..state import Cluster
+from ..verdict import Verdict
 from ..vms.start_order import StartOrderPlan
 from . import imagined
 from .admission import largest_first

@@ -7,10 +7,10 @@ from __future__ import annotations
 from ..answers import ApiAnswer, Evidence
 from ..decision import Alarm, Severity
 from ..memory import Desired
+from ..observations import same_initiator
 from ..state import Cluster, HostState, leads_to_fence
+from ..verdict import Verdict
 from .duplicates import about_duplicates
-from .evidence import same_initiator
-from .verdict import Verdict
 
 OPERATOR_ERRORS = {
     ApiAnswer.LOGIN_REFUSED: "refuses the login; correct its user name or password",

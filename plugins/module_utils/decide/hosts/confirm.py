@@ -15,29 +15,19 @@ forgotten after twenty confirmation times without one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...instant import Instant
+from ..evidence import HostEvidence
 from ..memory import HostRecord
 from ..policy import Policy
-from .evidence import HostEvidence
+from ..state import Confirmation
+from ..verdict import Judgement
 from .silence import PROBES, Quiet, listen, quiet
-from .verdict import Judgement
 
 SAMPLES = 3
 LONGEST = 8  # times confirm_after
 FORGET = 20  # times confirm_after
-
-
-@dataclass(frozen=True)
-class Confirmation:
-    """``record`` carries the count on; ``waiting`` says what is missing while not ``confirmed``."""
-
-    record: HostRecord
-    confirmed: bool
-    lasted: float  # seconds from the first to the latest sample of this verdict
-    needed: float  # seconds
-    waiting: str = ""
 
 
 def confirm(

@@ -14,89 +14,18 @@ looks, because a counter says nothing by itself:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Optional
 
 from ...instant import Instant
-from ..answers import ApiAnswer, Evidence
+from ..answers import ALIVE, ApiAnswer, Evidence
+from ..evidence import HostEvidence, TargetEvidence
 from ..memory import HostRecord, Memory, SessionRecord
 from ..observations import HostObservation, Observation, Power, Session, StorageObservation
 from ..policy import Policy
+from ..verdict import Judgement, Verdict
 from .freshness import host_is_fresh
-from .verdict import Judgement, Verdict, judge
-
-# A machine that gave one of these answers is alive on the network: ping is ok "on any layer".
-ALIVE = (
-    ApiAnswer.ANSWERED,
-    ApiAnswer.LOGIN_REFUSED,
-    ApiAnswer.CERTIFICATE_REFUSED,
-    ApiAnswer.LICENCE_REFUSED,
-    ApiAnswer.REFUSED,
-    ApiAnswer.TLS_REFUSED,
-    ApiAnswer.BROKEN,
-)
-
-
-@dataclass(frozen=True)
-class TargetEvidence:
-    """What one target says about one host. ``accessible`` is the host's own word about its datastores there."""
-
-    server: str
-    target: str  # IQN; empty when the server could not tell
-    state: Evidence
-    reason: str
-    pending: bool = False  # unknown only because progress is still being judged, or in the target's grace
-    accessible: Optional[bool] = None
-    grace: bool = False  # the target has just started
-    probe: Evidence = Evidence.UNKNOWN  # this look alone: ok: progress, or what may have been some; failed: none
-    at: Optional[Instant] = None  # when it was read, on the storage server's clock
-    session: bool = False  # the host has one
-
-
-@dataclass(frozen=True)
-class HostEvidence:
-    host: str
-    taken_at: Optional[Instant]  # None: not looked at
-    fresh: bool
-    api: Evidence
-    api_text: str
-    ping: Evidence
-    ping_text: str
-    power: Power
-    targets: tuple[TargetEvidence, ...]
-    sessions: tuple[SessionRecord, ...]  # to remember
-    degraded: str = ""  # why
-
-    @property
-    def storage(self) -> Evidence:
-        """All targets together: ok if one is, failed only if all are."""
-        states = {target.state for target in self.targets}
-        if Evidence.OK in states:
-            return Evidence.OK
-        return Evidence.FAILED if states == {Evidence.FAILED} else Evidence.UNKNOWN
-
-    @property
-    def pending(self) -> bool:
-        return any(target.pending for target in self.targets)
-
-    @property
-    def in_grace(self) -> bool:
-        return any(target.grace for target in self.targets)
-
-    @property
-    def answers(self) -> bool:
-        return self.api is Evidence.OK or self.ping is Evidence.OK
-
-    @property
-    def text(self) -> str:
-        """ "api timed out, ping failed, storage failed 16 s" """
-        parts = [self.api_text, self.ping_text]
-        if self.power is not Power.UNKNOWN:
-            parts.append("power %s" % self.power.value)
-        several = len(self.targets) > 1
-        for target in self.targets or (TargetEvidence("", "", Evidence.UNKNOWN, "storage unknown: admitted at no target"),):
-            parts.append("%s (%s)" % (target.reason, target.target or target.server) if several else target.reason)
-        return ", ".join(parts)
+from .verdict import judge
 
 
 def gather(host: str, observation: Observation, memory: Memory, policy: Policy, now: Instant) -> HostEvidence:
@@ -165,11 +94,6 @@ def judge_host(evidence: HostEvidence, observer_is_isolated: bool) -> Judgement:
     if evidence.degraded:
         return replace(worst, verdict=Verdict.DEGRADED, reason=evidence.degraded)
     return worst
-
-
-def same_initiator(one: str, other: str) -> bool:
-    """iSCSI names are compared without regard to case (RFC 3722)."""
-    return bool(one) and one.lower() == other.lower()
 
 
 def _at_server(

@@ -11,30 +11,14 @@ when it could last be asked is still treated as fenced.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 from ..answers import ApiAnswer, Evidence
+from ..evidence import HostEvidence
 from ..memory import HostRecord
-from ..observations import Fence, HostObservation, Observation, Power, StorageObservation
+from ..observations import Fence, HostObservation, Observation, Power, StorageObservation, same_initiator
 from ..policy import Policy
-from .evidence import HostEvidence, same_initiator
-
-
-@dataclass(frozen=True)
-class FenceState:
-    listed: bool = False  # on a fence list, or was when it could last be asked
-    whole: bool = False  # at every storage server, or meant to be; otherwise it works at the others
-    confirmed: bool = False  # at every server at which it is meant to be fenced
-    servers: tuple[str, ...] = ()  # that list it, or did when they could last be asked
-    confirmed_at: tuple[str, ...] = ()  # that confirm it in this look, or for which a person's word stands
-    admitted: bool = False  # fenced and yet let in
-    missing: str = ""  # what is missing for confirmed
-    by_word: str = ""  # what could not be asked, where a person's word that the host is off stands in for it
-    taken_on_word: tuple[str, ...] = ()  # those of ``confirmed_at``
-    initiators: tuple[str, ...] = ()  # of the fence list's lines
-    on_a_list: bool = False  # listed by a storage server, not only by a person's word
-    let_in_again: bool = False  # it was fenced, and no server lists it any more
+from ..state import FenceState
 
 
 def storage_servers(policy: Policy, observation: Observation) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
-from ..memory import DatastoreRecord, StorageRecord, VmRecord
-from .fencing import FenceState
+from ..memory import DatastoreRecord, StorageRecord, VmRecord, servers_of
+from ..state import FenceState
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,6 @@ def cover_of(
     known = {target for server in storage for target in server.targets}
     behind = (uuid for uuid, store in datastores.items() if store.targets and set(store.targets) <= known - open_targets)
     return Cover("", frozenset(behind))
-
-
-def servers_of(vm: VmRecord, datastores: Mapping[str, DatastoreRecord], storage: Iterable[StorageRecord]) -> frozenset[str]:
-    """Names of the storage servers that hold the VM's files; empty when that is not known of all of them."""
-    exports = [(server.name, frozenset(server.targets)) for server in storage]
-    found: set[str] = set()
-    for item in vm.files:
-        store = datastores.get(item.datastore_uuid)
-        targets = frozenset(store.targets) if store is not None else frozenset()
-        names = {name for name, exported in exports if exported & targets}
-        if not names:
-            return frozenset()
-        found |= names
-    return frozenset(found)
 
 
 def fence_gap(fence: FenceState, servers: frozenset[str]) -> str:

@@ -13,8 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..memory import DatastoreRecord, HostRecord, StorageRecord, VmRecord
+from ..observations import same_initiator
 from ..policy import Policy, Priority, Protection, VmPolicy
-from .evidence import same_initiator
+from ..state import Unprotected
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,6 @@ def unfenceable(
     if second:
         return "it has another admitted initiator, %s, that the policy does not name" % ", ".join(second)
     return ""
-
-
-@dataclass(frozen=True)
-class Unprotected:
-    """Why a VM is not failed over. ``chosen``: the policy says so, which is no cause for an alarm."""
-
-    reason: str
-    chosen: bool
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Optional
 
 from ..answers import ApiAnswer, Evidence
 from ..decision import Alarm, FenceAction, Held, Severity
+from ..evidence import HostEvidence
 from ..machine import without_shared
 from ..memory import Desired, VmRecord
 from ..observations import Power, split_path
@@ -24,11 +25,10 @@ from ..placement.capacity import rooms_for, running_on, wish_for
 from ..placement.place import place
 from ..policy import IsolationMode
 from ..state import Cluster, HostState, leads_to_fence
+from ..verdict import Verdict
 from .brake import Brake
-from .evidence import HostEvidence
 from .fencing import Execution, execution, initiators_to_fence
 from .told import rebooting
-from .verdict import Verdict
 
 FENCING = 10.0  # s that a fence under way may take before what it lacks is an alarm
 

@@ -23,9 +23,9 @@ from typing import Optional
 
 from ...instant import Instant
 from ..answers import Evidence
+from ..evidence import HostEvidence, TargetEvidence
 from ..memory import Silence
 from ..policy import Policy
-from .evidence import HostEvidence, TargetEvidence
 
 PROBES = 3  # that must have failed
 

@@ -14,30 +14,11 @@ Time is not in here: a verdict becomes a reason to act only in ``confirm``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Optional
 
 from ..answers import Evidence
 from ..observations import Power
-
-
-class Verdict(str, Enum):
-    OBSERVER_ISOLATED = "observer_isolated"  # the observer is cut off, not the hosts
-    DEAD = "dead"
-    UNKNOWN = "unknown"
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"  # lives and works, but its hardware or one of its targets does not
-    STORAGE_LOST = "storage_lost"
-    STORAGE_PARTLY_LOST = "storage_partly_lost"  # works, but has lost some of its targets: row 6 for those alone
-    AGENT_HUNG = "agent_hung"
-    ISOLATED = "isolated"
-    FENCING = "fencing"  # on the fence list, the fence not confirmed everywhere yet
-    FENCED = "fenced"
-
-    @property
-    def works(self) -> bool:
-        """Its VMs run and its word about them counts."""
-        return self in (Verdict.HEALTHY, Verdict.DEGRADED, Verdict.STORAGE_PARTLY_LOST)
+from ..verdict import Judgement, Verdict
 
 
 @dataclass(frozen=True)
@@ -81,16 +62,6 @@ class Row:
             and facts.observer_isolated in self.observer_isolated
             and facts.accessible in self.accessible
         )
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """The verdict, the row of the table that gave it (0: none, the fence list did), and its meaning in words."""
-
-    verdict: Verdict
-    row: int
-    reason: str
-    certain: bool = False  # needs no confirmation time (power proved off)
 
 
 TABLE: tuple[Row, ...] = (

@@ -16,13 +16,13 @@ from dataclasses import replace
 from ..decision import Alarm, Cause, Held, MoveAction, Severity
 from ..foresee.admission import kept_for_failover
 from ..gate import Orders
-from ..hosts.verdict import Verdict
 from ..memory import VmRecord
 from ..observations import Power
 from ..options import DegradedResponse
 from ..placement.capacity import rooms_for, running_on, takes_vms
 from ..placement.place import Place
 from ..state import Cluster, HostState
+from ..verdict import Verdict
 from ..vms.starts import Starts
 from ..vms.under_way import unsettled
 from .moving import Moves, accept, by_source, moving, stays, try_places, unit_of

@@ -12,10 +12,10 @@ from typing import Optional
 
 from ..memory import VmRecord
 from ..obstacles import unmet
+from ..rules import Group, Rules
 from .hardware import hardware_number
 from .problem import PlanGroup, Problem
 from .room import Room, Wish
-from .rules import Group, Rules
 
 AVOIDED = 10**12  # a host where it failed to start is worse than any broken preference
 INCOMPLETE = 5 * 10**7  # for each device of it that is missing there; a preference costs less

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ...instant import Instant
-from ..hosts.verdict import Verdict
 from ..memory import Desired, VmRecord
 from ..observations import Power
 from ..options import DegradedResponse
 from ..policy import Policy
 from ..state import Cluster, HostState
-from ..vms.tries import avoided
+from ..tries import avoided
+from ..verdict import Verdict
 from .place import Place, Room, Wish, room_on
 
 STARTING = 60.0  # s in which a host may not yet count a VM that was started there in its free memory

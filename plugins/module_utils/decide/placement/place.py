@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Optional
 
+from ..rules import NO_RULES, Rules
 from .candidates import Candidates
 from .reasons import explain
 from .room import Place, Room, Wish, room_on
-from .rules import NO_RULES, Rules
 from .search import search
 
 __all__ = ["Place", "Room", "Wish", "place", "room_on"]

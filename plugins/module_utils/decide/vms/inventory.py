@@ -24,10 +24,10 @@ from operator import attrgetter
 from ...instant import Instant
 from ..decision import Alarm, Severity
 from ..hosts.told import Told
-from ..hosts.verdict import Verdict
 from ..memory import Desired, Memory, VmRecord
 from ..observations import Backing, Observation, Power, VmObservation
-from .tries import Results
+from ..tries import Results
+from ..verdict import Verdict
 from .under_way import settle
 
 NEEDED = ("vmx", "disk", "parent", "swap", "snapshot")  # kinds of files without which a VM does not run, also those it only reads

@@ -12,12 +12,12 @@ from dataclasses import replace
 
 from ...instant import Instant
 from ..hosts.told import Told
-from ..hosts.verdict import Verdict
 from ..memory import Desired, Memory, VmRecord
 from ..observations import Observation, Power, VmObservation
 from ..policy import Policy
+from ..tries import Results, count
+from ..verdict import Verdict
 from .start_order import note_ready
-from .tries import Results, count
 from .vm_monitoring import ALIVE, note_signs, settle_reset, shows_signs
 
 

@@ -25,7 +25,7 @@ from ..observations import Power, split_path
 from ..placement.capacity import wish_for
 from ..placement.place import Place, Wish
 from ..state import Cluster, HostState
-from .tries import waits
+from ..tries import waits
 
 
 @dataclass

@@ -23,8 +23,8 @@ from ..observations import Power
 from ..placement.capacity import wish_for
 from ..placement.place import Place, Wish
 from ..state import Cluster, HostState
+from ..tries import exhausted, waits
 from .recover import Findings, planned_move, planned_vm
-from .tries import exhausted, waits
 
 MOUNTING = 120.0  # s after its start in which a host may still be mounting its datastores
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from ...instant import Instant
-from ..memory import Tries, VmRecord
-from ..observations import Act, ActResult, Power
-from ..policy import Policy
+from ..instant import Instant
+from .memory import Tries, VmRecord
+from .observations import Act, ActResult, Power
+from .policy import Policy
 
 DOUBLINGS = 4
 
