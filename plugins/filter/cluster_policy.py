@@ -12,7 +12,7 @@ description:
   - Adds to C(libreha_policy) which hosts there are, with the initiator name of each and whether it has a BMC
     (C(libreha_initiator), C(libreha_bmc)), and which storage servers. What C(libreha_policy) says of a host itself wins, option by option.
   - Fails where C(libreha_bmc) of a host makes no sense, or where two hosts have the same BMC, system or plug.
-  - The result is what M(libreha.vmware.ha_decide) takes as O(libreha.vmware.ha_decide#module:policy). It holds no secret.
+  - The result is what M(libreha.vmware.ha_run) takes as O(libreha.vmware.ha_run#module:policy). It holds no secret.
 positional: hostvars, hosts, storage
 options:
   _input:

@@ -16,7 +16,7 @@ description:
     and stopped, and tells what would be decided then - which VM would start where and why, which ones find no host, which ones are
     not protected, what would be held (the brake, a host that cannot be fenced), how long it would take, and whether the cluster could
     lose yet another host.
-  - The plan comes from the decision that M(libreha.vmware.ha_decide) makes in a real failure, made on an imagined look. It holds as long as
+  - The plan comes from the decision that M(libreha.vmware.ha_run) makes in a real failure, made on an imagined look. It holds as long as
     nothing else changes.
   - Nothing is changed and nothing is recorded. It takes no lease, so it may run beside a monitor at work.
 options:

@@ -44,6 +44,10 @@ options:
     description: The run ends after so many looks in which no VM was being started, settled or not.
     type: int
     default: 60
+  validate_only:
+    description: Only check O(policy), and nothing else. No host is looked at, and no database is needed.
+    type: bool
+    default: false
   progress:
     description: A file to which each thing that happens is appended as a line. The action plugin of this module gives it and shows it.
     type: path
@@ -67,6 +71,12 @@ EXAMPLES = r"""
     policy: "{{ libreha_policy | libreha.vmware.cluster_policy(hostvars, groups.libreha_hosts, groups.libreha_storage) }}"
     hosts: "{{ groups.libreha_hosts | libreha.vmware.host_connections(hostvars) }}"
     storage: "{{ groups.libreha_storage | libreha.vmware.storage_servers(hostvars, inventory_hostname) }}"
+
+- name: Check the policy
+  libreha.vmware.ha_run:
+    policy: "{{ libreha_policy | libreha.vmware.cluster_policy(hostvars, groups.libreha_hosts, groups.libreha_storage) }}"
+    storage: "{{ groups.libreha_storage | libreha.vmware.storage_servers(hostvars, inventory_hostname) }}"
+    validate_only: true
 """
 
 RETURN = r"""
@@ -119,7 +129,7 @@ unregistered:
   sample: ["[shared] forgotten/forgotten.vmx"]
 mode:
   description: The policy's mode, V(observe), V(ask) or V(act).
-  returned: when this run looked
+  returned: when this run looked, and with O(validate_only)
   type: str
   sample: observe
 hosts:

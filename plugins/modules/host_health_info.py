@@ -17,7 +17,7 @@ description:
     The task fails when what was asked for makes no sense, such as a host that is listed twice or a CA file that is not there.
   - A login, a certificate or a licence that the host or we refused is a different answer from a refused connection, from silence,
     and from a refused TLS handshake. Only the former prove a living host with an operator's error.
-  - The answer is what M(libreha.vmware.ha_decide) takes as C(hosts) and C(isolation) of its observation. Nothing is changed.
+  - The answer is what M(libreha.vmware.ha_run) takes as C(hosts) and C(isolation) of its observation. Nothing is changed.
 options:
   isolation_addresses:
     description:
@@ -42,7 +42,7 @@ notes:
     A layer that could not be tried is named in RV(hosts[].ping_reason) and never counted as silence.
 seealso:
   - module: libreha.vmware.vm_health_info
-  - module: libreha.vmware.ha_decide
+  - module: libreha.vmware.ha_run
 """
 
 EXAMPLES = r"""
@@ -207,7 +207,7 @@ hosts:
           sample: 5Q3W2J2
     machine:
       description:
-        - The host's own machine as it tells it. M(libreha.vmware.ha_decide) compares both, and takes a host with another machine's BMC
+        - The host's own machine as it tells it. M(libreha.vmware.ha_run) compares both, and takes a host with another machine's BMC
           for one without power fencing.
       type: dict
       returned: success

@@ -36,7 +36,7 @@ attributes:
     support: none
 seealso:
   - module: libreha.vmware.iscsi_fence
-  - module: libreha.vmware.ha_decide
+  - module: libreha.vmware.ha_run
 """
 
 EXAMPLES = r"""
@@ -61,7 +61,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 storage:
-  description: One look at the storage server, as M(libreha.vmware.ha_decide) takes it.
+  description: One look at the storage server, as M(libreha.vmware.ha_run) takes it.
   returned: success
   type: dict
   contains:

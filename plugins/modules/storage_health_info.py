@@ -14,7 +14,7 @@ author:
 description:
   - Reads, on the machine that the task runs on, how full thin pools, their metadata, snapshots and the file systems under the target's
     files are, and the state of volume groups, LVM RAID volumes, arrays of the kernel (md) and, by SMART, the disks.
-  - It gives figures and states. How full is too full is the policy's (C(libreha_policy.storage_health)). M(libreha.vmware.ha_decide)
+  - It gives figures and states. How full is too full is the policy's (C(libreha_policy.storage_health)). M(libreha.vmware.ha_run)
     judges it, with the growth since earlier looks, and raises the alarms.
   - A tool that is missing, hangs or prints something else is a sensor that is V(unknown) with the reason and the remedy, and no failed
     task. Nothing is V(green) because it could not be read.
@@ -58,7 +58,7 @@ attributes:
     support: none
 seealso:
   - module: libreha.vmware.iscsi_session_info
-  - module: libreha.vmware.ha_decide
+  - module: libreha.vmware.ha_run
 """
 
 EXAMPLES = r"""
@@ -82,7 +82,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 storage_health:
-  description: One look at the health of the storage server, as M(libreha.vmware.ha_decide) takes it.
+  description: One look at the health of the storage server, as M(libreha.vmware.ha_run) takes it.
   returned: success
   type: dict
   contains:

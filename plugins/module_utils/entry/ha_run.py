@@ -46,6 +46,7 @@ def argument_spec() -> dict[str, Any]:
         "wait": {"type": "float", "default": 0},
         "max_looks": {"type": "int", "default": MAX_LOOKS},
         "progress": {"type": "path"},
+        "validate_only": {"type": "bool", "default": False},
     }
 
 
@@ -75,6 +76,8 @@ def _storage_spec() -> dict[str, Any]:
 def run(params: Mapping[str, Any], check_mode: bool) -> Result:
     """The task's result; raises LibrehaError, with the result in it where the run came to its end, and LeaseHeld when another run is
     at work."""
+    if params["validate_only"]:
+        return {"changed": False, "mode": read_policy(params["policy"]).mode.value}
     site = _site(params)
     if check_mode:
         return _look_only(site, params)

@@ -33,7 +33,7 @@ def test_the_modules_documentation_states_the_same_versions() -> None:
     known = {library.name.lower(): library.minimum for library in LIBRARIES}
     stated = []
     for path in [*ROOT.glob("plugins/modules/*.py"), *ROOT.glob("plugins/doc_fragments/*.py")]:
-        documentation = re.search(r'DOCUMENTATION = r"""\n(.*?)"""', path.read_text(encoding="utf-8"), re.DOTALL)
+        documentation = re.search(r'DOCUMENTATION(?:: str)? = r"""\n(.*?)"""', path.read_text(encoding="utf-8"), re.DOTALL)
         assert documentation, path
         for text in yaml.safe_load(documentation.group(1)).get("requirements", []):
             if text.split()[0].lower() in known:

@@ -1,4 +1,4 @@
-"""The module ha_decide around the pure decide: what its journal says is so, and what it returns is what is still to be done."""
+"""The judge around the pure decide: what its journal says is so, and what it returns is what is still to be done."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import Asker, judge, result_of
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
-from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_decide import run
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from ansible_collections.libreha.vmware.plugins.module_utils.record.commands import read_command
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "decide"))  # the simulated cluster of decide's tests
 from decide_world import Host, Vm, World, three_hosts
 
-PLAYBOOKS = ["fence", "failover", "restart", "stop", "reset"]
+ABLE = ["fence", "failover", "restart", "stop", "reset"]
 
 
 class Cluster:
-    """A simulated cluster, looked at by the real module with a real database."""
+    """A simulated cluster, judged by the real judge with a real database."""
 
     def __init__(self, world: World, url: str) -> None:
         self.world = world
@@ -40,26 +42,19 @@ class Cluster:
         self.holder, self.token = holder, lease.token
 
     def look(
-        self, seconds: float = 3, looks: int = 1, check: bool = False, commands: Iterable[Mapping[str, Any]] = (), **params: Any
+        self, seconds: float = 3, looks: int = 1, check: bool = False, commands: Iterable[Mapping[str, Any]] = (), host: str = ""
     ) -> dict[str, Any]:
         with StateDatabase.open(self.url, clock=self.world.at) as database:
             database.give_commands(map(read_command, commands))
         for _look in range(looks):
             self.world.now += seconds
-            for host in self.world.hosts.values():
-                host.counter += host.writes and host.session is not None
-            given = {
-                "policy": self.world.full_policy(),
-                "observation": json.loads(json.dumps(to_dict(self.world.look()))),
-                "host": None,
-                "carries_out": PLAYBOOKS,
-                "holder": self.holder,
-                "token": self.token,
-                "state_url": self.url,
-                "validate_only": False,
-                **params,
-            }
-            self.result = run(given, check)
+            for simulated in self.world.hosts.values():
+                simulated.counter += simulated.writes and simulated.session is not None
+            look = Observation.from_dict(json.loads(json.dumps(to_dict(self.world.look()))))
+            asker = Asker(self.holder, self.token, ABLE, clock.now, host)
+            with StateDatabase.open(self.url, create=False) as database:
+                judged = judge(database, read_policy(self.world.full_policy()), look, asker, commit=not check)
+            self.result = {**result_of(judged), "actions": to_dict(judged.decision.actions), "news": list(judged.news)}
         return self.result
 
     def journal(self, kind: str, holder: str = "") -> list[str]:
@@ -72,10 +67,10 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     def make(world: World) -> Cluster:
         monkeypatch.setattr(clock, "now", world.at)  # the decision's time; the database has its own
-        found = Cluster(world, sqlite_url)
+        found = Cluster(world, "sqlite:///%s/state.db" % tmp_path)
         found.look(looks=3)
         return found
 
@@ -230,5 +225,5 @@ def test_check_mode_says_the_same_and_records_nothing(cluster: Any) -> None:
     lab = cluster(three_hosts(mode="observe"))
     lab.world.crash("vm1")
     said = lab.look(check=True)
-    assert any(line.startswith("proposed: restart esx1") for line in said["report"])
+    assert any(line.startswith("proposed: restart esx1") for line in said["news"])
     assert lab.journal("action") == []
