@@ -82,7 +82,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 storage_health:
-  description: One look at the health of the storage server, as M(libreha.vmware.ha_run) takes it.
+  description: One look at the health of the storage server, as M(libreha.vmware.ha_drill) takes it.
   returned: success
   type: dict
   contains:
