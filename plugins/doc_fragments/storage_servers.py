@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """How the arbiter reaches the storage servers (plugins/module_utils/entry/ha_run.py, ``storage_option``)."""
+    """How the arbiter reaches the storage servers (plugins/module_utils/entry/options/site.py, ``storage_option``)."""
 
     DOCUMENTATION = r"""
 options:

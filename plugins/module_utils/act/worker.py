@@ -9,8 +9,9 @@ pays for imports.
 
     monitor  --fork-->  server (one thread, waits)  --fork for each order-->  child (acts, answers, ends)
 
-Each order has a socket of its own between monitor and child. The child's answer comes back on it; its end without an answer
-says that the child died. The other direction says that the child should come to an end: the monitor asked for it, or is gone.
+Each order has a socket of its own between monitor and child, and brings the descriptor of its run's lock along (lease/lock.py). The
+child's answer comes back on the socket; its end without an answer says that the child died. The other direction says that the child
+should come to an end: the monitor asked for it, or is gone.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import select
 import signal
 import socket
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from ..errors import ENDS_THE_RUN, LibrehaError, unexpected
+from ..lease.lock import act_under
 
 Work = Callable[[Any, Callable[[], bool]], Any]
 """What a child does: order and ``stopping`` (whether it should come to an end) -> answer, which must survive pickle."""
@@ -45,6 +47,10 @@ class Failed:
 
     error: LibrehaError
     ends_the_run: bool = False
+
+
+class ForkServerGone(LibrehaError):
+    """The process that starts the acts has ended; only a new monitor can start another."""
 
 
 class Child:
@@ -83,6 +89,12 @@ class Child:
                 self._end()
         return True
 
+    def abandon(self) -> None:
+        """Wait for it no more: it sees that the monitor is gone, and comes to an end."""
+        if not self.ended:
+            self.ended, self._answer = True, Died("it did not come to its end in time, and is waited for no more")
+            self._channel.close()
+
     def _is_whole(self) -> bool:
         return len(self._received) >= _LENGTH and len(self._received) - _LENGTH >= int.from_bytes(self._received[:_LENGTH], "big")
 
@@ -102,15 +114,15 @@ class ForkServer:
             _in_the_server(self._channel, theirs, work)
         theirs.close()
 
-    def start(self, order: Any) -> Child:
-        """Begin to carry out *order*. Raises LibrehaError when the server is gone."""
+    def start(self, order: Any, lock: Optional[int] = None) -> Child:
+        """Begin to carry out *order*; *lock* is the descriptor of its run's lock. Raises ForkServerGone."""
         ours, childs = socket.socketpair()
         try:
-            socket.send_fds(self._channel, [b"o"], [childs.fileno()])
+            socket.send_fds(self._channel, [b"o"], [childs.fileno(), *([] if lock is None else [lock])])
             _send(ours, order)
         except OSError as error:
             ours.close()
-            raise LibrehaError(
+            raise ForkServerGone(
                 "the process that starts the acts is gone (%s)" % error, remedy="run it again: the next run completes what is open"
             ) from error
         finally:
@@ -158,23 +170,26 @@ def _in_the_server(monitors: socket.socket, channel: socket.socket, work: Work) 
             os.dup2(nothing, stream)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel takes the children's ends
         while True:
-            message, descriptors, _flags, _address = socket.recv_fds(channel, 1, 1)
+            message, descriptors, _flags, _address = socket.recv_fds(channel, 1, 2)
             if not message:
                 break
-            (descriptor,) = descriptors
             if os.fork() == 0:
                 channel.close()
-                _in_the_child(socket.socket(fileno=descriptor), work)
-            os.close(descriptor)
+                _in_the_child(descriptors, work)
+            for descriptor in descriptors:
+                os.close(descriptor)
         code = 0
     finally:
         os._exit(code)
 
 
-def _in_the_child(channel: socket.socket, work: Work) -> None:
+def _in_the_child(descriptors: list[int], work: Work) -> None:
     """Never returns."""
     code = 1
     try:
+        channel = socket.socket(fileno=descriptors[0])
+        for lock in descriptors[1:]:
+            act_under(lock)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # agents are its children, and it waits for them
         order = _receive(channel)
 

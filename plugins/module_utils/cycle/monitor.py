@@ -75,6 +75,10 @@ class Monitor:
         self.judged: Optional[Judged] = None
         self._pruned_at: Optional[Instant] = None
 
+    def reconfigure(self, policy: Policy, eyes: Eyes) -> None:
+        """Look with *eyes* and decide by *policy* from the next look on."""
+        self._policy, self._eyes = policy, eyes
+
     def run_once(self) -> Judged:
         """One look, and the beginning of what it orders. Raises LeaseLost when this run may act no more."""
         self._renew()

@@ -133,5 +133,9 @@ class Hands(Protocol):
     def call_off(self, order: Order) -> None:
         """Begin nothing more of *order*; it ends soon, and what is open then is planned anew."""
 
-    def wait(self, seconds: float) -> None:
-        """Until an order ends, or *seconds* are over."""
+    def wait(self, seconds: float) -> bool:
+        """Until an order ends, or *seconds* are over. Returns whether one ended."""
+
+    def finish(self, seconds: float) -> bool:
+        """Have everything come to its end, and wait for it no longer than *seconds*. Returns whether nothing acts any more; what still
+        does is under way, and on its own."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 from .. import clock
 from ..access import HostAccess
@@ -20,21 +20,48 @@ from ..decide.observations import Observation
 from ..decide.policy import Policy
 from ..decide.vms.failover import Transaction, Way
 from ..errors import LibrehaError
+from ..lease.lock import LeaseLock
 from ..observe.cluster import observe_cluster, observe_servers
 from ..record.database import StateDatabase
 from ..storage.server import ServerAccess
-from .ports import Ended, FailoverOrder, FenceOrder, MoveOrder, Order, PowerOrder
+from .ports import Ended, FailoverOrder, FenceOrder, Hands, MoveOrder, Order, PowerOrder
 
 
 @dataclass(frozen=True)
 class Site:
-    """The cluster as the arbiter reaches it. It holds secrets: it is inherited by the children and never written anywhere."""
+    """The cluster as the arbiter reaches it. It holds secrets: it is handed to the children in memory and never written anywhere."""
 
     policy: Policy
     accesses: Mapping[str, HostAccess]
     servers: Mapping[str, ServerAccess]
     state_url: str
     state_file: str = ""
+
+
+class RealWorld:
+    """The cluster of a site, with the fork server whose children act on it."""
+
+    clock = staticmethod(clock.now)
+
+    def __init__(self, site: Site, server: ForkServer) -> None:
+        self.policy = site.policy
+        self.state_url = site.state_url
+        self._site = site
+        self._server = server
+
+    def open_database(self) -> StateDatabase:
+        return StateDatabase.open(self.state_url, create=False)
+
+    def eyes(self) -> RealEyes:
+        return RealEyes(self._site)
+
+    def hands(self, run: Run, lock: Optional[LeaseLock]) -> RealHands:
+        return RealHands(self._site, self._server, run, lock)
+
+    def equip(self, hands: Hands) -> None:
+        if not isinstance(hands, RealHands):
+            raise TypeError("hands of another kind of world: %r" % hands)
+        hands.site = self._site
 
 
 class RealEyes:
@@ -53,15 +80,19 @@ class RealEyes:
 
 
 class RealHands:
-    """Each order is a child process of its own. ``run`` is the run under whose lease they act."""
+    """Each order is a child process of its own, which holds the lock of its run. ``run`` is the run under whose lease they act; ``site`` is
+    what the next order acts on."""
 
-    def __init__(self, server: ForkServer, run: Run) -> None:
+    def __init__(self, site: Site, server: ForkServer, run: Run, lock: Optional[LeaseLock]) -> None:
+        self.site = site
         self._server = server
         self._run = run
+        self._lock = lock
         self._children: dict[Child, Order] = {}
 
     def begin(self, order: Order) -> None:
-        self._children[self._server.start((order, self._run))] = order
+        work = Work(self.site, order, dataclasses.replace(self._run, lease=self.site.policy.lease))
+        self._children[self._server.start(work, None if self._lock is None else self._lock.descriptor)] = order
 
     def under_way(self) -> Sequence[Order]:
         return list(self._children.values())
@@ -81,20 +112,23 @@ class RealHands:
             if mine is order:
                 child.stop()
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
         if self._children:
             wait_for_any(list(self._children), seconds)
         else:
             clock.sleep(seconds)
+        return any(child.poll() for child in self._children)
 
     def finish(self, seconds: float) -> bool:
-        """Have everything come to its end, and wait for it no longer than *seconds*. Returns whether nothing acts any more."""
         for child in self._children:
             child.stop()
         until = clock.now().seconds + seconds
         while any(not child.poll() for child in self._children) and clock.now().seconds < until:
             wait_for_any([child for child in self._children if not child.ended], until - clock.now().seconds)
-        return all(child.ended for child in self._children)
+        self._children = {child: order for child, order in self._children.items() if not child.ended}
+        for child in self._children:
+            child.abandon()
+        return not self._children
 
 
 def _ended(order: Order, answer: Any) -> Ended:
@@ -105,21 +139,26 @@ def _ended(order: Order, answer: Any) -> Ended:
     return dataclasses.replace(answer, order=order)
 
 
-def worker(site: Site) -> Callable[[Any, Callable[[], bool]], Ended]:
-    """What a child does with an order."""
+@dataclass(frozen=True)
+class Work:
+    """What a child is given: an order, the site that it is about, and the run under whose lease it acts."""
 
-    def carry_out(item: tuple[Order, Run], stopping: Callable[[], bool]) -> Ended:
-        order, run = item
-        with StateDatabase.open(site.state_url, create=False) as database:
-            if isinstance(order, FenceOrder):
-                return _fence(site, order, database, run)
-            if isinstance(order, (FailoverOrder, MoveOrder)):
-                return _bring_over(site, order, database, run, stopping)
-            if isinstance(order, PowerOrder):
-                return _power(site, order, database, run)
-            raise LibrehaError("nobody is able to %s here" % order)
+    site: Site
+    order: Order
+    run: Run
 
-    return carry_out
+
+def carry_out(work: Work, stopping: Callable[[], bool]) -> Ended:
+    """What a child does with its work."""
+    site, order, run = work.site, work.order, work.run
+    with StateDatabase.open(site.state_url, create=False) as database:
+        if isinstance(order, FenceOrder):
+            return _fence(site, order, database, run)
+        if isinstance(order, (FailoverOrder, MoveOrder)):
+            return _bring_over(site, order, database, run, stopping)
+        if isinstance(order, PowerOrder):
+            return _power(site, order, database, run)
+        raise LibrehaError("nobody is able to %s here" % order)
 
 
 def _fence(site: Site, order: FenceOrder, database: StateDatabase, run: Run) -> Ended:

@@ -19,8 +19,8 @@ from ..preflight import on_arbiter, on_cluster, on_hosts
 from ..preflight.finding import Finding, Level, in_order, table, worst
 from ..preflight.reading import Facts, read_facts, read_state_file, resolve_services
 from ..record.database import StateDatabase
-from .ha_run import read_servers, storage_option
 from .options.hosts import hosts_spec, read_hosts
+from .options.site import read_servers, storage_option
 from .options.state import state_spec
 
 Result = dict[str, Any]

@@ -12,6 +12,8 @@ that has been given back to work meanwhile. So:
   kills all of it when that first process dies (pid_namespaces(7)).
 * The agent is killed when this process dies (``PR_SET_PDEATHSIG``, SIGKILL), and this process when the module dies.
 * The last thing before the agent begins is a look at the boot-time clock.
+* This process and the agent inherit the descriptor of the run's lock (lease/lock.py): until both are gone, no other run takes the lease
+  before its end.
 
 So after a thaw beyond the deadline the timer ends this process, and with it the agent and its children. What is left: they are
 woken together with this process, and may run until the three signals have passed, some milliseconds on a busy machine.

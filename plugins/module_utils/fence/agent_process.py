@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from ..errors import LibrehaError
+from ..lease.lock import inherited
 from . import agent_launcher
 
 PATHS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -96,10 +97,12 @@ def run_agent(
         if deadline is not None:
             launcher = memory.path("launcher", inspect.getsource(agent_launcher))
             command = [sys.executable, "-I", launcher, str(os.getpid()), repr(deadline), path]
-        return _run(command, options, seconds, list(secrets))
+        return _run(command, options, seconds, list(secrets), inherited() if deadline is not None else ())
 
 
-def _run(command: Sequence[str], options: Mapping[str, str], seconds: float, secrets: Sequence[str]) -> Answer:
+def _run(
+    command: Sequence[str], options: Mapping[str, str], seconds: float, secrets: Sequence[str], descriptors: Sequence[int] = ()
+) -> Answer:
     try:
         process = subprocess.Popen(  # its own process group, which is killed as a whole
             command,
@@ -107,6 +110,7 @@ def _run(command: Sequence[str], options: Mapping[str, str], seconds: float, sec
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            pass_fds=descriptors,
             cwd="/",
             env={"PATH": os.pathsep.join(PATHS), "LC_ALL": "C", "HOME": os.environ.get("HOME", "/")},
         )

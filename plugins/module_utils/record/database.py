@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from .. import clock as boot_clock
 from ..decide.memory import Memory
 from ..errors import LibrehaError
+from ..lease.lock import LeaseLock
 from . import commands as command_table
 from . import journal as journal_table
 from . import lease as lease_table
@@ -150,23 +151,31 @@ class StateDatabase:
 
     # The lease
 
-    def acquire_lease(self, holder: str, seconds: float, above: int = 0, wait: float = 0) -> Lease:
+    def lease_lock(self) -> LeaseLock | None:
+        """The lock for one more run under the lease, to be closed at its end; None where the database knows none (PostgreSQL)."""
+        return LeaseLock.beside(self._place.path) if self._place.path else None
+
+    def acquire_lease(self, holder: str, seconds: float, above: int = 0, wait: float = 0, lock: LeaseLock | None = None) -> Lease:
         """Take the lease, or prolong it if *holder* has it; its token is above *above* and every token before.
 
-        While another holds it, wait up to *wait* seconds, then raise LeaseHeld naming the holder and what remains.
+        While another holds it, wait up to *wait* seconds, then raise LeaseHeld naming the holder and what remains. With the *lock* of
+        this run, the lease of a run that died is taken at once; give it only when whatever acts in this run will hold it.
         Two runs must not use the same *holder*: they would share the lease.
         """
         lease_table.check_request(holder, seconds, above)
         watch = lease_table.Watch()
         began = self._clock()
         while True:
+            ended = lock.ended() if lock is not None else None
             with self._writing("taking the lease") as connection:
                 before, now = lease_table.read(connection), self._clock()
                 other_boot_ended = connection.dialect.name == "sqlite"
-                lease, left = lease_table.grant(connection, before, now, holder, seconds, above, other_boot_ended, watch)
+                lease, left = lease_table.grant(connection, before, now, holder, seconds, above, other_boot_ended, watch, ended)
                 if lease is not None and lease.new:
                     self._journal_lease(connection, now, lease.token, holder, _taken(before, lease))
             if lease is not None:
+                if lock is not None:
+                    lock.bind(holder, lease.token)
                 return lease
             waited = now.since(began)
             if waited is None or waited >= wait:

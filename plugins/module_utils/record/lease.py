@@ -10,6 +10,8 @@ Times are on the boot-time clock. A row written on another boot, or later than n
 compared. For SQLite another boot means that the machine restarted, and with it every process that could hold the lease:
 it has ended. Otherwise (several machines on one PostgreSQL) the row is watched: unchanged for longer than its length on
 the watcher's own clock, it has ended.
+
+A lease that is alive is granted to another only when its lock shows that nothing acts under it any more (lease/lock.py).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import LeaseLost, LibrehaError
 from ..instant import Instant
+from ..lease.lock import Bound
 from . import schema
 
 if TYPE_CHECKING:
@@ -130,15 +133,26 @@ class Watch:
 
 
 def grant(
-    connection: Connection, row: LeaseRow, now: Instant, holder: str, seconds: float, above: int, other_boot_ended: bool, watch: Watch
+    connection: Connection,
+    row: LeaseRow,
+    now: Instant,
+    holder: str,
+    seconds: float,
+    above: int,
+    other_boot_ended: bool,
+    watch: Watch,
+    dead: Bound | None = None,
 ) -> tuple[Lease | None, float]:
-    """Grant the lease if that is right: (lease, 0.0), else (None, seconds until it may be)."""
+    """Grant the lease if that is right: (lease, 0.0), else (None, seconds until it may be). *dead*: the lease under which, by its lock,
+    nothing acts any more."""
     remaining = row.remaining(now)
     if remaining is None:
         ended = other_boot_ended and row.granted.boot_id != now.boot_id
         left = 0.0 if ended else watch.remaining(row, now)
         if left > 0:
             return None, left
+        remaining = 0.0
+    if row.holder != holder and dead == (row.holder, row.token, now.boot_id) and row.granted.boot_id == now.boot_id:
         remaining = 0.0
     if remaining > 0 and row.holder != holder:
         return None, remaining
