@@ -80,12 +80,17 @@ class Scene:
     def call_off(self, order: Order) -> None:
         self.called_off.append(order)
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
         self.waited.append(seconds)
         self.world.now += max(seconds, 1.0)
         for host in self.world.hosts.values():
             host.counter += host.writes and bool(host.session)
         self.while_waiting()
+        return bool(self.over)
+
+    def finish(self, seconds: float) -> bool:
+        """Orders of this scene end when the test says so."""
+        return not self.orders
 
     def end(self, order: Order, *failed: str) -> None:
         self.orders.remove(order)

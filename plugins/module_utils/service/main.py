@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The resident monitor as a program: ``python -m ansible_collections.libreha.vmware.plugins.module_utils.service.main --config FILE``.
+
+SIGTERM and SIGINT end it, SIGHUP has it read its configuration anew. Exit codes: 0 after a signal, or with --check when the configuration
+is right; 2 when it is wrong; 1 when something else keeps it from its work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Optional
+
+from ..act.worker import ForkServer
+from ..cycle.real import RealWorld, carry_out
+from ..errors import LibrehaError
+from .config import DEFAULT_CONFIG, read_config
+from .listener import Listener
+from .log import ERROR, Log
+from .resident import ResidentMonitor, Setup
+from .systemd import Notifier
+
+WRONG_CONFIG = 2
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    options = _arguments().parse_args(arguments)
+    log = Log()
+    try:
+        config = read_config(options.config, options.secrets)
+    except LibrehaError as error:
+        log.say(ERROR, str(error))
+        return WRONG_CONFIG
+    if options.check:
+        return 0
+    # Before any thread is started and anything is opened.
+    with ForkServer(carry_out) as server:
+
+        def reread() -> Setup:
+            found = read_config(options.config, options.secrets)
+            return Setup(RealWorld(found.site, server), found.heartbeat)
+
+        monitor = ResidentMonitor(Setup(RealWorld(config.site, server), config.heartbeat), reread, log, Notifier())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: monitor.stop())
+        signal.signal(signal.SIGHUP, lambda _number, _frame: monitor.reload())
+        try:
+            listener = Listener(config.socket, {"status": monitor.status})
+            try:
+                monitor.run()
+            finally:
+                listener.close()
+        except LibrehaError as error:
+            log.say(ERROR, str(error))
+            return 1
+    return 0
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="libreha-monitor", description="Watch the hosts, decide, fence and fail over, for ever.")
+    parser.add_argument("--config", default=DEFAULT_CONFIG, help="the configuration, a JSON file (default: %(default)s)")
+    parser.add_argument("--secrets", help="its secrets (default: secrets.json of systemd's credentials, or beside the configuration)")
+    parser.add_argument("--check", action="store_true", help="check the configuration and do nothing else")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

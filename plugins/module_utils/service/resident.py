@@ -1,0 +1,265 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The monitor that stays: one run after the other (cycle/run.py), each for as long as its lease lasts.
+
+Invariants:
+
+* It never acts without a lease, and never repeats what an earlier run committed: each run has a lease and a token of its own, looks
+  anew, and completes the transactions that it finds open.
+* What ends a run ends no more than the run: a lost lease, a stale token, a database that does not answer, a look that failed. Its acts come
+  to their end, or are handed over: they hold the lock of *their* run, so that the next run, of this process too, waits for them.
+* The watchdog is told only that a look was committed, or that another run holds the lease and the database says so. A monitor that does
+  neither for WatchdogSec is started anew by systemd.
+
+Standby: while another run holds the lease (``ha_run``, another monitor), it tries again twice a second and does nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Optional
+
+from .. import clock
+from ..act.worker import ForkServerGone
+from ..cycle.follow import JournalFollower
+from ..cycle.judge import Judged, wait_after
+from ..cycle.ports import Order
+from ..cycle.run import LeasedRun, World, new_holder
+from ..decide.instant import Instant
+from ..errors import ENDS_THE_RUN, LibrehaError, unexpected
+from ..record.database import StateDatabase
+from ..record.lease import LeaseHeld
+from .heartbeat import Heartbeat
+from .log import ERROR, INFO, NOTICE, WARNING, Log
+from .status import status_of
+from .systemd import Notifier
+
+STARTING, LOOKING, STANDBY, STOPPING = "starting", "looking", "standby", "stopping"
+SUSPECT_EVERY = 1.0  # s from look to look while a verdict is not confirmed
+TICK = 0.5  # s in which a signal is heeded; between two tries of a standby for the lease
+RETRY = 1.0  # s from the end of a failed run to the next one
+PATIENCE = 25.0  # s that acts have for coming to their end, when their run ends
+TOKEN_AGE = 60.0  # s for which a standby takes the storage servers' word for their highest token
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a configuration says: the cluster, and where signs of life go (service/heartbeat.py)."""
+
+    world: World
+    heartbeat: str = ""
+
+
+@dataclass(frozen=True)
+class _View:
+    """How it stands, for other threads: replaced as a whole, never changed."""
+
+    state: str = STARTING
+    problem: str = ""
+    holder: str = ""
+    token: Optional[int] = None
+    judged: Optional[Judged] = None
+    look_ended_at: Optional[Instant] = None
+    under_way: tuple[Order, ...] = ()
+
+
+class ResidentMonitor:
+    """Args:
+    setup: What it begins with.
+    reread: Reads the configuration anew; raises LibrehaError for one that is wrong.
+    sleep: The waiter, where there is nothing else to wait for.
+    """
+
+    def __init__(
+        self, setup: Setup, reread: Callable[[], Setup], log: Log, notifier: Notifier, sleep: Callable[[float], None] = clock.sleep
+    ) -> None:
+        self._world = setup.world
+        self._reread = reread
+        self._log = log
+        self._notifier = notifier
+        self._sleep = sleep
+        self._heartbeat = self._heartbeat_to(setup.heartbeat)
+        self._follower = JournalFollower(log.entry)
+        self._started_at = setup.world.clock()
+        self._view = _View()
+        self._stopping = False
+        self._reload_asked = False
+
+    # For signal handlers and other threads
+
+    def stop(self) -> None:
+        """Have :meth:`run` return: its acts end or are handed over, and the lease is freed."""
+        self._stopping = True
+
+    def reload(self) -> None:
+        """Have the configuration read anew, soon."""
+        self._reload_asked = True
+
+    def status(self) -> dict[str, Any]:
+        """How it stands, from memory alone."""
+        view = self._view
+        return status_of(
+            view.judged,
+            view.under_way,
+            now=self._world.clock(),
+            started_at=self._started_at,
+            holder=view.holder,
+            token=view.token,
+            look_ended_at=view.look_ended_at,
+            state=STOPPING if self._stopping else view.state,
+            problem=view.problem,
+        )
+
+    # The loop
+
+    def run(self) -> None:
+        """Until :meth:`stop`. Raises ForkServerGone: then only a new process can act."""
+        self._notifier.ready()
+        while not self._stopping:
+            try:
+                with self._world.open_database() as database, self._follower.following(database):
+                    self._use(database)
+            except ForkServerGone:
+                raise
+            except Exception as error:
+                self._run_failed(error)
+                self._idle(RETRY)
+        self._notifier.stopping("stopped")
+
+    def _use(self, database: StateDatabase) -> None:
+        """One run, until it is to be another database or the end. Raises what ends the run."""
+        url = self._world.state_url
+        run = self._begin(database, url)
+        if run is None:
+            return
+        with self._ending(run):
+            while self._goes_on(url):
+                judged = run.monitor.run_once()
+                run.keep_bound()
+                self._looked(run, judged)
+                self._pause(run, judged, url)
+
+    def _begin(self, database: StateDatabase, url: str) -> Optional[LeasedRun]:
+        """A run that has the lease, as soon as it is to be had; None when it is not wanted any more."""
+        holder = new_holder()
+        above, asked_at = self._world.eyes().highest_token(), self._world.clock()
+        while self._goes_on(url):
+            try:
+                run = LeasedRun.begin(self._world, database, holder, above)
+            except LeaseHeld as held:
+                self._stand_by(str(held.details.get("lease_holder") or "another run"))
+                self._idle(TICK)
+                if (self._world.clock().since(asked_at) or 0.0) > TOKEN_AGE:
+                    above, asked_at = self._world.eyes().highest_token(), self._world.clock()
+                continue
+            self._view = _View(LOOKING, self._view.problem, run.holder, run.token)
+            return run
+        return None
+
+    @contextlib.contextmanager
+    def _ending(self, run: LeasedRun) -> Iterator[None]:
+        with run.ending_within(PATIENCE):
+            try:
+                yield
+            finally:
+                if self._stopping:
+                    self._notifier.stopping("acts under way come to their end")
+                    self._log.say(NOTICE, "stopping; under way: %s" % _words(run.hands.under_way()))
+        left = run.hands.under_way()
+        if left:
+            self._log.say(WARNING, "handed over to the next run: %s" % _words(left))
+
+    def _goes_on(self, url: str) -> bool:
+        """Whether to go on with the database at *url*."""
+        return not self._stopping and self._world.state_url == url
+
+    def _looked(self, run: LeasedRun, judged: Judged) -> None:
+        if self._view.problem:
+            self._log.say(NOTICE, "at work again")
+        under_way = tuple(run.hands.under_way())
+        self._view = _View(LOOKING, "", run.holder, run.token, judged, self._world.clock(), under_way)
+        self._notifier.alive()
+        self._notifier.status(_summary(judged, under_way))
+        self._heartbeat.beat()
+
+    def _pause(self, run: LeasedRun, judged: Judged, url: str) -> None:
+        """Until the next look is due, an act ends, or a signal came."""
+        until = self._world.clock().seconds + pause_after(judged)
+        while True:
+            self._heed_reload(run)
+            left = until - self._world.clock().seconds
+            if left <= 0 or not self._goes_on(url) or run.hands.wait(min(TICK, left)):
+                return
+
+    def _idle(self, seconds: float) -> None:
+        """Wait, outside a run."""
+        until = self._world.clock().seconds + seconds
+        while not self._stopping:
+            self._heed_reload(None)
+            left = until - self._world.clock().seconds
+            if left <= 0:
+                return
+            self._sleep(min(TICK, left))
+
+    def _stand_by(self, holder: str) -> None:
+        if (self._view.state, self._view.holder) != (STANDBY, holder):
+            self._log.say(NOTICE, "standby: %s holds the lease" % holder)
+        self._view = _View(STANDBY, holder=holder)
+        self._notifier.alive()
+        self._notifier.status("standby: %s holds the lease" % holder)
+
+    def _run_failed(self, error: Exception) -> None:
+        problem = str(error) if isinstance(error, LibrehaError) else unexpected(error)
+        if problem != self._view.problem:
+            what = "%s; a new run begins" % problem if isinstance(error, ENDS_THE_RUN) else problem
+            self._log.say(WARNING if isinstance(error, ENDS_THE_RUN) else ERROR, what)
+        self._view = replace(self._view, state=STARTING, problem=problem, holder="", token=None, under_way=())
+        self._notifier.status(problem)
+
+    # Configuration
+
+    def _heed_reload(self, run: Optional[LeasedRun]) -> None:
+        """Take a new configuration, as a whole or not at all. What is under way is not touched."""
+        if not self._reload_asked:
+            return
+        self._reload_asked = False
+        self._notifier.reloading()
+        try:
+            setup = self._reread()
+        except LibrehaError as error:
+            self._log.say(ERROR, "the new configuration is refused, the old one stays: %s" % error)
+        else:
+            if setup.world.state_url != self._world.state_url:
+                self._follower = JournalFollower(self._log.entry)
+            elif run is not None:
+                run.reconfigure(setup.world)
+            self._world = setup.world
+            self._heartbeat = self._heartbeat_to(setup.heartbeat)
+            self._log.say(INFO, "the configuration was read anew")
+        self._notifier.ready()
+
+    def _heartbeat_to(self, to: str) -> Heartbeat:
+        return Heartbeat(to, lambda why: self._log.say(WARNING, why))
+
+
+def pause_after(judged: Judged) -> float:
+    """Seconds to wait after a look; while a host is suspect, looks begin SUSPECT_EVERY apart, or as soon as the one before is over."""
+    if all(host.confirmed or host.verdict.works for host in judged.decision.hosts):
+        return wait_after(judged)
+    took = judged.decision.taken_at.since(judged.observation.taken_at) or 0.0
+    return min(wait_after(judged), max(0.0, SUSPECT_EVERY - took))
+
+
+def _summary(judged: Judged, under_way: tuple[Order, ...]) -> str:
+    decision = judged.decision
+    verdicts = Counter(host.verdict.value for host in decision.hosts)
+    words = ["%d hosts %s" % (count, verdict) for verdict, count in sorted(verdicts.items())]
+    words += ["%d VMs down" % len(decision.down), "%d alarms" % len(decision.alarms), "under way: %s" % _words(under_way)]
+    return ", ".join(words)
+
+
+def _words(orders: Any) -> str:
+    return ", ".join(map(str, orders)) or "nothing"
