@@ -1,0 +1,137 @@
+"""The resident monitor in the lab: it stays, brings a dead host's VMs back by itself, and may be killed at any point of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .chain import BIN, ROOT, Chain, Playing, environment, lab, wait_for
+from .conftest import MakeChain
+from .test_faults import moved
+from .test_interrupted import MOMENTS, consistent, reached, registered_once
+
+pytestmark = pytest.mark.lab
+MODULE = "ansible_collections.libreha.vmware.plugins.module_utils.service.main"
+
+CONFIGURE = """
+- hosts: san1
+  gather_facts: false
+  tasks:
+    - ansible.builtin.copy:
+        dest: "{{ config }}"
+        mode: "0600"
+        content: >-
+          {{ {'policy': (libreha_policy | default({}))
+                        | libreha.vmware.cluster_policy(hostvars, groups.libreha_hosts, groups.libreha_storage),
+              'hosts': groups.libreha_hosts | libreha.vmware.host_connections(hostvars),
+              'storage': groups.libreha_storage | libreha.vmware.storage_servers(hostvars, inventory_hostname),
+              'state_url': libreha_state_url, 'socket': socket} | to_json }}
+"""
+
+
+class Resident:
+    """The service, as systemd runs it: what is killed is started anew, and whatever is left of it is killed before."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+        self.config = chain.folder / "monitor.json"
+        self.socket = chain.folder / "monitor.sock"
+        self._started = 0
+        play = chain.folder / "configure.yml"
+        play.write_text(CONFIGURE)
+        variables: dict[str, Any] = {"config": str(self.config), "socket": str(self.socket)}
+        if chain.policy:
+            variables["libreha_policy"] = {**chain.inventory_policy(), **chain.policy}
+        command = [str(BIN / "ansible-playbook"), "-i", chain.inventory, str(play), "-e", json.dumps(variables)]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Playing]:
+        """Its process, which is killed at the end of the block with all that it started, if it still runs."""
+        self._started += 1
+        python = [str(BIN / "python"), "-m", MODULE, "--config", str(self.config)]
+        command = ["/usr/bin/env", "PYTHONPATH=%s" % (ROOT / ".cache" / "collections"), *python]
+        run = Playing(command, self.chain.folder / ("service-%d.log" % self._started))
+        try:
+            yield run
+        finally:
+            run.kill()
+
+    def status(self) -> dict[str, Any]:
+        with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as asker:
+            asker.settimeout(5)
+            asker.connect(str(self.socket))
+            asker.sendall(b'{"request": "status"}\n')
+            found: dict[str, Any] = json.loads(asker.makefile().readline())
+            return found
+        return {}
+
+    def looks(self) -> bool:
+        return bool(self.status().get("service", {}).get("state") == "looking" and self.status().get("hosts"))
+
+
+def elsewhere(chain: Chain, host: str = "esx1") -> bool:
+    """Whether every VM of *host* was brought up and verified."""
+    ended = {
+        entry["data"].get("vm_name") or entry["text"].partition(":")[0]
+        for entry in chain.journal("step")
+        if entry["data"].get("step") == "verified"
+    }
+    return set(chain.vms_of(host)) <= ended
+
+
+def test_it_brings_a_dead_hosts_vms_back_by_itself_and_ends_cleanly(chain_of: MakeChain) -> None:
+    chain = chain_of("--hosts", "3", "--vms", "6")
+    service = Resident(chain)
+    with service.running() as run:
+        wait_for("the first look", service.looks, 60)
+        lab("fault", "esx1", "kill")
+        wait_for("esx1's VMs elsewhere", partial(elsewhere, chain), 180)
+        wait_for("nothing under way", lambda: not service.status()["under_way"], 60)
+        run.process.send_signal(signal.SIGTERM)
+        done = run.finish()
+    moved(chain, done)
+    consistent(chain)
+    registered_once(chain)
+    assert "Traceback" not in done.log, done.log
+    lease = chain.record("lease")["lease"]
+    assert (lease["holder"], lease["token"]) == ("", chain.journal("lease")[-1]["token"])
+    begun = [entry for entry in chain.journal("lease") if "taken by" in entry["text"]]
+    assert len(begun) == 2, "site, and one run of the service"
+
+
+@pytest.mark.prove
+def test_killed_at_every_step_of_a_failover_it_goes_on_within_seconds(chain_of: MakeChain) -> None:
+    """As systemd does it: all of it is killed, and a new one is started a second later. The lease has a minute to go each time."""
+    chain = chain_of("--hosts", "3", "--vms", "6", lease=60)
+    service = Resident(chain)
+    with service.running():
+        wait_for("the first look", service.looks, 60)
+    lab("fault", "esx1", "kill")
+    for moment in MOMENTS:
+        with service.running():
+            began = time.monotonic()
+            tokens = len(chain.journal("lease"))
+            wait_for("the lease", lambda tokens=tokens: len(chain.journal("lease")) > tokens, 30)
+            assert time.monotonic() - began < 6, "it waited for the dead one's lease"
+            wait_for("%s, or the end" % moment, lambda moment=moment: reached(chain, moment) or elsewhere(chain), 120)
+    with service.running() as run:
+        wait_for("esx1's VMs elsewhere", partial(elsewhere, chain), 180)
+        wait_for("nothing under way", lambda: service.looks() and not service.status()["under_way"], 60)
+        run.process.send_signal(signal.SIGTERM)
+        done = run.finish()
+    moved(chain, done)
+    consistent(chain)
+    registered_once(chain)
+    assert not [text for text in (path.read_text() for path in Path(chain.folder).glob("service-*.log")) if "Traceback" in text]
