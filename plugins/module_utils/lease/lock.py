@@ -31,6 +31,7 @@ What the lock does not wait for, and why that is safe:
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -77,8 +78,9 @@ class LeaseLock:
         """The lock of the SQLite *database* (its path)."""
         lock = cls(database + SUFFIX)
         if os.geteuid() == 0:
-            owner = os.stat(database)
-            os.fchown(lock.descriptor, owner.st_uid, owner.st_gid)
+            with contextlib.suppress(OSError):  # the database is gone: its next use says so
+                owner = os.stat(database)
+                os.fchown(lock.descriptor, owner.st_uid, owner.st_gid)
         return lock
 
     def take(self) -> bool:
@@ -100,18 +102,21 @@ class LeaseLock:
             if content["inode"] != os.fstat(self.descriptor).st_ino:  # a copy of the file: its lock is another one
                 return None
             return Bound(str(content["holder"]), int(content["token"]), str(content["boot_id"]))
-        except (ValueError, KeyError, TypeError):  # new, or its writer was killed in the middle
+        except (OSError, ValueError, KeyError, TypeError):  # new, or its writer was killed in the middle
             return None
 
     def bind(self, holder: str, token: int) -> bool:
-        """Say that the lease with *token* is *holder*'s and that whatever acts under it holds this lock. False when it is not to be had."""
+        """Say that the lease with *token* is *holder*'s and that whatever acts under it holds this lock. False when the lock is not to be
+        had, or the file not to be written: then the lease ends by its time alone."""
         if not self.take():
             return False
         bound = Bound(holder, token, clock.read_boot_id())
         content = json.dumps({**bound._asdict(), "inode": os.fstat(self.descriptor).st_ino}).encode()
-        os.ftruncate(self.descriptor, 0)
-        os.pwrite(self.descriptor, content, 0)
-        return True
+        try:
+            os.ftruncate(self.descriptor, 0)
+            return os.pwrite(self.descriptor, content, 0) == len(content)
+        except OSError:  # the disk is full: what is left there proves nothing
+            return False
 
     def close(self) -> None:
         """This process has done with it; what acts still holds it until its own end."""
