@@ -28,8 +28,8 @@ from ..cycle.follow import JournalFollower
 from ..cycle.judge import Judged, wait_after
 from ..cycle.ports import Order
 from ..cycle.run import LeasedRun, World, new_holder
-from ..decide.instant import Instant
 from ..errors import ENDS_THE_RUN, LibrehaError, unexpected
+from ..instant import Instant
 from ..record.database import StateDatabase
 from ..record.lease import LeaseHeld
 from .heartbeat import Heartbeat

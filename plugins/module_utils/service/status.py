@@ -9,8 +9,8 @@ from typing import Any, Optional
 
 from ..cycle.judge import Judged, result_of
 from ..cycle.ports import Order
-from ..decide.instant import Instant
 from ..decide.json_form import to_dict
+from ..instant import Instant
 
 
 def status_of(

@@ -21,7 +21,7 @@ from .test_faults import moved
 from .test_interrupted import MOMENTS, consistent, reached, registered_once
 
 pytestmark = pytest.mark.lab
-MODULE = "ansible_collections.libreha.vmware.plugins.module_utils.service.main"
+MODULE = "ansible_collections.libreha.vmware.plugins.module_utils.entry.monitor"
 
 CONFIGURE = """
 - hosts: san1

@@ -15,9 +15,8 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy impor
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError, StaleToken
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 from ansible_collections.libreha.vmware.plugins.module_utils.service.resident import PATIENCE, TICK
+from resident_scene import Cluster, Service
 from scene import LEASE, Scene
-
-from conftest import Cluster, Service
 
 
 def carry_out(service: Service) -> Callable[[], None]:

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 
 COLLECTIONS = Path(__file__).resolve().parents[3] / ".cache" / "collections"
-MODULE = "ansible_collections.libreha.vmware.plugins.module_utils.service.main"
+MODULE = "ansible_collections.libreha.vmware.plugins.module_utils.entry.monitor"
 HANG_GUARD = 60.0
 
 

@@ -19,10 +19,11 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ..cycle.site import Site, read_site, site_spec
+from ..cycle.real import Site
 from ..errors import LibrehaError
 from ..fence.agent_process import mask
 from ..record.opening import parse, secrets_of
+from .options.site import read_site, site_spec
 
 DEFAULT_CONFIG = "/etc/libreha/monitor.json"
 DEFAULT_SOCKET = "/run/libreha/monitor.sock"

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The resident monitor as a program: ``python -m ansible_collections.libreha.vmware.plugins.module_utils.service.main --config FILE``.
+"""The resident monitor as a program: ``python -m ansible_collections.libreha.vmware.plugins.module_utils.entry.monitor --config FILE``.
 
 SIGTERM and SIGINT end it, SIGHUP has it read its configuration anew. Exit codes: 0 after a signal, or with --check when the configuration
 is right; 2 when it is wrong; 1 when something else keeps it from its work.
@@ -17,11 +17,11 @@ from typing import Optional
 from ..act.worker import ForkServer
 from ..cycle.real import RealWorld, carry_out
 from ..errors import LibrehaError
-from .config import DEFAULT_CONFIG, read_config
-from .listener import Listener
-from .log import ERROR, Log
-from .resident import ResidentMonitor, Setup
-from .systemd import Notifier
+from ..service.listener import Listener
+from ..service.log import ERROR, Log
+from ..service.resident import ResidentMonitor, Setup
+from ..service.systemd import Notifier
+from .monitor_config import DEFAULT_CONFIG, read_config
 
 WRONG_CONFIG = 2
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.entry.monitor_config import DEFAULT_SOCKET, Config, read_config
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
-from ansible_collections.libreha.vmware.plugins.module_utils.service.config import DEFAULT_SOCKET, Config, read_config
 
 SECRET = "s3cr3t-w0rd"
 BMC = {"address": "192.0.2.21", "username": "ha", "password": SECRET}
