@@ -9,7 +9,9 @@ COMMAND = r"""
 kind:
   description:
     - V(migrate), V(start), V(stop), V(ignore) (take a VM out of HA as it is) and V(manage) (put it back) are about a VM.
-    - V(maintenance_on), V(maintenance_off) and V(rejoin) are about a host. V(confirmed_off) is the person's word that a host is
+    - V(maintenance_on), V(maintenance_off) and V(rejoin) (let a fenced host in again) are about a host. V(confirmed_restart) is V(rejoin)
+      with the person's word that the host was started after its fence; it counts where no uptime can prove that, because a storage
+      server was itself restarted since. V(confirmed_off) is the person's word that a host is
       switched off and stays off until it is let in again; it takes the place of an answer of a storage server or BMC that cannot
       be asked, and never overrules one that answers otherwise.
     - V(approve) says yes to what the policy with C(mode=ask) proposes about a host or VM. About one that is down it holds until that
@@ -27,6 +29,7 @@ kind:
     - maintenance_on
     - maintenance_off
     - rejoin
+    - confirmed_restart
     - confirmed_off
     - release_brake
     - approve

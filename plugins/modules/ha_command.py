@@ -17,7 +17,6 @@ description:
   - A command changes only what is wanted. It starts, stops, moves and fences nothing by itself.
   - One that cannot be understood or carried out is refused, which is journaled with the reason and costs the monitor nothing. With
     O(wait) the module fails then.
-  - The monitor refuses V(rejoin), which it does not carry out; the playbook C(unfence) lets a host in.
   - Run it on the machine that has the state database, which is the arbiter.
 options:
   wait:

@@ -44,6 +44,12 @@ options:
     description: The run ends after so many looks in which no VM was being started, settled or not.
     type: int
     default: 60
+  chap_secrets:
+    description:
+      - By host, a new CHAP secret for one that logs in with CHAP and is let in again (V(rejoin) in O(commands)). Its storage servers take
+        no secret that it had before its fence. Set the same on the host and in the inventory.
+    type: dict
+    default: {}
   validate_only:
     description: Only check O(policy), and nothing else. No host is looked at, and no database is needed.
     type: bool
@@ -170,6 +176,12 @@ held:
     what: {description: What is held., type: str, sample: fence}
     subject: {description: The name of the host or the id of the VM., type: str, sample: esx1}
     reason: {description: Why., type: str}
+ordered:
+  description: What the last look ordered, each with its reasons; in check mode what a run would begin with.
+  returned: when this run looked
+  type: list
+  elements: str
+  sample: ["fence esx1: esx1 dead since 12:00:15 (api timed out, ping failed, storage failed 16 s, 4 samples)"]
 proposed:
   description:
     - What would be done but waits for a person (RV(mode)), for the cluster to be armed, or is out of the caller's reach

@@ -239,6 +239,11 @@ def result_of(judged: Judged) -> Result:
     }
 
 
+def ordered_in(decision: Decision) -> list[str]:
+    """What a decision orders, in words with the reasons."""
+    return [_words(action) for action in decision.actions if not is_empty(action)]
+
+
 def failing_alarms(decision: Decision, policy: Policy) -> list[str]:
     """The standing alarms that the policy does not let a run end green before, the worst first, in words."""
     if policy.fail_on_alarm is FailOnAlarm.NONE:

@@ -28,7 +28,7 @@ from ..record.journal import JournalEntry
 from .judge import Asker, Brain, Judged, events_seen, judge, live_hosts, wait_after
 from .ports import Ended, Eyes, FailoverOrder, FenceOrder, Hands, MoveOrder, Order, PowerOrder, RejoinOrder
 
-ABLE = ("fence", "failover", "restart", "move", "stop", "reset")  # kinds of action that are carried out here
+ABLE = ("fence", "failover", "restart", "move", "stop", "reset", "rejoin")  # kinds of action that are carried out here
 MAX_LOOKS = 60
 PRUNE_EVERY = 600.0  # s between two times at which this run looks for what the record need not keep
 

@@ -82,7 +82,7 @@ class MoveOrder:
 
 @dataclass(frozen=True)
 class RejoinOrder:
-    """The next step of letting a fenced host in again; as for moves, only where the hands can do it."""
+    """The next step of letting a fenced host in again."""
 
     action: RejoinAction
 

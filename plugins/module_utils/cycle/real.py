@@ -6,25 +6,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional, Union
 
 from .. import clock
 from ..access import HostAccess
 from ..act.failover import new_transaction
 from ..act.fence import Fenced, Run, fence_host
+from ..act.rejoin import Rejoining, rejoin_host
 from ..act.vm_failover import fail_over, shown_of, undone_of
 from ..act.vm_power import PowerRequest, power_vms
 from ..act.worker import Child, Died, Failed, ForkServer, wait_for_any
 from ..decide.observations import Observation
 from ..decide.policy import Policy
 from ..decide.vms.failover import Transaction, Way
-from ..errors import LibrehaError
 from ..lease.lock import LeaseLock
 from ..observe.cluster import observe_cluster, observe_servers
 from ..record.database import StateDatabase
 from ..storage.server import ServerAccess
-from .ports import Ended, FailoverOrder, FenceOrder, Hands, MoveOrder, Order, PowerOrder
+from .ports import Ended, FailoverOrder, FenceOrder, Hands, MoveOrder, Order, PowerOrder, RejoinOrder
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Site:
     servers: Mapping[str, ServerAccess]
     state_url: str
     state_file: str = ""
+    chap_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)  # new ones, by host, for letting it in again
 
 
 class RealWorld:
@@ -156,9 +157,9 @@ def carry_out(work: Work, stopping: Callable[[], bool]) -> Ended:
             return _fence(site, order, database, run)
         if isinstance(order, (FailoverOrder, MoveOrder)):
             return _bring_over(site, order, database, run, stopping)
-        if isinstance(order, PowerOrder):
-            return _power(site, order, database, run)
-        raise LibrehaError("nobody is able to %s here" % order)
+        if isinstance(order, RejoinOrder):
+            return _rejoin(site, order, database, run)
+        return _power(site, order, database, run)
 
 
 def _fence(site: Site, order: FenceOrder, database: StateDatabase, run: Run) -> Ended:
@@ -183,6 +184,15 @@ def transactions_of(order: Union[FailoverOrder, MoveOrder]) -> list[Transaction]
     """What an order begins; transactions that an earlier run left open go on beside them."""
     way = Way.COLD if isinstance(order, MoveOrder) else None
     return [new_transaction(dataclasses.asdict(vm), way) for vm in order.planned]
+
+
+def _rejoin(site: Site, order: RejoinOrder, database: StateDatabase, run: Run) -> Ended:
+    access = site.accesses.get(order.action.host)
+    if access is None:
+        return Ended(order, ("%s is not among the hosts of this run" % order.action.host,))
+    secret = site.chap_secrets.get(order.action.host, "")
+    rejoined = rejoin_host(Rejoining(order.action, access, site.servers, database, run, secret))
+    return Ended(order, rejoined.failed, rejoined.changed)
 
 
 def _power(site: Site, order: PowerOrder, database: StateDatabase, run: Run) -> Ended:

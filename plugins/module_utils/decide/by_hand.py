@@ -18,7 +18,7 @@ def by_hand(action: Action) -> str:
         vm = action.vms[0]
         return "run the playbook migrate, -e vm='%s' -e host=%s" % (vm.name, vm.destination)
     if isinstance(action, RejoinAction):
-        return "restart %s and run the playbook unfence, -e host=%s (docs/bringing-a-host-back.md)" % (action.host, action.host)
+        return "run the playbook rejoin, -e host=%s (docs/bringing-a-host-back.md)" % action.host
     return "whoever asked for this decision carries out no %s; the playbook monitor does" % action.kind
 
 

@@ -34,6 +34,7 @@ class CommandKind(str, Enum):
     MAINTENANCE_ON = "maintenance_on"
     MAINTENANCE_OFF = "maintenance_off"
     REJOIN = "rejoin"
+    CONFIRMED_RESTART = "confirmed_restart"
     CONFIRMED_OFF = "confirmed_off"
     RELEASE_BRAKE = "release_brake"
     APPROVE = "approve"
@@ -57,7 +58,13 @@ class CommandRefused(ValueError):
     """The command cannot be understood; the message says what to write instead."""
 
 
-NEEDS = {CommandKind.MIGRATE: "move", CommandKind.REBALANCE: "move", CommandKind.STOP: "stop", CommandKind.REJOIN: "rejoin"}
+NEEDS = {
+    CommandKind.MIGRATE: "move",
+    CommandKind.REBALANCE: "move",
+    CommandKind.STOP: "stop",
+    CommandKind.REJOIN: "rejoin",
+    CommandKind.CONFIRMED_RESTART: "rejoin",
+}
 """The kind of action without which a command would be remembered for ever and never done."""
 
 
@@ -135,8 +142,21 @@ def _rejoin(policy: Policy, memory: Memory, command: Command, now: Instant) -> t
     record = memory.host(name)
     if not record.fenced and not record.confirmed_off:
         return memory, ""
-    asked = RejoinRecord(now, command.by)
+    # Asked again, it boots from where the first wish has brought it.
+    asked = replace(record.rejoin or RejoinRecord(now), asked_at=now, by=command.by)
     return _changed(memory, memory.with_host(replace(record, rejoin=asked)), "%s is to be let in again%s", name, _said(command))
+
+
+def _confirmed_restart(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    """As rejoin, with a named person's word that the host was started after its fence, where no uptime can prove it."""
+    if len(command.reason.strip()) < 4:
+        raise CommandRefused("it needs a reason: how you know that %s was started after its fence" % command.subject)
+    after, text = _rejoin(policy, memory, command, now)
+    record = after.host(command.subject)
+    if record.rejoin is None:
+        return after, text
+    said = memory.with_host(replace(record, rejoin=replace(record.rejoin, word=_who(command))))
+    return _changed(memory, said, "%s confirms that %s was restarted: %s", command.by, command.subject, command.reason)
 
 
 def _confirmed_off(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
@@ -191,6 +211,7 @@ _COMMANDS: dict[CommandKind, _Command] = {
     CommandKind.MAINTENANCE_ON: _maintenance(True),
     CommandKind.MAINTENANCE_OFF: _maintenance(False),
     CommandKind.REJOIN: _rejoin,
+    CommandKind.CONFIRMED_RESTART: _confirmed_restart,
     CommandKind.CONFIRMED_OFF: _confirmed_off,
     CommandKind.RELEASE_BRAKE: _release_brake,
     CommandKind.APPROVE: _approve,

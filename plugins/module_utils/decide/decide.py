@@ -23,7 +23,7 @@ from .gate import Caller, Orders, authorise, not_under_way, still_approved
 from .hosts.alarms import raise_alarms
 from .hosts.brake import Brake, HostForBrake, apply_brake
 from .hosts.duplicates import note_doubtful
-from .hosts.rejoin import Rejoins, note_cycle, plan_rejoins
+from .hosts.rejoin import Rejoins, note_steps, plan_rejoins
 from .hosts.respond import Responses, choose_fences
 from .hosts.told import rebooting
 from .memory import HostRecord, Memory, RejoinRecord, VmRecord
@@ -147,7 +147,7 @@ def _plan(picture: Picture, brake: Brake, memory: Memory, able: Collection[str])
     starts = plan_starts(cluster, can_move="move" in able)
     return _Plan(
         fences=choose_fences(cluster, brake),
-        rejoins=plan_rejoins(cluster, cluster.now),
+        rejoins=plan_rejoins(cluster, cluster.now, {vm.id for action in starts.failovers for vm in action.vms}),
         starts=starts,
         stops=plan_stops(cluster),
         moves=plan_moves(cluster, starts, memory.rebalance),
@@ -205,7 +205,7 @@ def _remember(record: HostRecord, rejoins: Mapping[str, Optional[RejoinRecord]],
     fenced_at = {server for action in orders.of(FenceAction) if action.host == record.name for server in action.storage}
     if fenced_at:
         record = replace(record, fence_scope=tuple(sorted({*record.fence_scope, *fenced_at})))
-    return note_doubtful(note_cycle(record, orders, now), orders)
+    return note_doubtful(note_steps(record, orders, now), orders)
 
 
 def _for_brake(host: HostState, cluster: Cluster) -> HostForBrake:

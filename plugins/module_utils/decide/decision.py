@@ -233,13 +233,16 @@ class ResetAction:
 
 @dataclass(frozen=True)
 class RejoinAction:
-    """The next step of letting a fenced host in again: ``power_on``, ``power_cycle`` or ``unfence``."""
+    """The next step of letting a fenced host in again: ``power_on``, ``power_cycle``, ``unregister``, ``unfence`` or ``rescan``."""
 
     host: str
     step: str
-    initiators: tuple[str, ...]
-    storage: tuple[str, ...]
     reasons: tuple[str, ...]
+    storage: tuple[str, ...] = ()  # the storage servers that list it
+    stale: tuple[str, ...] = ()  # ids of VMs to unregister there
+    on_word: tuple[str, ...] = ()  # the storage servers at which a person's word stands in for the proof of a fresh start
+    word: str = ""  # that word: who said it, and why
+    machine: Machine = Machine()  # as the host itself told it; its BMC must be the same one's
     kind: str = "rejoin"
 
 

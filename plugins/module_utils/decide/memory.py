@@ -73,7 +73,11 @@ class RejoinRecord:
 
     asked_at: Instant  # the decider's clock
     by: str = ""
-    cycled_at: Optional[Instant] = None  # when its power was cycled or switched on for it
+    cycled_at: Optional[Instant] = None  # when its power was last cycled or switched on for it
+    word: str = ""  # a person's word that it was started after its fence: who, and why
+    let_in_at: Optional[Instant] = None  # the first look that found no fence of it any more
+    step: str = ""  # that was ordered last
+    step_at: Optional[Instant] = None
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Optional
 
 from .. import clock
 from ..act.fence import PER_LEVEL
 from ..act.worker import ForkServer
 from ..cycle.follow import JournalFollower, line_of
-from ..cycle.judge import Asker, Judged, failing_alarms, judge, result_of
+from ..cycle.judge import Asker, Judged, failing_alarms, judge, ordered_in, result_of
 from ..cycle.monitor import ABLE, MAX_LOOKS, Story, moved_in
 from ..cycle.ports import PowerOrder
 from ..cycle.real import RealEyes, RealWorld, Site, carry_out
@@ -34,6 +35,7 @@ def argument_spec() -> dict[str, Any]:
         "holder": {"type": "str"},
         "host": {"type": "str"},
         **command_spec(),
+        "chap_secrets": {"type": "dict", "default": {}, "no_log": True},
         "wait": {"type": "float", "default": 0},
         "max_looks": {"type": "int", "default": MAX_LOOKS},
         "progress": {"type": "path"},
@@ -46,7 +48,7 @@ def run(params: Mapping[str, Any], check_mode: bool) -> Result:
     at work."""
     if params["validate_only"]:
         return {"changed": False, "mode": read_policy(params["policy"]).mode.value}
-    site = read_site(params)
+    site = replace(read_site(params), chap_secrets=dict(params["chap_secrets"]))
     if check_mode:
         return _look_only(site, params)
     with ForkServer(carry_out) as server, StateDatabase.open(site.state_url, create=False) as database:
@@ -65,7 +67,7 @@ def run(params: Mapping[str, Any], check_mode: bool) -> Result:
 def _longest_act(site: Site) -> float:
     """Seconds in which whatever acts has come to its end."""
     levels = max((len({device.level for device in access.bmc}) for access in site.accesses.values()), default=0)
-    return site.policy.lease + PER_LEVEL * levels
+    return site.policy.lease + 2 * PER_LEVEL * levels  # a power cycle is off and on
 
 
 def unless_failing(result: Result, failing: Sequence[str]) -> Result:
@@ -85,7 +87,15 @@ def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
     with StateDatabase.open(params["state_url"], create=False) as database:
         asker = Asker("", 0, ABLE, clock.now, params["host"] or "")
         judged = judge(database, site.policy, observation, asker, commit=False, asked=map(read_command, params["commands"]))
-    result = {**result_of(judged), "looks": 1, "failed_acts": [], "vms": [], "unregistered": [], "commands": []}
+    result = {
+        **result_of(judged),
+        "ordered": ordered_in(judged.decision),
+        "looks": 1,
+        "failed_acts": [],
+        "vms": [],
+        "unregistered": [],
+        "commands": [],
+    }
     failing = [*judged.refused, *failing_alarms(judged.decision, site.policy)]
     return unless_failing(result, failing)  # nothing was to be done, so nothing is undone
 
@@ -96,6 +106,7 @@ def _result(judged: Judged, story: Story, commands: Sequence[Mapping[str, Any]])
     power = [text for ended in story.ended if isinstance(ended.order, PowerOrder) for text in ended.failed]
     return {
         **found,
+        "ordered": ordered_in(judged.decision),
         "changed": any(ended.changed for ended in story.ended),
         "looks": story.looks,
         "undone": refused + found["undone"] + power,

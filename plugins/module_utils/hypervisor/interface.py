@@ -175,5 +175,10 @@ class Hypervisor(ABC):
         """Answer a pending question with the choice of that key. Raises HypervisorFault."""
 
     @abstractmethod
+    def rescan_storage(self, timeout: float) -> None:
+        """Have the host look for disks and datastores on all its adapters: it logs in again where it was not admitted before. Returns when
+        the host is done, which may take minutes where targets do not answer. Raises HypervisorFault, also after *timeout* seconds."""
+
+    @abstractmethod
     def unregistered(self, datastore: str) -> list[str]:
         """Paths of .vmx files on *datastore* that this host has not registered."""

@@ -143,6 +143,18 @@ class Vsphere(Hypervisor):
     def answer(self, moid: str, question: Question, choice: str) -> None:
         self._runner().answer(self._vm(moid), question, choice)
 
+    def rescan_storage(self, timeout: float) -> None:
+        tried = "rescanning the storage adapters"
+        with self.session.acting(tried):
+            found = self._reader().inventory({"HostSystem": ("configManager.storageSystem",)})["HostSystem"]
+            self._the_host(found)
+        storage = found[0][1]["configManager.storageSystem"]
+        with self.session.patiently(timeout):
+            with self.session.writing(tried, self.before_write):
+                storage.RescanAllHba()
+            with self.session.writing(tried, self.before_write):
+                storage.RescanVmfs()
+
     def unregistered(self, datastore: str) -> list[str]:
         tried = "searching datastore %s for VMs" % datastore
         with self.session.acting(tried):

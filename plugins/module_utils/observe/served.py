@@ -13,7 +13,7 @@ from .. import clock
 from ..decide.json_form import to_dict
 from ..errors import LibrehaError
 from ..lease.deadman import Permit
-from ..storage.server import FenceRequest, ServerAccess, fence_here, observe_here
+from ..storage.server import FenceRequest, ServerAccess, UnfenceRequest, fence_here, observe_here, unfence_here
 from .storage_health.look import Wanted, look
 
 
@@ -50,5 +50,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"storage": to_dict(observe_here(server))}
     if request["do"] == "health":
         return {"health": read_health(server, request["smart"])}
+    if request["do"] == "unfence":
+        unfence = UnfenceRequest(**{**request["unfence"], "running_vms": tuple(request["unfence"]["running_vms"])})
+        return {"unfence": unfence_here(server, unfence, Permit(request["deadline"], host=unfence.host))}
     fence = FenceRequest(**{**request["fence"], "initiators": tuple(request["fence"]["initiators"])})
     return {"fence": fence_here(server, fence, Permit(request["deadline"], host=fence.host))}

@@ -8,11 +8,18 @@ token are one piece of code for all drivers: ``storage/fencing.py``.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
 
 from ..decide.observations import Session, TargetAccess
 from ..errors import LibrehaError
+
+NEW_SECRET = (
+    "give a new random one (playbook rejoin: -e @FILE with libreha_chap_secret; iscsi_fence: chap_secret), and set the same on the host "
+    "and in the inventory"
+)
+"""What to do where an initiator is admitted again without a new CHAP secret."""
 
 
 class StorageTarget(ABC):
@@ -75,6 +82,20 @@ class StorageTarget(ABC):
 
         A *chap_secret* becomes the one of the initiator's own CHAP account. It is required, and must be a new one,
         where the initiator has such an account."""
+
+
+_SECRET = re.compile(r"[A-Za-z0-9._/+-]{12,100}")
+
+
+def chap_secret(secret: str | None, host: str | None) -> str | None:
+    """The secret as every target takes it, None for none. Raises LibrehaError, without it, where a target could misread it."""
+    if secret and not _SECRET.fullmatch(secret):
+        raise LibrehaError(
+            "chap_secret is not 12 to 100 letters, digits and ._/+-",
+            host=host,
+            remedy="tgt-admin passes it through a shell: make a new one of these characters",
+        )
+    return secret or None
 
 
 def initiator_name(initiator: str, host: str | None) -> str:

@@ -24,11 +24,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import IO, Any, Optional, cast
 
+from .. import clock
 from ..decide.json_form import from_dict
 from ..decide.observations import StorageObservation
 from ..errors import LeaseLost, LibrehaError, StaleToken
 from ..lease.deadman import Permit
-from .server import FENCE_WAIT, FenceRequest, ServerAccess, Ssh
+from .server import FENCE_WAIT, FenceRequest, ServerAccess, Ssh, UnfenceRequest
 
 SLACK = 10.0  # s for the login, Python's start and the way back
 OPTIONS = (
@@ -70,6 +71,14 @@ def fence_remote(access: ServerAccess, request: FenceRequest, permit: Permit) ->
     return outcome
 
 
+def unfence_remote(access: ServerAccess, request: UnfenceRequest, permit: Permit) -> dict[str, Any]:
+    """As ``unfence_here``, on a remote server; ``read_at`` of *request* is on this machine's clock. May be called in any thread."""
+    call = _Call(access)
+    unfence = {**asdict(request), "running_vms": list(request.running_vms)}
+    outcome: dict[str, Any] = call.ask({"do": "unfence", "unfence": unfence}, permit.remaining() + SLACK, permit)["unfence"]
+    return outcome
+
+
 def command(ssh: Ssh) -> list[str]:
     """What is run on the arbiter; it holds no secret."""
     words = ["ssh", "-T", "-p", str(ssh.port), "-l", ssh.user]
@@ -102,7 +111,11 @@ class _Call:
             hello = stdout.readline()
             if permit is not None and hello:
                 permit.check("ask %s" % self._access.name)
-                request["deadline"] = json.loads(hello)["now"] + permit.remaining()
+                theirs = json.loads(hello)["now"]  # earlier than our now: a deadline comes out too early, a reading too old
+                request["deadline"] = theirs + permit.remaining()
+                if "unfence" in request:
+                    age = clock.now().seconds - request["unfence"]["read_at"]
+                    request["unfence"] = {**request["unfence"], "read_at": theirs - age}
             out, said = process.communicate(json.dumps(request).encode() if hello else None)
         except (BrokenPipeError, ValueError):
             out, said = process.communicate()

@@ -8,7 +8,7 @@ nobody knows then which of its fences stand, and decide holds what depends on th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from .. import clock
@@ -16,9 +16,10 @@ from ..decide.observations import StorageObservation
 from ..lease.deadman import Permit
 from .fence_list import DEFAULT_FENCE_LIST, FenceList
 from .fencing import Fencer
-from .interface import StorageTarget, initiator_name
+from .interface import StorageTarget, chap_secret, initiator_name
 from .observing import observe_storage
 from .registry import open_storage
+from .unfencing import FreshStart, unfence
 
 FENCE_WAIT = 10.0  # s for the verification of a fence
 
@@ -58,6 +59,23 @@ class FenceRequest:
     reason: str
 
 
+@dataclass(frozen=True)
+class UnfenceRequest:
+    """A host to let in again at one storage server, under *token*.
+
+    ``uptime`` in seconds was read of the host at ``read_at``, seconds on the boot-time clock of the machine that carries this out.
+    ``word`` is a person's that the host was started after its fence; empty: the uptime must prove it.
+    """
+
+    host: str
+    token: int
+    uptime: float
+    read_at: float
+    running_vms: tuple[str, ...] = ()  # names
+    word: str = ""
+    chap_secret: str = field(default="", repr=False)
+
+
 def observe_here(access: ServerAccess) -> StorageObservation:
     """One look at the target of this machine. Raises LibrehaError for a fence list that cannot be understood."""
     target, fence_list = _opened(access)
@@ -81,6 +99,20 @@ def _opened(access: ServerAccess) -> tuple[StorageTarget, FenceList]:
         timeout=access.timeout,
     )
     return target, FenceList(access.fence_list)
+
+
+def unfence_here(access: ServerAccess, request: UnfenceRequest, permit: Permit) -> dict[str, Any]:
+    """Let a host in again at the target of this machine, with all guards of ``unfence``; its outcome. In the main thread only."""
+    target, fence_list = _opened(access)
+    proof = FreshStart(
+        uptime=request.uptime,
+        age=clock.now().seconds - request.read_at,
+        force=request.host if request.word else "",
+        reason=request.word,
+    )
+    secret = chap_secret(request.chap_secret, request.host)
+    fencer = Fencer(target, fence_list, permit)
+    return unfence(fencer, request.host, (), request.token, proof, running_vms=request.running_vms, chap_secret=secret).to_dict()
 
 
 def unasked(name: str, error: Exception) -> StorageObservation:

@@ -47,12 +47,23 @@ class SimulatedHost(Hypervisor):
         pass
 
     def virtual_machines(self) -> list[VmObservation]:
+        self._reads()
+        return list(self._observer.vms_on(self._host))
+
+    def health(self) -> HostObservation:
+        self._reads()
+        return self._observer.host(self._host.name)
+
+    def _reads(self) -> None:
+        """The way to the host and back. Raises HostUnavailable."""
         answer = self._requests.connects(self._host.name)
         wait(TIMEOUT if answer is ApiAnswer.TIMED_OUT else QUICK)
         answer = self._requests.connects(self._host.name)
         if answer is not ApiAnswer.ANSWERED:
             raise HostUnavailable("%s does not answer (%s)" % (self._host.name, answer.value), answer=answer, host=self._host.name)
-        return list(self._observer.vms_on(self._host))
+
+    def rescan_storage(self, timeout: float) -> None:
+        self._ended(self._ask(self._requests.rescan(self._host), timeout))
 
     def register(self, path: str, name: str) -> str:
         vm = self._world.vms[path.partition("] ")[2].partition("/")[0]]
@@ -79,9 +90,6 @@ class SimulatedHost(Hypervisor):
 
     def _not_here(self, *_arguments: object) -> NoReturn:
         raise NotImplementedError("no runner asks a simulated host for this")
-
-    def health(self) -> HostObservation:
-        self._not_here()
 
     def io_idle(self, vms: Iterable[VmObservation]) -> dict[str, float]:
         self._not_here()

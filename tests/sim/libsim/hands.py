@@ -1,8 +1,8 @@
 """Carries orders out as the production hands do (cycle/real.py): each in an operating system process of its own, which ends with its lease.
 
 Fences, stops, resets, starts and cold moves run the production runners (act/fence.py, act/vm_power.py, act/vm_failover.py with its lease
-keeper) on simulated storage servers, BMCs and hosts. Live moves and rejoins have no production actor yet: what is here of them is a
-sketch of what is to come.
+keeper) on simulated storage servers, BMCs and hosts, and so do rejoins (act/rejoin.py). Live moves have no production actor yet: what is
+here of them is a sketch of what is to come.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Optional, Union
 
 from ansible_collections.libreha.vmware.plugins.module_utils.access import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import FenceWorld, Run, fence_host
+from ansible_collections.libreha.vmware.plugins.module_utils.act.rejoin import Rejoining, RejoinWorld, rejoin_host
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import Around, Opened, fail_over, undone_of
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_power import JOURNAL_KIND, HostWorld, PowerRequest, power_vms
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import (
@@ -25,37 +26,38 @@ from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import 
     MoveOrder,
     Order,
     PowerOrder,
+    RejoinOrder,
 )
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.real import transactions_of
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import PlannedMove, RejoinAction
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.fresh_start import started_since
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import PlannedMove
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import ENDS_THE_RUN, LibrehaError, as_outcome
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import StaleToken as Refused
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, HostUnavailable, Hypervisor
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
 from ansible_collections.libreha.vmware.plugins.module_utils.lease.keeper import LeaseKeeper
 from ansible_collections.libreha.vmware.plugins.module_utils.parallel import Raised, failure_of
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import EndedAct
 from ansible_collections.libreha.vmware.plugins.module_utils.record.journal import JournalEntry
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.server import FenceRequest, ServerAccess, Ssh
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import Entry
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.server import FenceRequest, ServerAccess, Ssh, UnfenceRequest
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.unfencing import FreshStart
 
 from .blocking import Blocking, Simulated, drive, wait
 from .driver import SimulatedHost
 from .engine import Group, Task
-from .names import initiator, name_of
+from .names import initiator, instant, name_of
 from .observe import QUICK, TIMEOUT
 from .parts import Parts, SimulatedDeadman
 from .requests import Strange, ends_well
-from .truth.hosts import Host
 from .truth.target import StaleToken
 
 BMC = 1.0  # s that a BMC takes to switch
 MOVE_BOUND = 120.0  # s
-PER_LEVEL = 60.0  # s, act/fence.py
 
 
 class Process:
@@ -169,9 +171,7 @@ class SimulatedHands:
             return self._move(process, order)
         if isinstance(order, PowerOrder):
             return self._stop_or_reset(process, order)
-        with self._lease(process, PER_LEVEL) as check:
-            self._rejoin(order.action, check)
-        return Ended(order, changed=True)
+        return self._rejoin(process, order)
 
     @contextmanager
     def _lease(self, process: Process, more: float) -> Iterator[Callable[[], None]]:
@@ -236,10 +236,12 @@ class SimulatedHands:
         parts, action = self._parts, order.action
         if parts.world.fence_line(action.host) is None:
             parts.report.emit("fence_requested", host=action.host)
-        servers = {name: ServerAccess(name, ssh=None if target.own else Ssh(name)) for name, target in parts.world.targets.items()}
         world = FenceWorld(self._fence_at_server, self._switch_off, self._hosts(process), Simulated(process.group))
-        fenced = fence_host(action, self._access(action.host), servers, parts.database, self._run, world)
+        fenced = fence_host(action, self._access(action.host), self._servers(), parts.database, self._run, world)
         return Ended(order, fenced.failed, fenced.changed)
+
+    def _servers(self) -> dict[str, ServerAccess]:
+        return {name: ServerAccess(name, ssh=None if target.own else Ssh(name)) for name, target in self._parts.world.targets.items()}
 
     def _access(self, host: str) -> HostAccess:
         devices = (PowerDevice(host, host),) if self._parts.world.hosts[host].has_bmc else ()
@@ -344,50 +346,55 @@ class SimulatedHands:
         answer = drive(requests.ask(move.source, work, check, MOVE_BOUND))
         self._tell(Act.MOVE, move.id, move.destination, ends_well(answer), answer[1])
 
-    # Not shipped yet: rejoins
+    # Rejoin
 
-    def _rejoin(self, action: RejoinAction, check: Callable[[], None]) -> None:
-        host, parts = self._parts.world.hosts[action.host], self._parts
-        if action.step == "unfence":
-            self._unfence(host, check)
-            return
-        if action.step == "power_cycle":
-            if not self._power_off(host, check):
-                return
-            wait(BMC)
-        wait(BMC)
-        if not parts.observer.reaches_bmc(host):
+    def _rejoin(self, process: Process, order: RejoinOrder) -> Ended:
+        parts, run = self._parts, self._run
+        parts.reach("rejoin: %s" % order.action.step)
+        world = RejoinWorld(self._let_in, self._switch, self._hosts(process), Simulated(process.group))
+        access = self._access(order.action.host)
+        rejoined = rejoin_host(Rejoining(order.action, access, self._servers(), parts.database, run, world=world))
+        return Ended(order, rejoined.failed, rejoined.changed)
+
+    def _let_in(self, server: ServerAccess, request: UnfenceRequest, permit: Permit) -> Mapping[str, Any]:
+        """storage/unfencing.py, here or over ssh, with its own proof of a fresh start."""
+        parts, host, target = self._parts, self._parts.world.hosts[request.host], self._parts.world.targets[server.name]
+        if not parts.observer.reaches_server(target):
             wait(TIMEOUT)
-            return
-        check()
-        parts.world.power_on(host)
-
-    def _unfence(self, host: Host, check: Callable[[], None]) -> None:
-        """storage/unfencing.py: the target itself asks for the proof of a fresh start, with the uptime as just read."""
-        parts = self._parts
+            raise LibrehaError("could not be asked over ssh", host=server.name)
         wait(QUICK)
-        line = parts.world.fence_line(host.name)
-        asked = all(parts.observer.reaches_server(target) for target in parts.world.targets.values())
-        if line is None or not asked or not parts.requests.answers(host.name):
-            return
-        uptime = parts.world.now - host.booted_at
-        running = parts.world.vms_on(host.name)
-        wait(QUICK)
-        if parts.observer.cut_off or running or not started_since(uptime, parts.world.now - line.at):
-            return
-        check()
-        try:
-            parts.world.unfence(host, self._run.token)
-        except StaleToken as error:
-            parts.reach("stale token refused: unfence")
-            raise Refused("another run has acted since: %s" % error) from None
+        line = target.fences.get(host.name)
+        if line is None:
+            return {"changed": False}
+        read_at = Instant(parts.clock().boot_id, request.read_at)
+        proof = FreshStart(request.uptime, parts.clock().since(read_at), force=host.name if request.word else "", reason=request.word)
+        entry = Entry(host.name, initiator(host.name), line.token, instant(line.at, 0.0), line.reason)
+        lacking = self._lacking(proof, entry, parts.clock())
+        if lacking:
+            parts.reach("rejoin: refused by the storage server")
+            raise LibrehaError("not unfenced: %s" % lacking, host=host.name)
+        with permit if target.own else nullcontext():
+            permit.check("admit %s" % host.name)
+            try:
+                parts.world.unfence(host, request.token, target)
+            except StaleToken as error:
+                parts.reach("stale token refused: unfence")
+                raise Refused("another run has acted since: %s" % error) from None
+        return {"changed": True}
 
-    def _power_off(self, host: Host, check: Callable[[], None]) -> bool:
+    def _lacking(self, proof: FreshStart, entry: Entry, now: Instant) -> str:
+        return proof.lacking(entry, now)
+
+    def _switch(self, devices: Sequence[PowerDevice], state: str, permit: Permit, machine: Machine) -> Mapping[str, Any]:
+        if state == "cycled":
+            self._switch_off(devices, permit, machine)
+        host = self._parts.world.hosts[devices[0].name]
         wait(BMC)
         if not self._parts.observer.reaches_bmc(host):
             wait(TIMEOUT)
-            return False
-        check()
-        self._parts.world.power_off(host)
+            raise LibrehaError("the BMC does not answer", host=host.name)
+        with permit:
+            permit.check("switch it on")
+            self._parts.world.power_on(host)
         wait(BMC)
-        return True
+        return {"changed": True}

@@ -74,6 +74,9 @@ class Observer:
         at = self.instant()
         return tuple(self._host(host, at) for host in self.world.hosts.values())
 
+    def host(self, name: str) -> HostObservation:
+        return self._host(self.world.hosts[name], self.instant())
+
     def isolation(self, addresses: tuple[str, ...]) -> tuple[IsolationProbe, ...]:
         return tuple(IsolationProbe(address, not self.cut_off) for address in addresses)
 

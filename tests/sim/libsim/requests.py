@@ -20,6 +20,7 @@ from .truth.world import World
 
 TRAVELS = 0.1  # s
 REGISTER = 0.4
+RESCAN = 2.0
 LOCK_CHECK = 1.0  # s after which a power-on fails for a lock
 POWER_ON = 3.0
 GUEST_SHUTDOWN = 3.0
@@ -135,6 +136,13 @@ class Hypervisors:
                 task.end((Outcome.DONE, ""))
 
         return self._at_host(host, LOCK_CHECK, opens_files)
+
+    def rescan(self, host: Host) -> Callable[[Task], None]:
+        def effect(task: Task) -> None:
+            self._world.rescan(host)
+            task.end((Outcome.DONE, ""))
+
+        return self._at_host(host, RESCAN, effect)
 
     def stop(self, vm: Vm, host: Host, in_order: bool) -> Callable[[Task], None]:
         def effect(task: Task) -> None:

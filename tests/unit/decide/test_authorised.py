@@ -44,7 +44,7 @@ def test_a_power_cycle_that_is_only_proposed_keeps_no_power_fence_back(how: dict
     if "disarm" in how:
         world.command("disarm", by="bob")
     for _look in range(3):
-        world.step(3)
+        world.step(15)
         assert world.memory.host("esx1").rejoin.cycled_at is None
     fences = [item for item in (*world.last.actions, *(one.action for one in world.last.proposed)) if item.kind == "fence"]
     assert [fence.power for fence in fences] == [True], "the VMs that still execute there are stopped by its power"
@@ -52,7 +52,7 @@ def test_a_power_cycle_that_is_only_proposed_keeps_no_power_fence_back(how: dict
 
 def test_a_power_cycle_that_is_ordered_is_remembered() -> None:
     world = wanted_back(three_hosts(bmc=True))
-    world.step(3)
+    world.step(33)
     assert world.memory.host("esx1").rejoin.cycled_at == world.at()
 
 

@@ -27,7 +27,7 @@ def inventory(tmp_path: Path) -> Path:
         ("monitor", {"libreha_max_looks": "many"}, "libreha_max_looks"),
         ("monitor", {"libreha_mode": "watch"}, "value of libreha_mode must be one of: observe, ask, act"),
         ("failover", {}, "missing required arguments: host"),
-        ("unfence", {}, "missing required arguments: host"),
+        ("rejoin", {}, "missing required arguments: host"),
         ("failover", {"host": "esx1", "release_brake": "perhaps"}, "release_brake"),
         ("journal", {"entries": "all"}, "entries"),
     ],

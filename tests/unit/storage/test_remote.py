@@ -15,7 +15,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman impor
 from ansible_collections.libreha.vmware.plugins.module_utils.observe import served
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.cluster import observe_servers
 from ansible_collections.libreha.vmware.plugins.module_utils.storage import remote
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.server import FenceRequest, ServerAccess, Ssh
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.server import FenceRequest, ServerAccess, Ssh, UnfenceRequest
 
 NOBODY = 32111  # a control port of no tgtd
 
@@ -97,3 +97,15 @@ def test_no_act_is_asked_for_when_the_time_to_act_is_over(access: ServerAccess) 
     with pytest.raises(LeaseLost):
         remote.fence_remote(access, request, Permit(clock.now().seconds + 0.01))
     assert not Path(access.fence_list).exists()
+
+
+def test_a_reading_of_an_uptime_never_gets_younger_on_its_way(access: ServerAccess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is dated on the server's own clock, from before the server's first word was read: what is late on its way counts as older."""
+    request = UnfenceRequest("esx1", 7, 50.0, clock.now().seconds - 5.0)
+    sent: list[dict[str, float]] = []
+    dumps = json.dumps
+    monkeypatch.setattr(remote.json, "dumps", lambda form: sent.append(form.get("unfence")) or dumps(form))
+    with pytest.raises(LibrehaError):  # nobody serves there
+        remote.unfence_remote(access, request, Permit(clock.now().seconds + 60.0))
+    assert sent[0]["read_at"] <= request.read_at
+    assert sent[0]["read_at"] > request.read_at - 10.0

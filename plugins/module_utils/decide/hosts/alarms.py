@@ -183,7 +183,7 @@ def _about_host(host: HostState, cluster: Cluster) -> list[Alarm]:
 
 def _bring_back(host: HostState) -> str:
     """The command that lets it in again; docs/bringing-a-host-back.md."""
-    text = "repair it, restart it, and let it in again: ansible-playbook -i INVENTORY libreha.vmware.unfence -e host=%s"
+    text = "repair it, restart it, and let it in again: ansible-playbook -i INVENTORY libreha.vmware.rejoin -e host=%s"
     return text % host.name
 
 

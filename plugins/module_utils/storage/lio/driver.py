@@ -34,7 +34,7 @@ from ... import clock
 from ...decide.observations import Session, TargetAccess
 from ...errors import LibrehaError
 from ...instant import Instant
-from ..interface import StorageTarget
+from ..interface import NEW_SECRET, StorageTarget
 from . import configfs, library, removal, saved
 from .configfs import TpgReading
 from .connections import octets_received
@@ -224,10 +224,10 @@ class LioTarget(StorageTarget):
         if not secret:
             raise LibrehaError(
                 "%s logs in with CHAP: it is admitted again only with a new secret" % initiator,
-                remedy="give chap_secret a new random one, and set the same on the host",
+                remedy=NEW_SECRET,
             )
         if secret in (acl.get("chap_password"), acl.get("chap_mutual_password")) or self._kept.retired().has(initiator, secret):
-            raise LibrehaError("the CHAP secret for %s is an old one" % initiator, remedy="give chap_secret a new random one")
+            raise LibrehaError("the CHAP secret for %s is an old one" % initiator, remedy=NEW_SECRET)
         return {**acl, "chap_userid": self._chap_user or acl["chap_userid"], "chap_password": secret}
 
     def _end_dynamic(self, initiator: str) -> None:

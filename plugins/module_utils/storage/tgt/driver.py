@@ -37,7 +37,7 @@ from ...addresses import same_address
 from ...decide.observations import Session, TargetAccess
 from ...errors import LibrehaError
 from ...instant import Instant
-from ..interface import StorageTarget
+from ..interface import NEW_SECRET, StorageTarget
 from . import release, saved, sockets
 from .control import Code, Control, Mode, NotServing, Op
 from .reading import TargetReading, read_session_counters, read_targets
@@ -208,10 +208,10 @@ class TgtTarget(StorageTarget):
         if not secret:
             raise LibrehaError(
                 "%s logs in with the CHAP account %s: it is admitted again only with a new secret" % (initiator, user),
-                remedy="give chap_secret a new random one, and set the same on the host",
+                remedy=NEW_SECRET,
             )
         if secret in saved.account_secrets(self._saved_config, user):
-            raise LibrehaError("the CHAP secret for %s is the old one" % user, remedy="give chap_secret a new random one")
+            raise LibrehaError("the CHAP secret for %s is the old one" % user, remedy=NEW_SECRET)
         bound = [target for target in running if user in target.accounts]
         saved.change_secret(self._saved_config, user, secret)
         # tgtd cannot change a secret: the account goes, with its bindings, and comes again

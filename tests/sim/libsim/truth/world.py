@@ -385,16 +385,20 @@ class World:
             self.emit("fence_confirmed", host=host.name, **where)
         return True
 
-    def unfence(self, host: Host, token: int) -> None:
-        """Everywhere."""
-        for target in self.targets.values():
-            target.take(token)
-        if self.fence_line(host.name) is not None:
+    def unfence(self, host: Host, token: int, target: Optional[Target] = None) -> None:
+        """At one storage server; it is let in again when no other lists it any more."""
+        target = target or self.target
+        target.take(token)
+        if host.name in target.fences:
             self._tell("unfencing", None, host)
-            for target in self.targets.values():
-                target.fences.pop(host.name, None)
-            self.emit("unfenced", host=host.name)
+            del target.fences[host.name]
+            if self.fence_line(host.name) is None:
+                self.emit("unfenced", host=host.name)
             self._settle()
+
+    def rescan(self, host: Host) -> None:
+        """It looks for its storage, where it would have tried again by itself a moment later."""
+        self._settle()
 
     # What follows from a change
 
