@@ -39,13 +39,13 @@ REACHED = {
     *("action: %s" % kind for kind in ("fence", "failover", "restart", "move", "reset", "rejoin")),
     *("row %d" % row for row in range(1, 13) if row != 8),
     *("held: %s" % what for what in ("fence", "failover")),
-    *("rejoin: %s" % step for step in ("power_on", "unregister", "unfence", "rescan")),
+    *("rejoin: %s" % step for step in ("unregister", "unfence", "rescan")),
     "brake",
     "called off",
     "run ended: LeaseLost",
     "ended by its deadman, or died",
 }
-WANTED = {"action: stop", "row 8", "resumed", "rejoin: power_cycle", "rejoin: refused by the storage server"}
+WANTED = {"action: stop", "row 8", "resumed", "rejoin: power_on", "rejoin: power_cycle", "rejoin: refused by the storage server"}
 
 
 @dataclass
