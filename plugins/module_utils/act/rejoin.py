@@ -125,17 +125,21 @@ def _unregister(step: Rejoining) -> Rejoined:
     failed: list[str] = []
     try:
         with step.world.hosts.open(step.access, keeper.guard) as hypervisor:
-            for identity, vm in sorted(registered(hypervisor.virtual_machines(), step.action.stale).items()):
+            listed = registered(hypervisor.virtual_machines(), [stale.id for stale in step.action.stale])
+            for stale in step.action.stale:
+                vm = listed.get(stale.id)
+                if vm is None:
+                    continue
                 if vm.power is Power.ON:
-                    failed.append("%s runs on %s, so it stays registered there; stop it at the host" % (vm.name, host))
+                    failed.append("%s runs on %s, so it stays registered there; stop it at the host" % (stale.name, host))
                     continue
                 try:
                     hypervisor.unregister(vm.moid)
                 except Exception as error:
-                    failed.append(str(as_outcome(error, "unregistering %s" % vm.name, host)))
+                    failed.append(str(as_outcome(error, "unregistering %s" % stale.name, host)))
                     continue
                 changed = True
-                _journal(step, "%s was unregistered on %s; another host has it by now" % (vm.name, host), vm=identity)
+                _journal(step, "%s was unregistered on %s; %s has it by now" % (stale.name, host, stale.host), vm=stale.id)
     finally:
         deadman.disarm()
     return Rejoined(changed, tuple(failed))

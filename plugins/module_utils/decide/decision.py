@@ -232,6 +232,15 @@ class ResetAction:
 
 
 @dataclass(frozen=True)
+class StaleVm:
+    """A VM that a fenced host still has registered, and another host by now."""
+
+    id: str
+    name: str
+    host: str  # that has it by now
+
+
+@dataclass(frozen=True)
 class RejoinAction:
     """The next step of letting a fenced host in again: ``power_on``, ``power_cycle``, ``unregister``, ``unfence`` or ``rescan``."""
 
@@ -239,7 +248,7 @@ class RejoinAction:
     step: str
     reasons: tuple[str, ...]
     storage: tuple[str, ...] = ()  # the storage servers that list it
-    stale: tuple[str, ...] = ()  # ids of VMs to unregister there
+    stale: tuple[StaleVm, ...] = ()  # to unregister there
     on_word: tuple[str, ...] = ()  # the storage servers at which a person's word stands in for the proof of a fresh start
     word: str = ""  # that word: who said it, and why
     machine: Machine = Machine()  # as the host itself told it; its BMC must be the same one's

@@ -15,7 +15,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.act.rejoin import R
 from ansible_collections.libreha.vmware.plugins.module_utils.act.runtime import Threads
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_power import HostWorld
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import RejoinAction
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import RejoinAction, StaleVm
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import HostObservation, Power, VmObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError, StaleToken
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
@@ -106,11 +106,13 @@ def test_its_bmc_switches_it(world: World, step: str, state: str) -> None:
 def test_what_was_ordered_is_unregistered_and_what_runs_is_left(world: World) -> None:
     world.vms = [vm("stale"), vm("own"), vm("runs", Power.ON), vm("refused")]
     world.refuses["refused"] = LibrehaError("not now", host="esx1")
-    ended = world.step(RejoinAction("esx1", "unregister", (), stale=tuple(item.id for item in world.vms if item.name != "own")))
+    ended = world.step(
+        RejoinAction("esx1", "unregister", (), stale=tuple(StaleVm(item.id, item.name, "esx2") for item in world.vms if item.name != "own"))
+    )
     assert world.asked == ["unregister stale"]
     assert ended.changed
     assert [text for text in ended.failed if "runs runs on esx1" in text] and [text for text in ended.failed if "not now" in text]
-    assert world.journal() == ["stale was unregistered on esx1; another host has it by now"]
+    assert world.journal() == ["stale was unregistered on esx1; esx2 has it by now"]
 
 
 def test_remote_storage_servers_are_opened_first_with_the_uptime_just_read(world: World) -> None:

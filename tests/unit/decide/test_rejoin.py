@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import RejoinAction
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import RejoinAction, StaleVm
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.fresh_start import MARGIN
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ActUnderWay, Observation
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
@@ -184,7 +184,7 @@ def test_what_another_host_has_by_now_is_unregistered_before_the_host_is_let_in(
     still_registers(world, "vm1", **{**as_listed, **({"path": path} if path else {})})
     world.step(3)
     (action,) = world.of(RejoinAction)
-    assert (action.step, action.stale) == ("unregister", (world.vms["vm1"].id,))
+    assert (action.step, action.stale) == ("unregister", (StaleVm(world.vms["vm1"].id, "vm1", world.vms["vm1"].host),))
     assert "vm1 (now on %s)" % world.vms["vm1"].host in action.reasons[1]
     world.change = lambda look: look
     world.step(3)

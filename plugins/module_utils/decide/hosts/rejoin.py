@@ -24,13 +24,13 @@ from typing import Optional
 
 from ...instant import Instant
 from ..answers import ApiAnswer, Evidence
-from ..decision import Alarm, RejoinAction, Severity
+from ..decision import Alarm, RejoinAction, Severity, StaleVm
 from ..gate import Orders
 from ..memory import HostRecord, RejoinRecord
 from ..observations import Power
 from ..state import Cluster, HostState
 from .fresh_start import MARGIN, started_since
-from .stale import registered, stale_ids
+from .stale import registered, stale_on
 
 PATIENCE = 600.0  # s from the operator's word until it is given up
 BOOTS = 900.0  # s that a host is given to boot, beyond PATIENCE, when its power was switched for it; servers with much memory take long
@@ -87,10 +87,10 @@ def _next_step(host: HostState, asked: RejoinRecord, cluster: Cluster, now: Inst
     if _is_over(asked, now):
         out.give_up(host.name, "was not let in again: %s" % ("; ".join(missing) or "no more time"))
         return
-    stale = stale_ids(host.name, cluster) if not missing else ()
+    stale = stale_on(host.name, cluster) if not missing else ()
     step = ""
     if not missing:
-        step, missing = ("unregister", [_of_stale(stale, cluster)]) if stale else ("unfence", [start.proof])
+        step, missing = ("unregister", [_of_stale(stale)]) if stale else ("unfence", [start.proof])
     elif host.has_bmc and not start.proved_where_it_can_be:
         step = _power_step(host, asked, start)
         alone = _runs_alone(host, cluster) if step == "power_cycle" else ""
@@ -147,9 +147,8 @@ def _runs_alone(host: HostState, cluster: Cluster) -> str:
     return "its power is not cycled, because no other host has %s; move or stop them" % ", ".join(alone) if alone else ""
 
 
-def _of_stale(stale: Collection[str], cluster: Cluster) -> str:
-    names = {vm.id: "%s (now on %s)" % (vm.name, vm.host) for vm in cluster.vms}
-    return "it still has %s registered" % ", ".join(names[identity] for identity in stale)
+def _of_stale(stale: Collection[StaleVm]) -> str:
+    return "it still has %s registered" % ", ".join("%s (now on %s)" % (vm.name, vm.host) for vm in stale)
 
 
 def _missing(host: HostState, cluster: Cluster, start: FreshStart, starting: Collection[str]) -> list[str]:

@@ -9,24 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from ..decision import StaleVm
 from ..observations import VmObservation, split_path
 from ..state import Cluster
 
 VOLUMES = "/vmfs/volumes/"
 
 
-def stale_ids(host: str, cluster: Cluster) -> tuple[str, ...]:
-    """The ids of VMs that *host* lists and that are recorded on another host, which works and lists them itself.
+def stale_on(host: str, cluster: Cluster) -> tuple[StaleVm, ...]:
+    """The VMs that *host* lists and that are recorded on another host, which works and lists them itself.
 
     A VM of a host that does not work is not stale anywhere: this registration may be the one from which it starts next. Nor is one that
     its recorded host does not list: without this registration no host might have it.
     """
-    elsewhere: list[str] = []
+    elsewhere: dict[str, StaleVm] = {}
     for other in cluster.hosts.values():
         if other.name != host and cluster.leads(other):
-            recorded = [vm.id for vm in cluster.vms_on.get(other.name, ())]
-            elsewhere += registered(cluster.observation.listed_on(other.name), recorded)
-    return tuple(sorted(registered(cluster.observation.listed_on(host), elsewhere)))
+            recorded = {vm.id: StaleVm(vm.id, vm.name, other.name) for vm in cluster.vms_on.get(other.name, ())}
+            found = registered(cluster.observation.listed_on(other.name), recorded)
+            elsewhere.update({identity: recorded[identity] for identity in found})
+    return tuple(elsewhere[identity] for identity in sorted(registered(cluster.observation.listed_on(host), elsewhere)))
 
 
 def registered(listed: Iterable[VmObservation], ids: Collection[str]) -> dict[str, VmObservation]:
