@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Callable
 
@@ -13,7 +12,7 @@ from ..decide.hosts.fresh_start import MARGIN
 from ..errors import LibrehaError
 from ..instant import Instant
 from ..storage.fencing import Fencer, Outcome
-from ..storage.interface import initiator_name
+from ..storage.interface import chap_secret, initiator_name
 from ..storage.unfencing import FreshStart, unfence
 from ..storage.verification import look_once
 from .options.deadline import deadline_spec, read_permit
@@ -83,9 +82,6 @@ def _required(params: Mapping[str, Any]) -> None:
         raise LibrehaError("wait is %g" % params["wait"], host=params["host"], remedy="give 0 or more seconds")
 
 
-_SECRET = re.compile(r"[A-Za-z0-9._/+-]{12,100}")
-
-
 def _unfence(fencer: Fencer, params: Mapping[str, Any], initiators: list[str], check_mode: bool, now: Callable[[], Instant]) -> Outcome:
     start = FreshStart(
         uptime=params["uptime"],
@@ -94,12 +90,6 @@ def _unfence(fencer: Fencer, params: Mapping[str, Any], initiators: list[str], c
         force=params["force"] or "",
         reason=params["reason"] or "",
     )
-    if params["chap_secret"] and not _SECRET.fullmatch(params["chap_secret"]):
-        raise LibrehaError(
-            "chap_secret is not 12 to 100 letters, digits and ._/+-",
-            host=params["host"],
-            remedy="tgt-admin passes it through a shell: make a new one of these characters",
-        )
     if params["margin"] < 0:
         raise LibrehaError("margin is %s" % params["margin"], host=params["host"], remedy="give seconds, such as %d" % MARGIN)
     return unfence(
@@ -109,7 +99,7 @@ def _unfence(fencer: Fencer, params: Mapping[str, Any], initiators: list[str], c
         params["token"],
         start,
         running_vms=params["running_vms"],
-        chap_secret=params["chap_secret"],
+        chap_secret=chap_secret(params["chap_secret"], params["host"]),
         margin=params["margin"],
         check_mode=check_mode,
     )

@@ -8,7 +8,7 @@ nobody knows then which of its fences stand, and decide holds what depends on th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from .. import clock
@@ -16,23 +16,30 @@ from ..decide.observations import StorageObservation
 from ..lease.deadman import Permit
 from .fence_list import DEFAULT_FENCE_LIST, FenceList
 from .fencing import Fencer
-from .interface import StorageTarget, initiator_name
+from .interface import StorageTarget, chap_secret, initiator_name
 from .observing import observe_storage
 from .registry import open_storage
+from .unfencing import FreshStart, unfence
 
 FENCE_WAIT = 10.0  # s for the verification of a fence
+KEYS = "/etc/libreha/ssh"  # on the arbiter; the role storage_access makes them
+SETTINGS = ("name", "driver", "control_port", "saved_config", "fence_list")
 
 
 @dataclass(frozen=True)
 class Ssh:
-    """How to log in on a storage server from the arbiter. Its host key must be known there."""
+    """How to log in on a storage server from the arbiter.
+
+    ``key`` is the file of the private key for which the server looks and fences, ``unfence_key`` that of the one for which it lets hosts
+    in again as well. ``known_hosts`` has the server's host key, under the server's name in the inventory.
+    """
 
     host: str
     user: str = "root"
     port: int = 22
-    key: str = ""
-    python: str = "/usr/bin/python3"
-    become: bool = False
+    key: str = KEYS + "/fence"
+    unfence_key: str = KEYS + "/unfence"
+    known_hosts: str = KEYS + "/known_hosts"
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,10 @@ class ServerAccess:
     timeout: float = 5.0
     ssh: Optional[Ssh] = None
 
+    def settings(self) -> dict[str, Any]:
+        """What the server itself must know in the same way: which one it is, and where its target and its fences are."""
+        return {name: getattr(self, name) for name in SETTINGS}
+
 
 @dataclass(frozen=True)
 class FenceRequest:
@@ -56,6 +67,23 @@ class FenceRequest:
     initiators: tuple[str, ...]
     token: int
     reason: str
+
+
+@dataclass(frozen=True)
+class UnfenceRequest:
+    """A host to let in again at one storage server, under *token*.
+
+    ``uptime`` in seconds was read of the host at ``read_at``, seconds on the boot-time clock of the machine that carries this out.
+    ``word`` is a person's that the host was started after its fence; empty: the uptime must prove it.
+    """
+
+    host: str
+    token: int
+    uptime: float
+    read_at: float
+    running_vms: tuple[str, ...] = ()  # names
+    word: str = ""
+    chap_secret: str = field(default="", repr=False)
 
 
 def observe_here(access: ServerAccess) -> StorageObservation:
@@ -70,6 +98,20 @@ def fence_here(access: ServerAccess, request: FenceRequest, permit: Permit) -> d
     initiators = [initiator_name(name, request.host) for name in request.initiators]
     fencer = Fencer(target, fence_list, permit)
     return fencer.fence(request.host, initiators, request.token, request.reason, wait=FENCE_WAIT).to_dict()
+
+
+def unfence_here(access: ServerAccess, request: UnfenceRequest, permit: Permit) -> dict[str, Any]:
+    """Let a host in again at the target of this machine, with all guards of ``unfence``; its outcome. In the main thread only."""
+    target, fence_list = _opened(access)
+    proof = FreshStart(
+        uptime=request.uptime,
+        age=clock.now().seconds - request.read_at,
+        force=request.host if request.word else "",
+        reason=request.word,
+    )
+    secret = chap_secret(request.chap_secret, request.host)
+    fencer = Fencer(target, fence_list, permit)
+    return unfence(fencer, request.host, (), request.token, proof, running_vms=request.running_vms, chap_secret=secret).to_dict()
 
 
 def _opened(access: ServerAccess) -> tuple[StorageTarget, FenceList]:
