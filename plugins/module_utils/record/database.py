@@ -347,11 +347,11 @@ class StateDatabase:
             return journal_table.open_alarms(connection)
 
     def read_journal(
-        self, since: int | None = None, kinds: Sequence[str] = (), subject: str = "", limit: int | None = None
+        self, since: int | None = None, kinds: Sequence[str] = (), subject: str = "", limit: int | None = None, from_wall: str = ""
     ) -> list[dict[str, Any]]:
-        """Journal entries in order: after *since* the first *limit*, without *since* the last *limit*."""
+        """Journal entries in order: after *since* the first *limit*, without *since* the last *limit*; see ``journal.read``."""
         with self._reading("reading the journal") as connection:
-            return journal_table.read(connection, since, kinds, subject, limit)
+            return journal_table.read(connection, since, kinds, subject, limit, from_wall)
 
     def snapshot(self, journal_limit: int = 20, closed_limit: int = 20, source: str = "", **journal_filters: Any) -> dict[str, Any]:
         """Everything at one moment: hosts, vms, transactions (*source*: only of VMs that ran on this host), alarms, lease, journal,
