@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..arguments.state import state_spec
 from ..decide.json_form import to_dict
 from ..errors import LibrehaError
 from ..service.client import DEFAULT_SOCKET, TIMEOUT, Places, read_status
 from ..service.health import OLDEST, health_of
 from ..service.status_text import status_lines
+from .options.state import state_spec
 
 
 def argument_spec() -> dict[str, Any]:

@@ -115,7 +115,7 @@ def _vm_state(vm: VmRecord) -> list[str]:
         Desired.STOPPED: "it should be stopped, a person or its guest stopped it; it goes along when its host is lost",
         Desired.DISABLED: "the policy leaves it alone (disabled)",
     }
-    lines = ["%s on %s; %s" % (vm.power.value, vm.host, wish[vm.desired]), "file %s, id %s" % (vm.path, vm.id)]
+    lines = ["power %s, on %s; %s" % (vm.power.value, vm.host, wish[vm.desired]), "file %s, id %s" % (vm.path, vm.id)]
     if vm.on_since is not None:
         lines.append("it came on there at %s" % _clock(vm.on_since))
     if vm.registered:

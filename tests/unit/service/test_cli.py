@@ -212,7 +212,7 @@ def test_explain_a_vm_that_waits_says_what_its_host_is_and_why_nothing_is_done_y
     scene.looks(12)
     ran = libreha("explain", "vm1")
     assert ran.code == 0, ran.err
-    assert "on on esx1; it should run" in ran.out
+    assert "power on, on esx1; it should run" in ran.out
     assert "\nIts host esx1\n  dead (suspected, not acted on) since " in ran.out
     assert "\nWhat is not done, and why\n  esx1 dead since" in ran.out and "waiting for confirmation" in ran.out
 
