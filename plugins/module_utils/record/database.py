@@ -181,7 +181,9 @@ class StateDatabase:
             if waited is None or waited >= wait:
                 raise LeaseHeld(
                     "%s: %s holds the lease (token %d) for %.1f s more" % (self, before.holder, before.token, left),
-                    remedy="another run is at work: let it end, or wait %.0f s for its lease to end if it is dead" % (left + 1),
+                    remedy="another run is at work: let it end, or wait %.0f s for its lease to end if it is dead; the resident monitor "
+                    "(libreha status) works all the time: tell it what you want by libreha command, or stop it for this run "
+                    "(systemctl stop libreha-monitor)" % (left + 1),
                     details={"lease_holder": before.holder, "lease_remaining": round(left, 3)},
                 )
             self._sleep(max(0.01, min(0.5, left, wait - waited)))
