@@ -43,8 +43,8 @@ options:
         default: 5
       ssh:
         description:
-          - How to log in there from the arbiter. The server's host key must be known to the arbiter, and the key must need no passphrase.
-          - Python 3.9 or newer must be there, and what the driver needs.
+          - How the arbiter logs in there. The role P(libreha.vmware.storage_access#role) sets up both ends.
+          - The keys decide what may be asked, by a forced command; see docs/remote-storage-servers.md of this collection.
         type: dict
         suboptions:
           host:
@@ -60,14 +60,15 @@ options:
             type: int
             default: 22
           key:
-            description: A file with the private key, on the arbiter. The user's own keys by default.
+            description: A file on the arbiter with the private key for which the server looks and fences. It needs no passphrase.
             type: path
-          python:
-            description: The Python interpreter there.
+            default: /etc/libreha/ssh/fence
+          unfence_key:
+            description: The same for the key for which the server also lets hosts in again.
             type: path
-            default: /usr/bin/python3
-          become:
-            description: Whether to run it with C(sudo -n).
-            type: bool
-            default: false
+            default: /etc/libreha/ssh/unfence
+          known_hosts:
+            description: A file on the arbiter with the server's host key, under O(storage[].name) in small letters.
+            type: path
+            default: /etc/libreha/ssh/known_hosts
 """

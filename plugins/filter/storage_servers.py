@@ -12,8 +12,8 @@ description:
   - Turns names of inventory hosts into the list that M(libreha.vmware.ha_run) takes. The target service comes from the variable
     C(libreha_storage) of each.
   - The arbiter itself, and a server to which Ansible connects with C(local), is asked on the spot. The arbiter asks every other one
-    over ssh, as C(libreha_storage.ssh) says (host, user, port, key, python, become); what that leaves out is taken
-    from C(ansible_host), C(ansible_user), C(ansible_port), C(ansible_become) and C(ansible_python_interpreter).
+    over ssh, as C(libreha_storage.ssh) says (host, user, port, key, unfence_key, known_hosts); the host, user and port that it leaves out
+    are those of Ansible (C(ansible_host), C(ansible_user), C(ansible_port)).
 positional: hostvars, arbiter
 options:
   _input:
@@ -65,13 +65,8 @@ def storage_servers(names: Iterable[str], hostvars: Mapping[str, Any], arbiter: 
 
 def _of_ansible(name: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     found = {"host": variables.get("ansible_host", name)}
-    for option, variable in (("user", "ansible_user"), ("port", "ansible_port"), ("become", "ansible_become")):
-        if variables.get(variable) is not None:
-            found[option] = variables[variable]
-    python = str(variables.get("ansible_python_interpreter") or "")
-    if python.startswith("/"):  # auto and its like are Ansible's own way to find one
-        found["python"] = python
-    return found
+    given = {option: variables.get("ansible_" + option) for option in ("user", "port")}
+    return {**found, **{option: value for option, value in given.items() if value is not None}}
 
 
 class FilterModule:

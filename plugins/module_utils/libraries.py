@@ -31,7 +31,7 @@ class Library:
         module: What is imported.
         minimum: The lowest version that will do.
         purpose: What needs it.
-        option: The feature without which it is not needed (lio, postgresql); empty: always needed.
+        option: The feature without which it is not needed (lio, postgresql, monitor); empty: always needed.
         limit: (Python, version): on Pythons before that one, the first version that is too new.
         extra: An extra that pip is to install with it.
         package: The distributions' packages of it, where those are the better choice.
@@ -82,6 +82,7 @@ LIBRARIES = (
         option="lio",
         package="python3-rtslib-fb on Debian and Ubuntu, python3-rtslib on RHEL",
     ),
+    Library("ansible-core", "ansible", "2.15", "the resident monitor's check of its configuration", option="monitor"),
     Library("psycopg", "psycopg", "3.1", "a state database in PostgreSQL", option="postgresql", extra="binary"),
 )
 OPTIONS = tuple(library.option for library in LIBRARIES if library.option)

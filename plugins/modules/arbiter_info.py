@@ -27,6 +27,11 @@ options:
       - Whether the state database is in PostgreSQL, which needs psycopg.
     type: bool
     default: false
+  monitor:
+    description:
+      - Whether the resident monitor runs on this machine (role P(libreha.vmware.ha_monitor#role)), which needs ansible-core.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Only reads.

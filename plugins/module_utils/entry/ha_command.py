@@ -12,12 +12,11 @@ from ..decide.commands import CommandRefused, apply_command
 from ..decide.memory import Memory
 from ..decide.policy import Policy
 from ..errors import LibrehaError
-from ..record.commands import REFUSED, VALID_FOR, WAITING, read_command
+from ..record.asking import give_and_wait, require_times
+from ..record.commands import VALID_FOR, read_command
 from ..record.database import StateDatabase
 from .options.commands import command_options
 from .options.state import state_spec
-
-POLL = 0.5  # s
 
 
 def argument_spec() -> dict[str, Any]:
@@ -31,32 +30,11 @@ def argument_spec() -> dict[str, Any]:
 
 def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The task's result; raises LibrehaError when the command is refused, or when no run took it up within ``wait``."""
-    command = read_command(params)
-    wait, valid_for = params["wait"], params["valid_for"]
-    if wait < 0 or valid_for <= 0:
-        raise LibrehaError("wait is %g and valid_for %g" % (wait, valid_for), remedy="give 0 or more, and more than 0 seconds")
+    require_times(params["wait"], params["valid_for"])
     with StateDatabase.open(params["state_url"], create=False) as database:
         if check_mode:
             return _would_give(database.memory(), params)
-        (number,) = database.give_commands([command], max(wait, valid_for))
-        until = clock.now().seconds + wait
-        (row,) = database.commands([number])
-        while row["state"] == WAITING and clock.now().seconds < until:
-            clock.sleep(POLL)
-            (row,) = database.commands([number])
-        if wait and row["state"] == WAITING and database.withdraw_command(number):
-            raise LibrehaError(
-                "no run of the monitor took the command up within %g s; it is withdrawn" % wait,
-                remedy="run the playbook monitor, or see why it does not; then give the command again",
-                details={"command": database.commands([number])[0]},
-            )
-        (row,) = database.commands([number])
-    if row["state"] == REFUSED:
-        raise LibrehaError(
-            "%s is refused: %s" % (command.kind.value, row["outcome"]),
-            remedy="nothing was changed; correct the command",
-            details={"command": row},
-        )
+        row = give_and_wait(database, read_command(params), params["wait"], params["valid_for"])
     return {"changed": True, "command": row}
 
 

@@ -23,10 +23,10 @@ from ..cycle.real import Site
 from ..errors import LibrehaError
 from ..fence.agent_process import mask
 from ..record.opening import parse, secrets_of
+from ..service.client import DEFAULT_SOCKET
 from .options.site import read_site, site_spec
 
 DEFAULT_CONFIG = "/etc/libreha/monitor.json"
-DEFAULT_SOCKET = "/run/libreha/monitor.sock"
 SECRETS = "secrets.json"  # beside the configuration, or among the credentials that systemd hands over
 REQUIRED = ("policy", "hosts", "storage", "state_url")
 OPTIONS = (*REQUIRED, "socket", "heartbeat")

@@ -181,7 +181,9 @@ class StateDatabase:
             if waited is None or waited >= wait:
                 raise LeaseHeld(
                     "%s: %s holds the lease (token %d) for %.1f s more" % (self, before.holder, before.token, left),
-                    remedy="another run is at work: let it end, or wait %.0f s for its lease to end if it is dead" % (left + 1),
+                    remedy="another run is at work: let it end, or wait %.0f s for its lease to end if it is dead; the resident monitor "
+                    "(libreha status) works all the time: tell it what you want by libreha command, or stop it for this run "
+                    "(systemctl stop libreha-monitor)" % (left + 1),
                     details={"lease_holder": before.holder, "lease_remaining": round(left, 3)},
                 )
             self._sleep(max(0.01, min(0.5, left, wait - waited)))
@@ -347,11 +349,11 @@ class StateDatabase:
             return journal_table.open_alarms(connection)
 
     def read_journal(
-        self, since: int | None = None, kinds: Sequence[str] = (), subject: str = "", limit: int | None = None
+        self, since: int | None = None, kinds: Sequence[str] = (), subject: str = "", limit: int | None = None, from_wall: str = ""
     ) -> list[dict[str, Any]]:
-        """Journal entries in order: after *since* the first *limit*, without *since* the last *limit*."""
+        """Journal entries in order: after *since* the first *limit*, without *since* the last *limit*; see ``journal.read``."""
         with self._reading("reading the journal") as connection:
-            return journal_table.read(connection, since, kinds, subject, limit)
+            return journal_table.read(connection, since, kinds, subject, limit, from_wall)
 
     def snapshot(self, journal_limit: int = 20, closed_limit: int = 20, source: str = "", **journal_filters: Any) -> dict[str, Any]:
         """Everything at one moment: hosts, vms, transactions (*source*: only of VMs that ran on this host), alarms, lease, journal,

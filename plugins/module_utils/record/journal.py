@@ -94,9 +94,17 @@ def append(connection: Connection, now: Instant, token: int, holder: str, entrie
 
 
 def read(
-    connection: Connection, since: int | None = None, kinds: Sequence[str] = (), subject: str = "", limit: int | None = None
+    connection: Connection,
+    since: int | None = None,
+    kinds: Sequence[str] = (),
+    subject: str = "",
+    limit: int | None = None,
+    from_wall: str = "",
 ) -> list[dict[str, Any]]:
-    """Entries in order of seq: those after *since*, the first *limit* of them; without *since* the last *limit*."""
+    """Entries in order of seq: those after *since*, the first *limit* of them; without *since* the last *limit*.
+
+    *from_wall*: only those written at that wall time or later, as ``Instant.wall`` has it; for people, since the wall clock may jump.
+    """
     table = schema.JOURNAL
     query = sa.select(table)
     if since is not None:
@@ -105,6 +113,8 @@ def read(
         query = query.where(table.c.kind.in_(list(kinds)))
     if subject:
         query = query.where(table.c.subject == subject)
+    if from_wall:
+        query = query.where(table.c.at_wall >= from_wall)
     newest_first = since is None and limit is not None
     query = query.order_by(table.c.seq.desc() if newest_first else table.c.seq)
     if limit is not None:

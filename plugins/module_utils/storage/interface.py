@@ -87,17 +87,6 @@ class StorageTarget(ABC):
 _SECRET = re.compile(r"[A-Za-z0-9._/+-]{12,100}")
 
 
-def chap_secret(secret: str | None, host: str | None) -> str | None:
-    """The secret as every target takes it, None for none. Raises LibrehaError, without it, where a target could misread it."""
-    if secret and not _SECRET.fullmatch(secret):
-        raise LibrehaError(
-            "chap_secret is not 12 to 100 letters, digits and ._/+-",
-            host=host,
-            remedy="tgt-admin passes it through a shell: make a new one of these characters",
-        )
-    return secret or None
-
-
 def initiator_name(initiator: str, host: str | None) -> str:
     """tgtd and targets.conf take the name in a line of text: a space or a comma in it would be another option."""
     name = initiator.strip()
@@ -108,3 +97,14 @@ def initiator_name(initiator: str, host: str | None) -> str:
             remedy="give the name of the host's iSCSI adapter, such as iqn.1998-01.com.vmware:esx1",
         )
     return name
+
+
+def chap_secret(secret: str | None, host: str | None) -> str | None:
+    """The secret as the target takes it, None for none. Raises LibrehaError, without it, where a target could misread it."""
+    if secret and not _SECRET.fullmatch(secret):
+        raise LibrehaError(
+            "chap_secret is not 12 to 100 letters, digits and ._/+-",
+            host=host,
+            remedy="tgt-admin passes it through a shell: make a new one of these characters",
+        )
+    return secret or None

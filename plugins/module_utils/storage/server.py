@@ -22,18 +22,24 @@ from .registry import open_storage
 from .unfencing import FreshStart, unfence
 
 FENCE_WAIT = 10.0  # s for the verification of a fence
+KEYS = "/etc/libreha/ssh"  # on the arbiter; the role storage_access makes them
+SETTINGS = ("name", "driver", "control_port", "saved_config", "fence_list")
 
 
 @dataclass(frozen=True)
 class Ssh:
-    """How to log in on a storage server from the arbiter. Its host key must be known there."""
+    """How to log in on a storage server from the arbiter.
+
+    ``key`` is the file of the private key for which the server looks and fences, ``unfence_key`` that of the one for which it lets hosts
+    in again as well. ``known_hosts`` has the server's host key, under the server's name in the inventory.
+    """
 
     host: str
     user: str = "root"
     port: int = 22
-    key: str = ""
-    python: str = "/usr/bin/python3"
-    become: bool = False
+    key: str = KEYS + "/fence"
+    unfence_key: str = KEYS + "/unfence"
+    known_hosts: str = KEYS + "/known_hosts"
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,10 @@ class ServerAccess:
     fence_list: str = DEFAULT_FENCE_LIST
     timeout: float = 5.0
     ssh: Optional[Ssh] = None
+
+    def settings(self) -> dict[str, Any]:
+        """What the server itself must know in the same way: which one it is, and where its target and its fences are."""
+        return {name: getattr(self, name) for name in SETTINGS}
 
 
 @dataclass(frozen=True)
@@ -90,17 +100,6 @@ def fence_here(access: ServerAccess, request: FenceRequest, permit: Permit) -> d
     return fencer.fence(request.host, initiators, request.token, request.reason, wait=FENCE_WAIT).to_dict()
 
 
-def _opened(access: ServerAccess) -> tuple[StorageTarget, FenceList]:
-    target = open_storage(
-        access.driver,
-        control_port=access.control_port,
-        saved_config=access.saved_config,
-        fence_list=access.fence_list,
-        timeout=access.timeout,
-    )
-    return target, FenceList(access.fence_list)
-
-
 def unfence_here(access: ServerAccess, request: UnfenceRequest, permit: Permit) -> dict[str, Any]:
     """Let a host in again at the target of this machine, with all guards of ``unfence``; its outcome. In the main thread only."""
     target, fence_list = _opened(access)
@@ -113,6 +112,17 @@ def unfence_here(access: ServerAccess, request: UnfenceRequest, permit: Permit) 
     secret = chap_secret(request.chap_secret, request.host)
     fencer = Fencer(target, fence_list, permit)
     return unfence(fencer, request.host, (), request.token, proof, running_vms=request.running_vms, chap_secret=secret).to_dict()
+
+
+def _opened(access: ServerAccess) -> tuple[StorageTarget, FenceList]:
+    target = open_storage(
+        access.driver,
+        control_port=access.control_port,
+        saved_config=access.saved_config,
+        fence_list=access.fence_list,
+        timeout=access.timeout,
+    )
+    return target, FenceList(access.fence_list)
 
 
 def unasked(name: str, error: Exception) -> StorageObservation:

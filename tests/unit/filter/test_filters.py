@@ -58,16 +58,14 @@ def test_the_arbiter_itself_is_asked_on_the_spot_and_every_other_storage_server_
         "san1": {"ansible_host": "192.0.2.10", "libreha_storage": {"driver": "lio", "control_port": 3, "unknown": 1}},
         "san2": {"ansible_host": "192.0.2.20", "ansible_user": "ha", "ansible_become": True, "libreha_storage": {"ssh": {"port": 2222}}},
         "san3": {"ansible_connection": "local", "ansible_python_interpreter": "auto"},
-        "san4": {"ansible_python_interpreter": "/opt/libreha/venv/bin/python"},
+        "san4": {},
     }
     assert storage_servers(["san1", "san2", "san3"], hostvars, "san1") == [
         {"name": "san1", "driver": "lio", "control_port": 3},
-        {"name": "san2", "ssh": {"host": "192.0.2.20", "user": "ha", "become": True, "port": 2222}},
+        {"name": "san2", "ssh": {"host": "192.0.2.20", "user": "ha", "port": 2222}},
         {"name": "san3"},
     ]
-    assert storage_servers(["san4"], hostvars, "san1") == [
-        {"name": "san4", "ssh": {"host": "san4", "python": "/opt/libreha/venv/bin/python"}}
-    ]
+    assert storage_servers(["san4"], hostvars, "san1") == [{"name": "san4", "ssh": {"host": "san4"}}]
     assert [server.get("ssh", {}).get("host") for server in storage_servers(["san1", "san2"], hostvars, "localhost")] == [
         "192.0.2.10",
         "192.0.2.20",

@@ -37,9 +37,9 @@ def _storage_spec() -> dict[str, Any]:
                 "host": {"type": "str", "required": True},
                 "user": {"type": "str", "default": "root"},
                 "port": {"type": "int", "default": 22},
-                "key": {"type": "path"},
-                "python": {"type": "path", "default": "/usr/bin/python3"},
-                "become": {"type": "bool", "default": False},
+                "key": {"type": "path", "default": Ssh.key},
+                "unfence_key": {"type": "path", "default": Ssh.unfence_key},
+                "known_hosts": {"type": "path", "default": Ssh.known_hosts},
             },
         },
     }
@@ -76,5 +76,5 @@ def _server(item: Mapping[str, Any]) -> ServerAccess:
     return ServerAccess(
         **given,
         saved_config=item["saved_config"] or "",
-        ssh=Ssh(ssh["host"], ssh["user"], ssh["port"], ssh["key"] or "", ssh["python"], ssh["become"]) if ssh else None,
+        ssh=Ssh(**ssh) if ssh else None,
     )

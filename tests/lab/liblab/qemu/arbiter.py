@@ -18,6 +18,7 @@ TARGET = "iqn.2026-01.lab.libreha:shared"
 LUN = 0
 PORT = 3260
 DISK = "/dev/disk/by-id/virtio-data1"
+MORE = ("ansible-core>=2.15",)  # what the resident monitor needs beside requirements.txt
 LIBRARIES = "/usr/local/lib/python3.11/dist-packages"  # the Python of the guests' Debian 12
 # Initiators are let in by name only; a session that gives no sign of life for some seconds is ended.
 SERVE = r"""
@@ -47,7 +48,7 @@ def serve(guests: Guests, address: str, initiators: Sequence[str]) -> None:
 
 
 def install_libraries(guests: Guests) -> None:
-    """What requirements.txt names, into the storage guest, which reaches no package index itself."""
+    """What requirements.txt names, and MORE, into the storage guest, which reaches no package index itself."""
     archive = _libraries()
     guests.put("storage", archive, "/root/libraries.tar.gz")
     guests.ssh("storage", "tar -xf /root/libraries.tar.gz -C %s && rm /root/libraries.tar.gz" % LIBRARIES)
@@ -56,12 +57,13 @@ def install_libraries(guests: Guests) -> None:
 def _libraries() -> Path:
     """Wheels for the guests' Python, unpacked and put into one archive; kept as long as requirements.txt stays as it is."""
     requirements = ROOT / "requirements.txt"
-    archive = cache() / ("libraries-%s.tar.gz" % hashlib.sha256(requirements.read_bytes()).hexdigest()[:16])
+    wanted = requirements.read_bytes() + " ".join(MORE).encode()
+    archive = cache() / ("libraries-%s.tar.gz" % hashlib.sha256(wanted).hexdigest()[:16])
     if not archive.exists():
         folder = archive.with_suffix(".building")
         argv = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", str(folder), "--python-version", "3.11"]
         run(
-            [*argv, "--only-binary", ":all:", "--no-compile", "--requirement", str(requirements)],
+            [*argv, "--only-binary", ":all:", "--no-compile", "--requirement", str(requirements), *MORE],
             what="fetch the storage guest's Python libraries",
             remedy="pip must reach a package index.",
             timeout=600,
