@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Optional
 
 from ..decide.answers import ApiAnswer
 from ..decide.commands import Command, CommandRefused, apply_command
@@ -28,6 +28,9 @@ from ..record import state as state_table
 from ..record.commands import APPLIED, REFUSED, CommandWithdrawn, Heard, Waiting
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
+from ..record.lease import Lease
+from ..record.recorded import LookInputs, Recorded
+from ..record.state import MemoryChanged
 from ..record.storage_report import health_lines
 
 Result = dict[str, Any]
@@ -55,6 +58,8 @@ class Judged:
     open_transactions: tuple[Mapping[str, Any], ...]
     committed: bool
     refused: tuple[str, ...] = ()  # commands, each with the reason
+    recorded: Optional[Recorded] = None  # what the commit left in the record, for the same run's next look
+    lease: Optional[Lease] = None  # as the commit prolonged it
 
 
 Brain = Callable[..., Decision]
@@ -69,14 +74,19 @@ def judge(
     commit: bool,
     brain: Brain = decide,
     asked: Iterable[Command] = (),
+    recorded: Recorded | None = None,
 ) -> Judged:
-    """Decide on *observation*, with the commands that wait, and with *commit* record it all in one transaction. Raises LeaseLost, with
-    nothing written, when the asker's lease is not alive. *asked*: further commands, of a caller that records nothing."""
-    unrecorded = [Waiting(0, command, asker.clock(), math.inf) for command in asked]
+    """Decide on *observation*, with the commands that wait, and with *commit* record it all in one transaction, which prolongs the asker's
+    lease as well. Raises LeaseLost, with nothing written, when that lease is not alive.
+
+    *asked*: further commands, of a caller that records nothing. *recorded*: what the asker's run recorded last (:attr:`Judged.recorded`).
+    """
+    unrecorded = tuple(Waiting(0, command, asker.clock(), math.inf) for command in asked)
     while True:
+        inputs = database.look_inputs(recorded)
         try:
-            return _judge(database, policy, observation, asker, commit, brain, [*database.waiting_commands(), *unrecorded])
-        except CommandWithdrawn:  # after it was read here; nothing was written
+            return _judge(database, policy, observation, asker, commit, brain, replace(inputs, waiting=inputs.waiting + unrecorded))
+        except (CommandWithdrawn, MemoryChanged):  # after it was read here; nothing was written
             continue
 
 
@@ -87,29 +97,31 @@ def _judge(
     asker: Asker,
     commit: bool,
     brain: Brain,
-    waiting: Iterable[Waiting],
+    inputs: LookInputs,
 ) -> Judged:
     run_id = asker.holder or "check mode"
-    memory, said, heard = _hear_persons(policy, database.memory(), waiting, asker)
-    seen = replace(observation, results=database.results(memory))
+    memory, said, heard = _hear_persons(policy, inputs.memory, inputs.waiting, asker)
+    seen = replace(observation, results=inputs.results)
     decision = brain(policy, memory, seen, asker.clock(), run_id, asker.able, asker.only_host)
-    before = {row["name"]: row for row in database.hosts()}
+    before = {row["name"]: row for row in inputs.hosts}
     ordered = [_order_entry(action, policy) for action in decision.actions if not is_empty(action)]
     news = [*said, *_verdict_entries(decision, before), *ordered]
     standing = [*map(to_dict, decision.alarms), *_proposals(decision), *_holds(decision)]
     told = [item for item in standing if not item["key"].startswith(HOLD)]
+    lease: Optional[Lease] = None
+    recorded: Optional[Recorded] = None
     if commit:
-        with database.change(asker.token) as change:
-            change.memory(decision.memory.to_dict())
+        with database.change(asker.token, prolong=policy.lease) as change:
             change.heard(heard)
-            change.hosts(_host_rows(decision))
-            change.vms(state_table.vm_rows(decision.memory))
             change.journal(news)
-            changes = change.alarms(standing)
-            told = [item for item in told if item["key"] in {*changes.raised, *changes.changed}]
+            recorded, changes = change.look(inputs, decision.memory, _host_rows(decision), standing)
+            left_open, lease = change.open_transactions(), change.lease
+        told = [item for item in told if item["key"] in {*changes.raised, *changes.changed}]
+    else:
+        left_open = database.open_transactions()
     report = [entry.text for entry in news] + [_line(item) for item in told]
     refused = tuple(entry.text for entry in said if entry.data.get("refused"))
-    return Judged(decision, observation, tuple(report), tuple(database.open_transactions()), commit, refused)
+    return Judged(decision, observation, tuple(report), tuple(left_open), commit, refused, recorded, lease)
 
 
 def _hear_persons(

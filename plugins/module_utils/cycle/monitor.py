@@ -8,6 +8,9 @@ Invariants, asserted below:
 * Nothing is carried out that is not in a committed decision of this run.
 * Nothing is ordered twice: a look is judged with the acts that were under way when it began.
 
+The memory lives in this process from look to look, and the database has it for the next run. Why no stale one can be acted on:
+``record/recorded.py``.
+
 Looks go on while acts are under way, so a second host that dies during a failover is judged and fenced at once. Acts end by
 themselves; what they did, the next look sees.
 """
@@ -25,11 +28,13 @@ from ..decide.policy import Mode, Policy
 from ..instant import Instant
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
+from ..record.lease import Lease
 from .judge import Asker, Brain, Judged, events_seen, judge, live_hosts, wait_after
 from .ports import Ended, Eyes, FailoverOrder, FenceOrder, Hands, MoveOrder, Order, PowerOrder, RejoinOrder
 
 ABLE = ("fence", "failover", "restart", "move", "stop", "reset", "rejoin")  # kinds of action that are carried out here
 MAX_LOOKS = 60
+RENEW_AFTER = 1 / 6  # part of the lease; what is left is long enough for a look at hosts that do not answer
 PRUNE_EVERY = 600.0  # s between two times at which this run looks for what the record need not keep
 
 
@@ -73,6 +78,7 @@ class Monitor:
         self._brain = brain
         self.story = Story()
         self.judged: Optional[Judged] = None
+        self._lease: Optional[Lease] = None  # as it was prolonged last
         self._pruned_at: Optional[Instant] = None
 
     def reconfigure(self, policy: Policy, eyes: Eyes) -> None:
@@ -81,14 +87,15 @@ class Monitor:
 
     def run_once(self) -> Judged:
         """One look, and the beginning of what it orders. Raises LeaseLost when this run may act no more."""
-        self._renew()
+        self._keep_lease()
         self._take_in()
         acting = tuple(act for order in self._hands.under_way() for act in order.acts)
         observation = replace(self._look(), under_way=acting)
-        self._renew()
-        judged = judge(self._database, self._policy, observation, self._asker, commit=True, brain=self._brain)
+        self._keep_lease()
+        recorded = self.judged.recorded if self.judged is not None else None
+        judged = judge(self._database, self._policy, observation, self._asker, commit=True, brain=self._brain, recorded=recorded)
         self.story.looks += 1
-        self.judged = judged
+        self.judged, self._lease = judged, judged.lease
         for order in self._orders(judged):
             self._begin(order, judged, acting)
         self._keep_house(judged)
@@ -119,7 +126,7 @@ class Monitor:
 
     def _until_nothing_is_under_way(self, judged: Judged) -> Judged:
         while self._hands.under_way():
-            self._renew()
+            self._keep_lease()
             self._hands.wait(wait_after(judged))
             self._take_in()
         self._take_in()
@@ -135,8 +142,12 @@ class Monitor:
         disks = [server.name for server in decision.storage if server.disks_due]
         return self._eyes.look(events_seen(decision.memory), due, disks)
 
-    def _renew(self) -> None:
-        self._database.renew_lease(self._asker.holder, self._asker.token, self._policy.lease)
+    def _keep_lease(self) -> None:
+        """Renew it when a part of it is over; each look that is committed prolongs it anyway. Raises LeaseLost when it is not ours any
+        more: whether that is noticed here or by the commit, nothing is carried out."""
+        left = self._lease.expires.since(self._asker.clock()) if self._lease is not None else None
+        if left is None or left < self._policy.lease * (1 - RENEW_AFTER):
+            self._lease = self._database.renew_lease(self._asker.holder, self._asker.token, self._policy.lease)
 
     def _take_in(self) -> None:
         """What acts left undone goes into the journal: nothing half done stays unnoticed."""

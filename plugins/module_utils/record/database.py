@@ -25,11 +25,12 @@ from ..lease.lock import LeaseLock
 from . import commands as command_table
 from . import journal as journal_table
 from . import lease as lease_table
-from . import opening, results, retention, schema, state, transactions
+from . import opening, recorded, results, retention, schema, state, transactions
 from .commands import VALID_FOR, Heard, Waiting
 from .failures import Place, explained
 from .journal import AlarmChanges, EntryLike, JournalEntry
 from .lease import Lease, LeaseHeld
+from .recorded import LookInputs, Recorded
 from .results import EndedAct
 from .retention import Pruned
 
@@ -49,19 +50,32 @@ PERSON = "person"  # the one kind of journal entry that needs no lease
 class Change:
     """One transaction under a verified lease; what its methods write is committed together or not at all."""
 
-    def __init__(self, connection: Connection, now: Instant, token: int, holder: str) -> None:
+    def __init__(self, connection: Connection, now: Instant, token: int, holder: str, lease: Lease | None = None) -> None:
         self._connection = connection
         self.now = now
         self.token = token
         self.holder = holder
+        self.lease = lease  # as it was prolonged
+
+    def look(
+        self, inputs: LookInputs, memory: Memory, hosts: Iterable[Mapping[str, Any]], alarms: Iterable[Any]
+    ) -> tuple[Recorded, AlarmChanges]:
+        """The outcome of a look: decide's new memory, the tables of hosts and of what runs where, and which alarms are open now, all of
+        them. Only what is not as it was in *inputs* is written. Raises MemoryChanged, see ``recorded.py``."""
+        return recorded.write(self._connection, self.now, self.token, self.holder, inputs, memory, hosts, alarms)
+
+    def open_transactions(self) -> list[dict[str, Any]]:
+        return transactions.read(self._connection, closed=False)
 
     def memory(self, memory: Mapping[str, Any]) -> int:
         return state.save_memory(self._connection, self.now, self.token, memory)
 
     def hosts(self, hosts: Iterable[Mapping[str, Any]]) -> list[str]:
+        state.raise_version(self._connection)
         return state.record_hosts(self._connection, self.now, hosts)
 
     def vms(self, vms: Iterable[Mapping[str, Any]]) -> list[str]:
+        state.raise_version(self._connection)
         return state.record_vms(self._connection, self.now, vms)
 
     def transaction(self, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,6 +103,7 @@ class Change:
         command_table.settle(self._connection, self.token, commands)
 
     def alarms(self, present: Iterable[Any]) -> AlarmChanges:
+        state.raise_version(self._connection)
         return journal_table.alarms(self._connection, self.now, self.token, self.holder, present)
 
 
@@ -219,15 +234,18 @@ class StateDatabase:
     # Changes under the lease
 
     @contextlib.contextmanager
-    def change(self, token: int) -> Iterator[Change]:
+    def change(self, token: int, prolong: float = 0.0) -> Iterator[Change]:
         """Several writes in one transaction: all or none. Raises LeaseLost before anything is written.
 
-        It holds the database's write lock: only write inside, never talk to a host or wait.
+        It holds the database's write lock: only write inside, never talk to a host or wait. With *prolong* the lease lasts at least that
+        many seconds from now, too.
         """
         with self._writing("writing") as connection:
             row, now = lease_table.read(connection), self._clock()
             lease_table.verify(row, token, now)
-            yield Change(connection, now, token, str(row.holder))
+            holder = str(row.holder)
+            lease = lease_table.renew(connection, row, now, holder, token, prolong) if prolong else None
+            yield Change(connection, now, token, holder, lease)
 
     def save_memory(self, memory: Mapping[str, Any], token: int) -> int:
         """Replace decide's memory; returns the document's new version."""
@@ -292,10 +310,21 @@ class StateDatabase:
 
     # Reading
 
+    def look_inputs(self, known: Recorded | None = None) -> LookInputs:
+        """What a look is judged with, beside what is seen. *known*: what the caller's run recorded last, which is not read again if nobody
+        has written it since. Raises LibrehaError when this code cannot read the memory."""
+        with self._understood(), self._reading("reading what a look needs") as connection:
+            return recorded.read(connection, known)
+
     def memory(self) -> Memory:
         """What decide remembers; a fresh memory before the first save. Raises LibrehaError when this code cannot read it."""
-        try:
+        with self._understood():
             return Memory.from_dict(self.load_memory())
+
+    @contextlib.contextmanager
+    def _understood(self) -> Iterator[None]:
+        try:
+            yield
         except ValueError as error:
             raise LibrehaError(
                 "the memory in %s cannot be read: %s" % (self, error),
@@ -359,7 +388,7 @@ class StateDatabase:
         """Everything at one moment: hosts, vms, transactions (*source*: only of VMs that ran on this host), alarms, lease, journal,
         commands, memory, memory_version."""
         with self._reading("reading the state") as connection:
-            memory, version = state.load_memory(connection)
+            memory, stamp = state.load_memory(connection)
             return {
                 "lease": lease_table.look(connection).to_dict(self._clock()),
                 "hosts": state.hosts(connection),
@@ -369,7 +398,7 @@ class StateDatabase:
                 "journal": journal_table.read(connection, limit=journal_limit, **journal_filters),
                 "commands": command_table.read(connection, limit=closed_limit),
                 "memory": memory,
-                "memory_version": version,
+                "memory_version": stamp.version if stamp else 0,
             }
 
     # Transactions of the database

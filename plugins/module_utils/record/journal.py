@@ -52,6 +52,7 @@ class AlarmChanges:
     cleared: tuple[str, ...] = ()
     lasting: tuple[str, ...] = ()  # open as before and not journaled again
     journaled: tuple[int, ...] = ()
+    standing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)  # the rows of the open ones, for the next call
 
 
 def entry_of(value: EntryLike) -> JournalEntry:
@@ -72,6 +73,9 @@ def append(connection: Connection, now: Instant, token: int, holder: str, entrie
 
     The caller holds the lock of the lease row, so ``max + 1`` leaves no gap and gives no number twice.
     """
+    entries = list(entries)
+    if not entries:
+        return []
     last = int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(schema.JOURNAL.c.seq), 0))).scalar_one())
     rows = []
     for seq, entry in enumerate(map(entry_of, entries), start=last + 1):
@@ -88,8 +92,7 @@ def append(connection: Connection, now: Instant, token: int, holder: str, entrie
                 **schema.moment("at", now),
             }
         )
-    if rows:
-        connection.execute(sa.insert(schema.JOURNAL), rows)
+    connection.execute(sa.insert(schema.JOURNAL), rows)
     return [row["seq"] for row in rows]
 
 
@@ -123,12 +126,24 @@ def read(
     return found[::-1] if newest_first else found
 
 
-def alarms(connection: Connection, now: Instant, token: int, holder: str, present: Iterable[Any]) -> AlarmChanges:
-    """Journal how the open alarms changed; *present* are all that are open now (objects or dictionaries with key, text, subject, data)."""
+def alarms(
+    connection: Connection,
+    now: Instant,
+    token: int,
+    holder: str,
+    present: Iterable[Any],
+    before: Mapping[str, Mapping[str, Any]] | None = None,
+) -> AlarmChanges:
+    """Journal how the open alarms changed; *present* are all that are open now (objects or dictionaries with key, text, subject, data).
+
+    *before*: the ``standing`` of the call that wrote the table last; None: the caller does not know, and the table is read.
+    """
     table = schema.ALARMS
-    before = {row["key"]: row for row in connection.execute(sa.select(table)).mappings()}
+    if before is None:
+        before = {row["key"]: row for row in connection.execute(sa.select(table)).mappings()}
     found = {alarm["key"]: alarm for alarm in map(_alarm, present)}
     entries: list[JournalEntry] = []
+    standing = {key: row for key, row in before.items() if key in found}
     changes: dict[str, list[str]] = {"raised": [], "changed": [], "repeated": [], "cleared": [], "lasting": []}
     for key, alarm in found.items():
         what = _change(before.get(key), alarm, now)
@@ -139,24 +154,19 @@ def alarms(connection: Connection, now: Instant, token: int, holder: str, presen
         text = "%s%s" % (alarm["text"], " (still)" if what == "repeated" else "")
         data = {**alarm["data"], "alarm": what, "since": since.to_dict()}
         entries.append(JournalEntry(_kind(alarm["data"]), text, subject=alarm["subject"], key=key, data=data))
-        if key in before:
-            connection.execute(sa.delete(table).where(table.c.key == key))
-        row = {
-            "key": key,
-            "subject": alarm["subject"],
-            "text": alarm["text"],
-            "data": schema.dump(alarm["data"], "the data of alarm %s" % key),
-        }
-        connection.execute(sa.insert(table).values(**row, **schema.moment("since", since), **schema.moment("journaled", now)))
+        row = {**alarm, "data": schema.dump(alarm["data"], "the data of alarm %s" % key)}
+        standing[key] = {**row, **schema.moment("since", since), **schema.moment("journaled", now)}
     for key, old in before.items():
         if key not in found:
             changes["cleared"].append(key)
-            connection.execute(sa.delete(table).where(table.c.key == key))
             data = {"alarm": "cleared", "since": schema.instant_of(old, "since").to_dict()}
             kind = _kind(schema.load(old["data"], "alarm %s" % key))
             entries.append(JournalEntry(kind, "cleared: %s" % old["text"], subject=old["subject"], key=key, data=data))
+    schema.upsert(connection, table, [standing[key] for what in ("raised", "changed", "repeated") for key in changes[what]])
+    schema.remove(connection, table, [{"key": key} for key in changes["cleared"]])
     journaled = append(connection, now, token, holder, entries)
-    return AlarmChanges(journaled=tuple(journaled), **{what: tuple(keys) for what, keys in changes.items()})
+    told = {what: tuple(keys) for what, keys in changes.items()}
+    return AlarmChanges(journaled=tuple(journaled), standing=standing, **told)
 
 
 def open_alarms(connection: Connection) -> list[dict[str, Any]]:

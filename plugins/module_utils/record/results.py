@@ -42,6 +42,9 @@ class EndedAct:
 def append(connection: Connection, now: Instant, ended: Iterable[EndedAct]) -> None:
     """Append inside the caller's transaction, which holds the lock of the lease row: no number is given twice."""
     table = schema.RESULTS
+    ended = list(ended)
+    if not ended:
+        return
     last = int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.seq), 0))).scalar_one())
     rows = [
         {
@@ -58,8 +61,7 @@ def append(connection: Connection, now: Instant, ended: Iterable[EndedAct]) -> N
         }
         for seq, item in enumerate(ended, start=last + 1)
     ]
-    if rows:
-        connection.execute(sa.insert(table), rows)
+    connection.execute(sa.insert(table), rows)
 
 
 def start_ended(row: Mapping[str, Any]) -> list[EndedAct]:

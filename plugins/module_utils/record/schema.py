@@ -13,7 +13,8 @@ Documents (JSON) are text, so that what was written is read back exactly and the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import LibrehaError
@@ -27,7 +28,7 @@ except ImportError:  # reported by opening.open_engine, so that modules can be i
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 PREFIX = "ha_"
 _Value = TypeVar("_Value")
 
@@ -66,10 +67,20 @@ if sa is not None:
         "ha_memory",
         METADATA,
         sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
-        sa.Column("version", sa.BigInteger, nullable=False),  # grows with every save
-        sa.Column("document", sa.Text, nullable=False),
+        # Grows with every save, and with every write to the tables of hosts, VMs and alarms; see recorded.py.
+        sa.Column("version", sa.BigInteger, nullable=False),
+        sa.Column("document", sa.Text, nullable=False),  # without what RECORDS has
         sa.Column("token", sa.BigInteger, nullable=False),
         *_moment("saved"),
+    )
+
+    # The records of the memory, each in a row of its own: so a save writes those that changed.
+    RECORDS = sa.Table(
+        "ha_memory_records",
+        METADATA,
+        sa.Column("kind", sa.Text, primary_key=True),  # the memory's field: hosts, vms
+        sa.Column("name", sa.Text, primary_key=True),  # a host's name, a VM's id
+        sa.Column("document", sa.Text, nullable=False),
     )
 
     HOSTS = sa.Table(
@@ -262,7 +273,23 @@ def _make_commands(connection: Connection) -> None:
     connection.execute(sa.text("CREATE INDEX ix_ha_commands_state ON ha_commands (state)"))
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _number_transactions, 2: _make_results, 3: _make_commands}
+def _split_memory(connection: Connection) -> None:
+    """4 to 5: the records of hosts and VMs leave the memory's one document for rows of their own."""
+    connection.execute(
+        sa.text("CREATE TABLE ha_memory_records (kind TEXT NOT NULL, name TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY (kind, name))")
+    )
+    document = connection.execute(sa.text("SELECT document FROM ha_memory")).scalar_one_or_none()
+    if document is None:
+        return
+    form = load(document, "the memory")
+    insert = sa.text("INSERT INTO ha_memory_records (kind, name, document) VALUES (:kind, :name, :document)")
+    for kind, key in (("hosts", "name"), ("vms", "id")):
+        for record in form.pop(kind, ()):
+            connection.execute(insert, {"kind": kind, "name": record[key], "document": dump(record, "the memory")})
+    connection.execute(sa.text("UPDATE ha_memory SET document = :document"), {"document": dump(form, "the memory")})
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _number_transactions, 2: _make_results, 3: _make_commands, 4: _split_memory}
 """Version -> the step that makes the next version of it, inside the transaction that it is given."""
 
 
@@ -307,6 +334,33 @@ def moment(name: str, instant: Instant) -> dict[str, Any]:
 
 def instant_of(row: Any, name: str) -> Instant:
     return Instant(str(row["%s_boot" % name]), float(row["%s_seconds" % name]), str(row["%s_wall" % name]))
+
+
+def upsert(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write *rows* (all columns of each), in place of those that have their primary keys."""
+    if rows:
+        connection.execute(_upsert_text(table), list(rows))
+
+
+def remove(connection: Connection, table: Any, keys: Sequence[Mapping[str, Any]]) -> None:
+    """Delete the rows that have these primary keys."""
+    if keys:
+        here = " AND ".join('"%s" = :%s' % (name, name) for name in keys[0])
+        connection.execute(sa.text("DELETE FROM %s WHERE %s" % (table.name, here)), list(keys))
+
+
+@cache
+def _upsert_text(table: Any) -> Any:
+    names = [column.name for column in table.columns]
+    keys = [column.name for column in table.primary_key]
+    words = {
+        "table": table.name,
+        "names": ", ".join('"%s"' % name for name in names),
+        "values": ", ".join(":%s" % name for name in names),
+        "keys": ", ".join('"%s"' % name for name in keys),
+        "others": ", ".join('"%s" = excluded."%s"' % (name, name) for name in names if name not in keys),
+    }
+    return sa.text("INSERT INTO %(table)s (%(names)s) VALUES (%(values)s) ON CONFLICT (%(keys)s) DO UPDATE SET %(others)s" % words)
 
 
 def dump(value: Any, what: str) -> str:

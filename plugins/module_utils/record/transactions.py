@@ -84,7 +84,7 @@ def read(connection: Connection, closed: bool | None = None, limit: int | None =
     query = sa.select(table).where(table.c.source == source) if source else sa.select(table)
     found: list[Any] = []
     if closed is not True:
-        found += connection.execute(query.where(table.c.closed.is_(False)).order_by(table.c.opened_seq)).mappings().all()
+        found += connection.execute(query.where(_is_open()).order_by(table.c.opened_seq)).mappings().all()
     if closed is not False:
         query = query.where(table.c.closed.is_(True)).order_by(table.c.updated_seq.desc())
         found += connection.execute(query if limit is None else query.limit(limit)).mappings().all()
@@ -98,6 +98,11 @@ def closed_of(connection: Connection, vms: Iterable[str]) -> list[dict[str, Any]
     return [_shown(row) for part in schema.parts(vms) for row in connection.execute(query.where(table.c.vm_id.in_(part))).mappings()]
 
 
+def _is_open() -> Any:
+    """As the partial index of :mod:`.schema` puts it, so that SQLite finds the open ones by it."""
+    return schema.TRANSACTIONS.c.closed == sa.false()
+
+
 def _next_number(connection: Connection) -> int:
     """The caller holds the lock of the lease row, so no number is given twice."""
     return 1 + int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(schema.TRANSACTIONS.c.updated_seq), 0))).scalar_one())
@@ -105,7 +110,7 @@ def _next_number(connection: Connection) -> int:
 
 def _require_no_other(connection: Connection, wanted: Mapping[str, Any], what: str) -> None:
     table = schema.TRANSACTIONS
-    query = sa.select(table.c.id, table.c.step, table.c.destination).where(table.c.vm_id == wanted["vm_id"], table.c.closed.is_(False))
+    query = sa.select(table.c.id, table.c.step, table.c.destination).where(table.c.vm_id == wanted["vm_id"], _is_open())
     other = connection.execute(query).one_or_none()
     if other is not None and not wanted["closed"]:
         raise LibrehaError(

@@ -22,6 +22,8 @@ from .report import Report
 from .requests import Hypervisors
 from .truth.world import World
 
+CHECKED = 20  # the record is compared with what the monitor remembers every so many looks, and at the end
+
 
 @dataclass
 class Parts:
@@ -36,6 +38,7 @@ class Parts:
     report: Report
     brain: Callable[..., Any]
     memory: Memory  # as it was last committed
+    _noted: int = 0
     slow: float = 0.0  # s that each look takes more
     worker_dies: Optional[float] = None  # s after which the next process that acts dies
     looks: deque[tuple[float, Observation]] = field(default_factory=lambda: deque(maxlen=40))
@@ -51,6 +54,17 @@ class Parts:
     def note(self, memory: Memory) -> None:
         self.memory = memory
         self.memories.append((self.engine.now, memory))
+        self._noted += 1
+        if self._noted % CHECKED == 0:
+            told = sorted((row["vm_id"], row["host"], row["desired"], row["power"]) for row in self.database.vms())
+            if told != [(vm.id, vm.host, vm.desired.value, vm.power.value) for vm in memory.vms]:
+                raise AssertionError("the table of VMs is not what the monitor remembers")
+            self.check_record()
+
+    def check_record(self) -> None:
+        """The record is what the monitor remembers: another one that takes over knows the same."""
+        if self.database.memory() != self.memory:
+            raise AssertionError("the record is not what the monitor remembers")
 
     def put_back(self, seconds: float) -> None:
         """The memory of that many seconds ago, as from a backup."""

@@ -154,6 +154,8 @@ class Run:
 
     def _report_commands(self) -> None:
         """What became of the operators' commands."""
+        if not self._commands:
+            return
         for row in self.parts.database.commands(self._commands):
             if row["state"] == WAITING:
                 continue

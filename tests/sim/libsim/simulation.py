@@ -61,12 +61,13 @@ class Simulation:
         policy = self.scenario.policy
         requests = Hypervisors(self.engine, self.world, self.observer)
         parts = Parts(self.engine, self.world, self.observer, requests, database, policy, self.report, _told(brain), memory)
-        parts.note(memory)
+        parts.memories.append((self.engine.now, memory))
         return parts
 
     def run(self) -> dict[str, Any]:
         self.engine.run(self.scenario.until)
         self.referee.check()
+        self.parts.check_record()
         return {
             "name": self.scenario.name,
             "timeline": self.report.timeline,

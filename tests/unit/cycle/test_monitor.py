@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.act.failover import new_transaction
@@ -322,7 +323,7 @@ def test_a_run_that_is_killed_before_it_commits_leaves_the_command_to_the_next(s
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Change, "alarms", killed)
+        patch.setattr(Change, "open_transactions", killed)
         scene.looks(3)
     assert scene.database.commands([number])[0]["state"] == "waiting"
     assert not scene.database.memory().disarmed
@@ -334,14 +335,14 @@ def test_a_run_that_is_killed_before_it_commits_leaves_the_command_to_the_next(s
 def test_a_command_that_is_taken_back_while_a_look_is_judged_is_not_applied(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.run()
     number = asks(scene, "disarm")
-    waiting = StateDatabase.waiting_commands
+    inputs = StateDatabase.look_inputs
 
-    def and_taken_back(database: StateDatabase) -> object:
-        found = waiting(database)
+    def and_taken_back(database: StateDatabase, *arguments: Any) -> object:
+        found = inputs(database, *arguments)
         database.withdraw_command(number)
         return found
 
-    monkeypatch.setattr(StateDatabase, "waiting_commands", and_taken_back)
+    monkeypatch.setattr(StateDatabase, "look_inputs", and_taken_back)
     scene.looks(3)
     assert scene.database.commands([number])[0]["state"] == "withdrawn"
     assert not scene.database.memory().disarmed and scene.journal("person") == []

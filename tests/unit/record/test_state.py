@@ -119,7 +119,7 @@ def test_an_error_of_the_writer_itself_comes_through_as_it_is(state, token):
     assert state.load_memory() is None
 
 
-@pytest.mark.parametrize("document", [{"version": 99}, {"hosts": "no list"}, {"vms": [{"id": 5}]}])
+@pytest.mark.parametrize("document", [{"version": 99}, {"disarmed": 5}, {"vms": [{"id": 5}]}])
 def test_a_memory_that_cannot_be_read_is_an_error_with_a_remedy(state, token, document):
     state.save_memory(document, token)
     with pytest.raises(LibrehaError, match="the memory in .* cannot be read: memory.*Remedy: run the release"):

@@ -167,7 +167,7 @@ def test_the_transactions_of_the_first_release_are_numbered_by_token_and_the_clo
             database.save_transaction(record, run, ENTRY)
             database.release_lease("run %d" % number, run)
         with opening.writing(database._engine) as connection:  # as the first release left it
-            for table in ("ha_results", "ha_commands"):
+            for table in ("ha_results", "ha_commands", "ha_memory_records"):
                 connection.execute(sa.text("DROP TABLE %s" % table))
             connection.execute(sa.text("DROP INDEX ha_transactions_updated"))
             for column in ("opened_seq", "updated_seq"):
