@@ -140,7 +140,7 @@ def alarms(
     """
     table = schema.ALARMS
     if before is None:
-        before = {row["key"]: row for row in connection.execute(sa.select(table)).mappings()}
+        before = {row["key"]: dict(row) for row in connection.execute(sa.select(table)).mappings()}
     found = {alarm["key"]: alarm for alarm in map(_alarm, present)}
     entries: list[JournalEntry] = []
     standing = {key: row for key, row in before.items() if key in found}
