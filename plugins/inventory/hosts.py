@@ -114,12 +114,12 @@ from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.bmc i
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.hosts import read_hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
-from ansible_collections.libreha.vmware.plugins.module_utils.observe.described_hosts import (
-    Described,
+from ansible_collections.libreha.vmware.plugins.module_utils.observe.inventory_hosts import (
     HostFacts,
     HostRead,
+    InventoryHost,
     describe,
-    read_described,
+    read_inventory_hosts,
 )
 from ansible_collections.libreha.vmware.plugins.plugin_utils.inventory import host_entries, inventory_spec, password_as_given, read_options
 
@@ -150,7 +150,7 @@ class InventoryModule(BaseInventoryPlugin):
         try:
             accesses = read_hosts(params)
             bmcs = _bmc_devices(params["bmcs"])
-            hosts, readings = read_described(accesses, bmcs)
+            hosts, readings = read_inventory_hosts(accesses, bmcs)
         except LibrehaError as error:
             raise AnsibleParserError(str(error)) from error
         for reading in readings.values():
@@ -163,7 +163,9 @@ class InventoryModule(BaseInventoryPlugin):
         for access in accesses:
             self._add(config, params, access, hosts[access.name], described[access.name])
 
-    def _add(self, config: Mapping[str, Any], params: Mapping[str, Any], access: HostAccess, read: HostRead, described: Described) -> None:
+    def _add(
+        self, config: Mapping[str, Any], params: Mapping[str, Any], access: HostAccess, read: HostRead, described: InventoryHost
+    ) -> None:
         for warning in described.warnings:
             self.display.warning(warning)
         name, connection = access.name, access.connection

@@ -83,7 +83,7 @@ from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructa
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.hosts import read_hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
-from ansible_collections.libreha.vmware.plugins.module_utils.observe.described_vms import describe_vms, read_vms
+from ansible_collections.libreha.vmware.plugins.module_utils.observe.inventory_vms import inventory_vms, read_vms
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from ansible_collections.libreha.vmware.plugins.plugin_utils.inventory import inventory_spec, plain, read_options
 
@@ -121,7 +121,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             if not hosts:
                 raise AnsibleParserError("no host answers: %s" % "; ".join(problems.values()))
             self.display.warning("the VMs of %s are not in the inventory: %s" % (name, problem))
-        return describe_vms(hosts, policy, params["targets"]), not problems
+        return inventory_vms(hosts, policy, params["targets"]), not problems
 
     def _policy(self, given: str | None, path: str) -> Policy:
         """What the policy says of VMs; the rest of it is not this plugin's. Raises LibrehaError that names what is wrong."""

@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import Asker
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import RunContext
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import ABLE, Monitor
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import Ended, Order
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
@@ -52,7 +52,7 @@ class Prepared:
     def begin(self, order: Order) -> None:
         sys.exit("bench: this does not measure what it says: a healthy cluster is to be left alone, and not to %s" % order)
 
-    def under_way(self) -> Sequence[Order]:
+    def in_progress(self) -> Sequence[Order]:
         return ()
 
     def ended(self) -> Sequence[Ended]:
@@ -93,7 +93,7 @@ def measure(world: BenchWorld, url: str, runs: int) -> None:
     prepared = Prepared(world)
     with StateDatabase.open(url, clock=world.at) as database:
         token = database.acquire_lease(HOLDER, world.policy.lease).token
-        monitor = Monitor(world.policy, prepared, prepared, database, Asker(HOLDER, token, ABLE, world.at))
+        monitor = Monitor(world.policy, prepared, prepared, database, RunContext(HOLDER, token, ABLE, world.at))
         print("%s; %d VMs on %d hosts" % (machine(), world.vms, world.hosts))
         print("%-34s %9s  %9s  %9s  %9s" % ("", "min ms", "median", "max", "wall med."))
         show("the first look of a run", [timed(monitor.run_once)])

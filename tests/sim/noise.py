@@ -17,41 +17,41 @@ EVERY = 45.0  # s, on the average, between two disturbances of one path
 def noisy_hour(number: int, longest: float = LONGEST) -> Raw:
     """The hour of that number: packets lost on the management network and on the way to each target, an agent that answers late, a target
     whose disks stall for all hosts at once, an arbiter that reaches its second server now and then only, and one that is busy."""
-    dice = random.Random(number)
+    rng = random.Random(number)
     timeline: list[Raw] = []
     for host in HOSTS:
         for do in ("network", "api", "bmc"):
-            timeline += _outages(dice, {"do": do, "host": host}, longest)
+            timeline += _outages(rng, {"do": do, "host": host}, longest)
     for server in SERVERS:
-        stalls = _outages(dice, {"do": "storage", "server": server}, longest, 10 * EVERY)
+        stalls = _outages(rng, {"do": "storage", "server": server}, longest, 10 * EVERY)
         timeline += [{**entry, "host": host} for entry in stalls for host in HOSTS]
     for host in HOSTS:  # between the stalls of all: not joined to them into one silence that is longer
-        timeline += _apart(_outages(dice, {"do": "storage", "host": host, "server": dice.choice(SERVERS)}, longest), timeline)
-    timeline += _outages(dice, {"do": "ssh", "server": "san2"}, longest, 4 * EVERY)
-    timeline += [{"at": at, "do": "looks", "by": dice.choice((0, 0, 0.5, 2, 5))} for at in range(30, int(HOUR), 60)]
+        timeline += _apart(_outages(rng, {"do": "storage", "host": host, "server": rng.choice(SERVERS)}, longest), timeline)
+    timeline += _outages(rng, {"do": "ssh", "server": "san2"}, longest, 4 * EVERY)
+    timeline += [{"at": at, "do": "looks", "by": rng.choice((0, 0, 0.5, 2, 5))} for at in range(30, int(HOUR), 60)]
     return {
         "name": "noisy hour %d" % number,
         "policy": {"isolation_response": "failover", "agent_hung_response": "failover", "max_dead_fraction": 1.0},
-        "hosts": {name: {"bmc": dice.random() < 0.7} for name in HOSTS},
+        "hosts": {name: {"bmc": rng.random() < 0.7} for name in HOSTS},
         "storage": dict.fromkeys(SERVERS),
-        "vms": {"vm%d" % index: {"host": HOSTS[index % len(HOSTS)], "storage": list(_lies(dice))} for index in range(8)},
+        "vms": {"vm%d" % index: {"host": HOSTS[index % len(HOSTS)], "storage": list(_lies(rng))} for index in range(8)},
         "timeline": timeline,
         "until": HOUR,
     }
 
 
-def _lies(dice: random.Random) -> tuple[str, ...]:
-    return dice.choice((SERVERS[:1], SERVERS[1:], SERVERS))
+def _lies(rng: random.Random) -> tuple[str, ...]:
+    return rng.choice((SERVERS[:1], SERVERS[1:], SERVERS))
 
 
-def _outages(dice: random.Random, what: Raw, longest: float, every: float = EVERY) -> list[Raw]:
+def _outages(rng: random.Random, what: Raw, longest: float, every: float = EVERY) -> list[Raw]:
     """Short ones, mostly, with pauses between them."""
     found: list[Raw] = []
-    at = dice.uniform(PAUSE, every)
+    at = rng.uniform(PAUSE, every)
     while at + longest < HOUR:
-        lasts = SHORTEST + (longest - SHORTEST) * dice.random() ** 2
+        lasts = SHORTEST + (longest - SHORTEST) * rng.random() ** 2
         found += [{**what, "at": round(at, 2), "to": "off"}, {**what, "at": round(at + lasts, 2), "to": "on"}]
-        at += lasts + PAUSE + dice.expovariate(1 / every)
+        at += lasts + PAUSE + rng.expovariate(1 / every)
     return found
 
 

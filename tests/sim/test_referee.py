@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.authorization import not_in_progress
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import (
     Cause,
@@ -15,11 +16,10 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision imp
     RejoinAction,
     RestartAction,
 )
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.gate import not_under_way
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import StaleToken
 from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
 from libsim.blocking import wait
-from libsim.hands import SimulatedHands
+from libsim.executor import SimulatedExecutor
 from libsim.names import STORE, STORE_NAME, vm_id, vmx_path
 from libsim.parts import SimulatedDeadman
 from libsim.scenario import build_scenario
@@ -28,7 +28,7 @@ from libsim.simulation import simulate
 DIES = {"at": 60, "do": "power", "host": "node1", "to": "off"}
 
 
-def run(brain: Any = decide, *timeline: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def run(decider: Any = decide, *timeline: dict[str, Any], **changes: Any) -> dict[str, Any]:
     raw = {
         "hosts": {"node1": {}, "node2": {}, "node3": {}},
         "vms": {"vm101": {"host": "node1"}, "vm102": {"host": "node2"}},
@@ -36,7 +36,7 @@ def run(brain: Any = decide, *timeline: dict[str, Any], **changes: Any) -> dict[
         "until": 500.0,
         **changes,
     }
-    return simulate(build_scenario(raw), brain)
+    return simulate(build_scenario(raw), decider)
 
 
 def kinds(result: dict[str, Any]) -> set[str]:
@@ -47,7 +47,7 @@ def moving(at: float, *moves: tuple[str, str, str]) -> Any:
     """The real brain, which at one look after *at* also orders these live moves (VM, from, to) in one instant."""
     done: list[bool] = []
 
-    def brain(policy: Any, memory: Any, observation: Any, now: Any, run_id: str) -> Any:
+    def decider(policy: Any, memory: Any, observation: Any, now: Any, run_id: str) -> Any:
         decision = decide(policy, memory, observation, now, run_id)
         if now.seconds < 100000 + at or done:
             return decision
@@ -58,16 +58,16 @@ def moving(at: float, *moves: tuple[str, str, str]) -> Any:
         )
         return replace(decision, actions=(MoveAction(moves[0][1], planned, ("planted",)),))
 
-    return brain
+    return decider
 
 
 def changed(change: Any) -> Any:
-    def brain(policy: Any, memory: Any, observation: Any, now: Any, run_id: str) -> Any:
+    def decider(policy: Any, memory: Any, observation: Any, now: Any, run_id: str) -> Any:
         decision = decide(policy, memory, observation, now, run_id)
-        actions = not_under_way([change(action) for action in decision.actions], observation.under_way)
+        actions = not_in_progress([change(action) for action in decision.actions], observation.in_progress)
         return replace(decision, actions=tuple(actions))
 
-    return brain
+    return decider
 
 
 def test_the_real_brain_violates_nothing_here() -> None:
@@ -110,7 +110,7 @@ def test_a_start_while_a_host_with_a_bmc_may_still_execute_is_found(monkeypatch:
     from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts import fencing, respond
     from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms import recover
 
-    monkeypatch.setattr(SimulatedHands, "_switch_off", never_off)
+    monkeypatch.setattr(SimulatedExecutor, "_switch_off", never_off)
     for module in (fencing, recover, respond):
         if hasattr(module, "execution"):
             monkeypatch.setattr(module, "execution", stopped)
@@ -132,18 +132,18 @@ def test_a_required_rule_broken_by_a_start_is_found() -> None:
 
 def test_exceeded_memory_and_exceeded_cores_are_found() -> None:
     vms = {"vm101": {"host": "node1", "memory": 3000, "cpu": 2}, "vm102": {"host": "node2", "memory": 2000, "cpu": 3}}
-    brain = moving(50, ("vm101", "node1", "node2"))
-    assert "capacity_exceeded" in kinds(run(brain, vms=vms, hosts={"node1": {}, "node2": {"memory": 4096}}))
-    brain = moving(50, ("vm101", "node1", "node2"))
-    assert "capacity_exceeded" in kinds(run(brain, vms=vms, hosts={"node1": {}, "node2": {"cpu": 4}}))
+    decider = moving(50, ("vm101", "node1", "node2"))
+    assert "capacity_exceeded" in kinds(run(decider, vms=vms, hosts={"node1": {}, "node2": {"memory": 4096}}))
+    decider = moving(50, ("vm101", "node1", "node2"))
+    assert "capacity_exceeded" in kinds(run(decider, vms=vms, hosts={"node1": {}, "node2": {"cpu": 4}}))
 
 
 def test_what_takes_nothing_does_not_exceed_what_was_too_much_before() -> None:
-    brain = moving(100, ("vm101", "node1", "node2"))
+    decider = moving(100, ("vm101", "node1", "node2"))
     vms = {"vm101": {"host": "node1", "memory": 0, "cpu": 1}, "vm102": {"host": "node2", "memory": 8192, "cpu": 1}}
-    assert "capacity_exceeded" not in kinds(run(brain, vms=vms, hosts={"node1": {}, "node2": {"memory": 4096, "cpu": 2}}))
-    brain = moving(100, ("vm101", "node1", "node2"))
-    assert "capacity_exceeded" in kinds(run(brain, vms=vms, hosts={"node1": {}, "node2": {"memory": 4096, "cpu": 1}}))
+    assert "capacity_exceeded" not in kinds(run(decider, vms=vms, hosts={"node1": {}, "node2": {"memory": 4096, "cpu": 2}}))
+    decider = moving(100, ("vm101", "node1", "node2"))
+    assert "capacity_exceeded" in kinds(run(decider, vms=vms, hosts={"node1": {}, "node2": {"memory": 4096, "cpu": 1}}))
 
 
 def test_a_service_that_is_never_restarted_is_found() -> None:
@@ -161,25 +161,25 @@ def test_a_service_that_is_never_restarted_is_found() -> None:
 
 
 def test_an_unfence_without_a_fresh_start_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SimulatedHands, "_lacking", lambda *_arguments: "")  # a storage server that asks for no proof
+    monkeypatch.setattr(SimulatedExecutor, "_lacking", lambda *_arguments: "")  # a storage server that asks for no proof
 
     frozen = [{"at": 60, "do": "hang", "host": "node1", "to": "on"}, {"at": 200, "do": "hang", "host": "node1", "to": "off"}]
     hosts = {"node1": {"bmc": False}, "node2": {}, "node3": {}}
     rejoin = {"at": 220, "do": "rejoin", "host": "node1"}
 
-    def brain(policy: Any, memory: Any, observation: Any, now: Any, run_id: str) -> Any:
+    def decider(policy: Any, memory: Any, observation: Any, now: Any, run_id: str) -> Any:
         decision = decide(policy, memory, observation, now, run_id)
         if decision.memory.host("node1").rejoin is None:
             return decision
         return replace(decision, actions=(RejoinAction("node1", "unfence", ("planted",), ("san",)),))
 
-    assert "unfenced_without_fresh_start" in kinds(run(brain, *frozen, rejoin, hosts=hosts))
+    assert "unfenced_without_fresh_start" in kinds(run(decider, *frozen, rejoin, hosts=hosts))
 
 
 def test_an_act_that_ignores_its_lost_lease_is_stopped_by_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not by its own check, nor by its deadman, nor by the end of its run: the target's highest token is the last wall."""
     refused: list[str] = []
-    at_server = SimulatedHands._fence_at_server
+    at_server = SimulatedExecutor._fence_at_server
 
     def watched(self: Any, *arguments: Any) -> Any:
         try:
@@ -188,10 +188,10 @@ def test_an_act_that_ignores_its_lost_lease_is_stopped_by_the_token(monkeypatch:
             refused.append(str(error))
             raise
 
-    monkeypatch.setattr(SimulatedHands, "_fence_at_server", watched)
+    monkeypatch.setattr(SimulatedExecutor, "_fence_at_server", watched)
     monkeypatch.setattr(Permit, "check", lambda self, act: None)
     monkeypatch.setattr(SimulatedDeadman, "arm", lambda self, seconds: None)
-    monkeypatch.setattr(SimulatedHands, "kill", lambda self: None)
+    monkeypatch.setattr(SimulatedExecutor, "kill", lambda self: None)
     hangs = {"at": 60, "do": "hang", "host": "node1", "to": "on"}
     requested = next(entry["t"] for entry in run(decide, hangs)["timeline"] if entry["event"] == "fence_requested")
     timeline = [{"at": requested + 0.1, "do": "monitor", "to": "frozen"}, {"at": 300, "do": "monitor", "to": "thawed"}]

@@ -14,12 +14,12 @@ from typing import Any, Optional
 from .. import clock
 from ..access import HostAccess
 from ..decide.hosts.evidence import gather
+from ..decide.hosts.fence_coverage import FenceCoverage, coverage_of
 from ..decide.hosts.fencing import fence_state
-from ..decide.hosts.lies_on import Cover, cover_of
 from ..decide.memory import Memory
 from ..decide.observations import Observation, StorageObservation, VmObservation, split_path
 from ..decide.policy import Policy
-from ..decide.vms.failover import Step, Transaction, from_record
+from ..decide.vms.transaction import Step, Transaction, from_record
 from ..errors import as_outcome
 from ..hypervisor.interface import Hypervisor
 from ..hypervisor.registry import open_hypervisor
@@ -28,7 +28,7 @@ from ..lease.deadman import Deadman
 from ..lease.keeper import LeaseKeeper
 from ..parallel import Late, in_parallel
 from ..record.database import StateDatabase
-from .failover import FailoverRun, Work
+from .failover_run import FailoverRun, Work
 from .runtime import Runtime, Threads
 
 OPEN_TIMEOUTS = 3  # of a host's timeout: connect, ask for the entry points, log in
@@ -129,7 +129,7 @@ REAL = Around(_open_all, _unregistered, clock.now, Threads(), Deadman)
 
 def _covers(
     transactions: Sequence[Transaction], storage: tuple[StorageObservation, ...], memory: Memory, policy: Policy, now: Instant
-) -> dict[str, Cover]:
+) -> dict[str, FenceCoverage]:
     """VM id -> how far the fence of its source host covers it.
 
     The same rule as the brain's (``decide.fencing.fence_state``), applied to what was seen since it decided.
@@ -141,7 +141,7 @@ def _covers(
         fences[source] = fence_state(source, observation, memory.host(source), evidence, policy)
     datastores = {record.uuid: record for record in memory.datastores}
     return {
-        transaction.vm_id: cover_of(fences[transaction.source], memory.vm(transaction.vm_id), datastores, memory.storage)
+        transaction.vm_id: coverage_of(fences[transaction.source], memory.vm(transaction.vm_id), datastores, memory.storage)
         for transaction in transactions
     }
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from ..decide.answers import ApiAnswer
+from ..decide.authorization import is_empty
 from ..decide.commands import Command, CommandRefused, apply_command
 from ..decide.decide import decide
 from ..decide.decision import Action, Alarm, Decision, FailoverAction, HostVerdict, PlannedVm, RestartAction, Severity
-from ..decide.gate import is_empty
 from ..decide.json_form import to_dict
 from ..decide.memory import Memory
 from ..decide.observations import Observation
@@ -38,7 +38,7 @@ HOLD = "hold/"  # begins the key of what is held
 
 
 @dataclass(frozen=True)
-class Asker:
+class RunContext:
     """The run for which a look is judged: its lease, the kinds of action that it carries out, and what it is about (a host, or all)."""
 
     holder: str
@@ -62,7 +62,7 @@ class Judged:
     lease: Optional[Lease] = None  # as the commit prolonged it
 
 
-Brain = Callable[..., Decision]
+Decider = Callable[..., Decision]
 """``decide``, or in a test of the referee a wrong one."""
 
 
@@ -70,9 +70,9 @@ def judge(
     database: StateDatabase,
     policy: Policy,
     observation: Observation,
-    asker: Asker,
+    context: RunContext,
     commit: bool,
-    brain: Brain = decide,
+    decider: Decider = decide,
     asked: Iterable[Command] = (),
     recorded: Recorded | None = None,
 ) -> Judged:
@@ -81,11 +81,11 @@ def judge(
 
     *asked*: further commands, of a caller that records nothing. *recorded*: what the asker's run recorded last (:attr:`Judged.recorded`).
     """
-    unrecorded = tuple(Waiting(0, command, asker.clock(), math.inf) for command in asked)
+    unrecorded = tuple(Waiting(0, command, context.clock(), math.inf) for command in asked)
     while True:
         inputs = database.look_inputs(recorded)
         try:
-            return _judge(database, policy, observation, asker, commit, brain, replace(inputs, waiting=inputs.waiting + unrecorded))
+            return _judge(database, policy, observation, context, commit, decider, replace(inputs, waiting=inputs.waiting + unrecorded))
         except (CommandWithdrawn, MemoryChanged):  # after it was read here; nothing was written
             continue
 
@@ -94,15 +94,15 @@ def _judge(
     database: StateDatabase,
     policy: Policy,
     observation: Observation,
-    asker: Asker,
+    context: RunContext,
     commit: bool,
-    brain: Brain,
+    decider: Decider,
     inputs: LookInputs,
 ) -> Judged:
-    run_id = asker.holder or "check mode"
-    memory, said, heard = _hear_persons(policy, inputs.memory, inputs.waiting, asker)
+    run_id = context.holder or "check mode"
+    memory, said, heard = _hear_persons(policy, inputs.memory, inputs.waiting, context)
     seen = replace(observation, results=inputs.results)
-    decision = brain(policy, memory, seen, asker.clock(), run_id, asker.able, asker.only_host)
+    decision = decider(policy, memory, seen, context.clock(), run_id, context.able, context.only_host)
     before = {row["name"]: row for row in inputs.hosts}
     ordered = [_order_entry(action, policy) for action in decision.actions if not is_empty(action)]
     news = [*said, *_verdict_entries(decision, before), *ordered]
@@ -111,7 +111,7 @@ def _judge(
     lease: Optional[Lease] = None
     recorded: Optional[Recorded] = None
     if commit:
-        with database.change(asker.token, prolong=policy.lease) as change:
+        with database.change(context.token, prolong=policy.lease) as change:
             change.heard(heard)
             change.journal(news)
             recorded, changes = change.look(inputs, decision.memory, _host_rows(decision), standing)
@@ -125,11 +125,11 @@ def _judge(
 
 
 def _hear_persons(
-    policy: Policy, memory: Memory, waiting: Iterable[Waiting], asker: Asker
+    policy: Policy, memory: Memory, waiting: Iterable[Waiting], context: RunContext
 ) -> tuple[Memory, list[JournalEntry], list[Heard]]:
     """The memory with what people ask for, and what became of each command. One that is refused changes nothing and stops nobody."""
     entries, heard = [], []
-    now = asker.clock()
+    now = context.clock()
     for item in waiting:
         command = item.command
         what = " ".join(filter(None, (command.kind.value, command.subject, command.host and "to %s" % command.host)))
@@ -139,7 +139,7 @@ def _hear_persons(
             late = item.too_late(now)
             if late:
                 raise CommandRefused(late)
-            memory, text = apply_command(policy, memory, command, now, asker.able)
+            memory, text = apply_command(policy, memory, command, now, context.able)
         except CommandRefused as refused:
             text = "%s, asked for by %s, is refused: %s" % (what, command.by or "nobody", refused)
             entries.append(JournalEntry("person", text, subject=subject, data={**data, "refused": True}))

@@ -23,14 +23,14 @@ from typing import Any, Optional
 
 from ..decide.decide import decide
 from ..decide.decision import FailoverAction, FenceAction, MoveAction, RejoinAction, ResetAction, RestartAction, StopAction
-from ..decide.observations import ActUnderWay, Observation
+from ..decide.observations import ActInProgress, Observation
 from ..decide.policy import Mode, Policy
 from ..instant import Instant
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
 from ..record.lease import Lease
-from .judge import Asker, Brain, Judged, events_seen, judge, live_hosts, wait_after
-from .ports import Ended, Eyes, FailoverOrder, FenceOrder, Hands, MoveOrder, Order, PowerOrder, RejoinOrder
+from .judge import Decider, Judged, RunContext, events_seen, judge, live_hosts, wait_after
+from .ports import Ended, Executor, FailoverOrder, FenceOrder, MoveOrder, Observer, Order, PowerOrder, RejoinOrder
 
 ABLE = ("fence", "failover", "restart", "move", "stop", "reset", "rejoin")  # kinds of action that are carried out here
 MAX_LOOKS = 60
@@ -39,7 +39,7 @@ PRUNE_EVERY = 600.0  # s between two times at which this run looks for what the 
 
 
 @dataclass
-class Story:
+class RunSummary:
     """What happened in a run beside its last look."""
 
     looks: int = 0
@@ -64,37 +64,37 @@ class Monitor:
     def __init__(
         self,
         policy: Policy,
-        eyes: Eyes,
-        hands: Hands,
+        observer: Observer,
+        executor: Executor,
         database: StateDatabase,
-        asker: Asker,
-        brain: Brain = decide,
+        context: RunContext,
+        decider: Decider = decide,
     ) -> None:
         self._policy = policy
-        self._eyes = eyes
-        self._hands = hands
+        self._observer = observer
+        self._executor = executor
         self._database = database
-        self._asker = asker
-        self._brain = brain
-        self.story = Story()
+        self._context = context
+        self._decider = decider
+        self.summary = RunSummary()
         self.judged: Optional[Judged] = None
         self._lease: Optional[Lease] = None  # as it was prolonged last
         self._pruned_at: Optional[Instant] = None
 
-    def reconfigure(self, policy: Policy, eyes: Eyes) -> None:
+    def reconfigure(self, policy: Policy, observer: Observer) -> None:
         """Look with *eyes* and decide by *policy* from the next look on."""
-        self._policy, self._eyes = policy, eyes
+        self._policy, self._observer = policy, observer
 
     def run_once(self) -> Judged:
         """One look, and the beginning of what it orders. Raises LeaseLost when this run may act no more."""
         self._keep_lease()
         self._take_in()
-        acting = tuple(act for order in self._hands.under_way() for act in order.acts)
-        observation = replace(self._look(), under_way=acting)
+        acting = tuple(act for order in self._executor.in_progress() for act in order.acts)
+        observation = replace(self._look(), in_progress=acting)
         self._keep_lease()
         recorded = self.judged.recorded if self.judged is not None else None
-        judged = judge(self._database, self._policy, observation, self._asker, commit=True, brain=self._brain, recorded=recorded)
-        self.story.looks += 1
+        judged = judge(self._database, self._policy, observation, self._context, commit=True, decider=self._decider, recorded=recorded)
+        self.summary.looks += 1
         self.judged, self._lease = judged, judged.lease
         for order in self._orders(judged):
             self._begin(order, judged, acting)
@@ -110,10 +110,10 @@ class Monitor:
             judged = self.run_once()
             decision = judged.decision
             health_tried = health_tried or bool(judged.observation.storage_health)
-            looks += not any(isinstance(order, (FailoverOrder, MoveOrder)) for order in self._hands.under_way())
+            looks += not any(isinstance(order, (FailoverOrder, MoveOrder)) for order in self._executor.in_progress())
             if looks >= max_looks:
                 return self._until_nothing_is_under_way(judged)
-            if not self._hands.under_way():
+            if not self._executor.in_progress():
                 # A run that was busy with its hosts until now makes one look more for the storage servers' own health.
                 tries_health = not health_tried and any(server.due for server in decision.storage)
                 health_tried = health_tried or tries_health
@@ -122,12 +122,12 @@ class Monitor:
                     return judged
                 if tries_health and decision.settled:
                     continue
-            self._hands.wait(wait_after(judged))
+            self._executor.wait(wait_after(judged))
 
     def _until_nothing_is_under_way(self, judged: Judged) -> Judged:
-        while self._hands.under_way():
+        while self._executor.in_progress():
             self._keep_lease()
-            self._hands.wait(wait_after(judged))
+            self._executor.wait(wait_after(judged))
             self._take_in()
         self._take_in()
         return judged
@@ -137,38 +137,38 @@ class Monitor:
     def _look(self) -> Observation:
         decision = self.judged.decision if self.judged is not None else None
         if decision is None:
-            return self._eyes.look({}, (), ())
+            return self._observer.look({}, (), ())
         due = [server.name for server in decision.storage if server.due]
         disks = [server.name for server in decision.storage if server.disks_due]
-        return self._eyes.look(events_seen(decision.memory), due, disks)
+        return self._observer.look(events_seen(decision.memory), due, disks)
 
     def _keep_lease(self) -> None:
         """Renew it when a part of it is over; each look that is committed prolongs it anyway. Raises LeaseLost when it is not ours any
         more: whether that is noticed here or by the commit, nothing is carried out."""
-        left = self._lease.expires.since(self._asker.clock()) if self._lease is not None else None
+        left = self._lease.expires.since(self._context.clock()) if self._lease is not None else None
         if left is None or left < self._policy.lease * (1 - RENEW_AFTER):
-            self._lease = self._database.renew_lease(self._asker.holder, self._asker.token, self._policy.lease)
+            self._lease = self._database.renew_lease(self._context.holder, self._context.token, self._policy.lease)
 
     def _take_in(self) -> None:
         """What acts left undone goes into the journal: nothing half done stays unnoticed."""
         entries = []
-        for ended in self._hands.ended():
-            self.story.ended.append(ended)
+        for ended in self._executor.ended():
+            self.summary.ended.append(ended)
             for text in ended.failed:
                 entries.append(JournalEntry("act", "not done: %s" % text, subject=ended.order.acts[0].host, data={"ok": False}))
         if entries:
-            self._database.journal(entries, self._asker.token)
+            self._database.journal(entries, self._context.token)
 
     def _keep_house(self, judged: Judged) -> None:
         """What the policy no longer keeps of the record is removed, now and then, while no host is suspect and nothing is to be done:
         never in the way of a failover."""
         decision = judged.decision
-        if not decision.settled or decision.actions or judged.open_transactions or self._hands.under_way():
+        if not decision.settled or decision.actions or judged.open_transactions or self._executor.in_progress():
             return
         since = decision.taken_at.since(self._pruned_at)
         if since is not None and since < PRUNE_EVERY:
             return
-        with self._database.change(self._asker.token) as change:
+        with self._database.change(self._context.token) as change:
             pruned = change.prune(self._policy.retention, decision.memory)
         self._pruned_at = None if pruned.more else decision.taken_at
 
@@ -182,7 +182,7 @@ class Monitor:
         moving = {vm.id for action in decision.actions if isinstance(action, MoveAction) for vm in action.vms}
         resumed = self._left_open(judged, {vm.id for vm in starts} | moving)
         if starts or resumed:
-            leave = frozenset(act.vm for order in self._hands.under_way() for act in order.acts if act.vm) | moving
+            leave = frozenset(act.vm for order in self._executor.in_progress() for act in order.acts if act.vm) | moving
             orders.append(FailoverOrder(starts, resumed, tuple(live_hosts(judged)), leave))
         for action in decision.actions:
             if isinstance(action, (StopAction, ResetAction)) and action.vms:
@@ -197,34 +197,34 @@ class Monitor:
 
     def _left_open(self, judged: Judged, planned: Iterable[str]) -> tuple[tuple[str, str], ...]:
         """VM id and destination of open transactions on which nobody is at work; none for a run that is about one host."""
-        if judged.decision.mode is Mode.OBSERVE or judged.decision.memory.disarmed or self._asker.only_host:
+        if judged.decision.mode is Mode.OBSERVE or judged.decision.memory.disarmed or self._context.only_host:
             return ()
-        busy = {act.vm for order in self._hands.under_way() for act in order.acts} | set(planned)
+        busy = {act.vm for order in self._executor.in_progress() for act in order.acts} | set(planned)
         return tuple((row["vm_id"], row["destination"]) for row in judged.open_transactions if row["vm_id"] not in busy)
 
-    def _begin(self, order: Order, judged: Judged, acting: Sequence[ActUnderWay]) -> None:
+    def _begin(self, order: Order, judged: Judged, acting: Sequence[ActInProgress]) -> None:
         if not judged.committed:
             raise AssertionError("an act that is not in the record: %s" % order)
         if set(order.acts) & set(acting):
             raise AssertionError("ordered twice: %s" % order)
         if isinstance(order, FenceOrder):
             self._call_off_work_with(order.action.host)
-        self._hands.begin(order)
+        self._executor.begin(order)
 
     def _call_off_work_with(self, host: str) -> None:
         """A host that is to be fenced starts nothing and hands nothing over: its VMs, and what else was ordered with them, are planned
         anew."""
-        for order in self._hands.under_way():
+        for order in self._executor.in_progress():
             if isinstance(order, (FailoverOrder, MoveOrder)):
                 sources = {move.source for move in order.planned} if isinstance(order, MoveOrder) else set()
                 if host in sources or any(act.host == host for act in order.acts):
-                    self._hands.call_off(order)
+                    self._executor.call_off(order)
 
 
-def moved_in(story: Story) -> list[Mapping[str, Any]]:
+def moved_in(summary: RunSummary) -> list[Mapping[str, Any]]:
     """VM by VM how the run's starts ended, the last word on each."""
     last: dict[Any, Mapping[str, Any]] = {}
-    for ended in story.ended:
+    for ended in summary.ended:
         for vm in ended.moved:
             last[vm["id"]] = vm
     return list(last.values())

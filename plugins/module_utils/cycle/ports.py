@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, Union
 
 from ..decide.decision import FenceAction, PlannedMove, PlannedVm, RejoinAction
-from ..decide.observations import ActUnderWay, Observation
+from ..decide.observations import ActInProgress, Observation
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class FenceOrder:
     action: FenceAction
 
     @property
-    def acts(self) -> tuple[ActUnderWay, ...]:
-        return (ActUnderWay(self.action.host),)
+    def acts(self) -> tuple[ActInProgress, ...]:
+        return (ActInProgress(self.action.host),)
 
     def __str__(self) -> str:
         return "fence %s" % self.action.host
@@ -40,9 +40,9 @@ class FailoverOrder:
     leave: frozenset[str]
 
     @property
-    def acts(self) -> tuple[ActUnderWay, ...]:
+    def acts(self) -> tuple[ActInProgress, ...]:
         destinations = {**dict(self.resumed), **{vm.id: vm.destination for vm in self.planned}}
-        return tuple(ActUnderWay(host, vm) for vm, host in destinations.items())
+        return tuple(ActInProgress(host, vm) for vm, host in destinations.items())
 
     def __str__(self) -> str:
         return "start %d VMs" % len(self.acts)
@@ -57,8 +57,8 @@ class PowerOrder:
     vms: tuple[str, ...]
 
     @property
-    def acts(self) -> tuple[ActUnderWay, ...]:
-        return tuple(ActUnderWay(self.host, vm) for vm in self.vms)
+    def acts(self) -> tuple[ActInProgress, ...]:
+        return tuple(ActInProgress(self.host, vm) for vm in self.vms)
 
     def __str__(self) -> str:
         return "%s %d VMs on %s" % (self.kind, len(self.vms), self.host)
@@ -73,8 +73,8 @@ class MoveOrder:
     leave: frozenset[str]
 
     @property
-    def acts(self) -> tuple[ActUnderWay, ...]:
-        return tuple(ActUnderWay(move.destination, move.id) for move in self.planned)
+    def acts(self) -> tuple[ActInProgress, ...]:
+        return tuple(ActInProgress(move.destination, move.id) for move in self.planned)
 
     def __str__(self) -> str:
         return "move %d VMs off %s" % (len(self.planned), self.planned[0].source)
@@ -87,8 +87,8 @@ class RejoinOrder:
     action: RejoinAction
 
     @property
-    def acts(self) -> tuple[ActUnderWay, ...]:
-        return (ActUnderWay(self.action.host),)
+    def acts(self) -> tuple[ActInProgress, ...]:
+        return (ActInProgress(self.action.host),)
 
     def __str__(self) -> str:
         return "%s %s" % (self.action.step, self.action.host)
@@ -108,7 +108,7 @@ class Ended:
     unregistered: tuple[str, ...] = ()  # .vmx files that no host has registered
 
 
-class Eyes(Protocol):
+class Observer(Protocol):
     """Looks at the cluster; changes nothing."""
 
     def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str]) -> Observation:
@@ -118,13 +118,13 @@ class Eyes(Protocol):
         """The highest fencing token that any storage server tells of; 0 where none answers."""
 
 
-class Hands(Protocol):
+class Executor(Protocol):
     """Carries orders out, each by itself: none waits for another, and the loop waits for none."""
 
     def begin(self, order: Order) -> None:
         """Start to carry *order* out."""
 
-    def under_way(self) -> Sequence[Order]:
+    def in_progress(self) -> Sequence[Order]:
         """Orders that have begun and not ended."""
 
     def ended(self) -> Sequence[Ended]:

@@ -11,7 +11,7 @@ from typing import Any, Optional, Union
 
 from .. import clock
 from ..access import HostAccess
-from ..act.failover import new_transaction
+from ..act.failover_run import new_transaction
 from ..act.fence import Fenced, Run, fence_host
 from ..act.rejoin import Rejoining, rejoin_host
 from ..act.vm_failover import fail_over, shown_of, undone_of
@@ -19,12 +19,12 @@ from ..act.vm_power import PowerRequest, power_vms
 from ..act.worker import Child, Died, Failed, ForkServer, wait_for_any
 from ..decide.observations import Observation
 from ..decide.policy import Policy
-from ..decide.vms.failover import Transaction, Way
+from ..decide.vms.transaction import Transaction, Way
 from ..lease.lock import LeaseLock
 from ..observe.cluster import observe_cluster, observe_servers
 from ..record.database import StateDatabase
 from ..storage.server import ServerAccess
-from .ports import Ended, FailoverOrder, FenceOrder, Hands, MoveOrder, Order, PowerOrder, RejoinOrder
+from .ports import Ended, Executor, FailoverOrder, FenceOrder, MoveOrder, Order, PowerOrder, RejoinOrder
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,19 @@ class RealWorld:
     def open_database(self) -> StateDatabase:
         return StateDatabase.open(self.state_url, create=False)
 
-    def eyes(self) -> RealEyes:
-        return RealEyes(self._site)
+    def observer(self) -> RealObserver:
+        return RealObserver(self._site)
 
-    def hands(self, run: Run, lock: Optional[LeaseLock]) -> RealHands:
-        return RealHands(self._site, self._server, run, lock)
+    def executor(self, run: Run, lock: Optional[LeaseLock]) -> RealExecutor:
+        return RealExecutor(self._site, self._server, run, lock)
 
-    def equip(self, hands: Hands) -> None:
-        if not isinstance(hands, RealHands):
-            raise TypeError("hands of another kind of world: %r" % hands)
-        hands.site = self._site
+    def equip(self, executor: Executor) -> None:
+        if not isinstance(executor, RealExecutor):
+            raise TypeError("hands of another kind of world: %r" % executor)
+        executor.site = self._site
 
 
-class RealEyes:
+class RealObserver:
     def __init__(self, site: Site) -> None:
         self._site = site
 
@@ -80,7 +80,7 @@ class RealEyes:
         return max([0, *(server.highest_token for server in seen if server.highest_token is not None)])
 
 
-class RealHands:
+class RealExecutor:
     """Each order is a child process of its own, which holds the lock of its run. ``run`` is the run under whose lease they act; ``site`` is
     what the next order acts on."""
 
@@ -95,7 +95,7 @@ class RealHands:
         work = Work(self.site, order, dataclasses.replace(self._run, lease=self.site.policy.lease))
         self._children[self._server.start(work, None if self._lock is None else self._lock.descriptor)] = order
 
-    def under_way(self) -> Sequence[Order]:
+    def in_progress(self) -> Sequence[Order]:
         return list(self._children.values())
 
     def ended(self) -> Sequence[Ended]:

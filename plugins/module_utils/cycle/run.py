@@ -20,9 +20,9 @@ from ..instant import Instant
 from ..lease.lock import LeaseLock
 from ..record.database import StateDatabase
 from ..record.lease import Lease
-from .judge import Asker
+from .judge import RunContext
 from .monitor import ABLE, Monitor
-from .ports import Eyes, Hands
+from .ports import Executor, Observer
 
 
 class World(Protocol):
@@ -35,13 +35,13 @@ class World(Protocol):
     def open_database(self) -> StateDatabase:
         """The state database, which must be there. Raises LibrehaError."""
 
-    def eyes(self) -> Eyes:
+    def observer(self) -> Observer:
         """What looks."""
 
-    def hands(self, run: Run, lock: Optional[LeaseLock]) -> Hands:
+    def executor(self, run: Run, lock: Optional[LeaseLock]) -> Executor:
         """What acts under *run*; whatever it starts must hold *lock*."""
 
-    def equip(self, hands: Hands) -> None:
+    def equip(self, executor: Executor) -> None:
         """Have *hands*, which another world made, act in this one from now on; what is under way is not touched."""
 
 
@@ -56,9 +56,9 @@ class LeasedRun:
     def __init__(self, world: World, database: StateDatabase, lease: Lease, lock: Optional[LeaseLock], only_host: str = "") -> None:
         self.holder = lease.holder
         self.token = lease.token
-        self.hands = world.hands(Run(lease.holder, lease.token, world.policy.lease), lock)
-        asker = Asker(lease.holder, lease.token, ABLE, world.clock, only_host)
-        self.monitor = Monitor(world.policy, world.eyes(), self.hands, database, asker)
+        self.executor = world.executor(Run(lease.holder, lease.token, world.policy.lease), lock)
+        context = RunContext(lease.holder, lease.token, ABLE, world.clock, only_host)
+        self.monitor = Monitor(world.policy, world.observer(), self.executor, database, context)
         self._database = database
         self._lock = lock
 
@@ -81,8 +81,8 @@ class LeasedRun:
 
     def reconfigure(self, world: World) -> None:
         """Look, decide and act by *world* from the next look on, under the same lease. Its database must be the same."""
-        world.equip(self.hands)
-        self.monitor.reconfigure(world.policy, world.eyes())
+        world.equip(self.executor)
+        self.monitor.reconfigure(world.policy, world.observer())
 
     @contextlib.contextmanager
     def ending_within(self, seconds: float) -> Iterator[LeasedRun]:
@@ -101,4 +101,4 @@ class LeasedRun:
         with contextlib.ExitStack() as last:
             if self._lock is not None:
                 last.callback(self._lock.close)
-            return self.hands.finish(seconds) and self._database.release_lease(self.holder, self.token)
+            return self.executor.finish(seconds) and self._database.release_lease(self.holder, self.token)

@@ -17,32 +17,32 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from ..instant import Instant
+from .assessment import Assessment, assess
+from .authorization import Caller, Orders, authorise, not_in_progress, still_approved
 from .decision import KINDS, Action, Alarm, Decision, FenceAction, Held, HostVerdict, StopAction
-from .foresee.admission import admission, admission_alarm
-from .gate import Caller, Orders, authorise, not_under_way, still_approved
+from .forecast.admission import admission, admission_alarm
 from .hosts.alarms import raise_alarms
 from .hosts.brake import Brake, HostForBrake, apply_brake
 from .hosts.duplicates import note_doubtful
+from .hosts.host_reports import rebooting
 from .hosts.rejoin import Rejoins, note_steps, plan_rejoins
 from .hosts.respond import Responses, choose_fences
-from .hosts.told import rebooting
 from .memory import HostRecord, Memory, RejoinRecord, VmRecord
 from .moves.moves import note_homes, plan_moves
 from .moves.moving import Moves
 from .moves.rebalance import note_rebalance
 from .observations import ActResult, Observation, Power
-from .picture import Picture, take_picture
 from .policy import Mode, Policy
 from .state import Cluster, HostState, leads_to_fence
 from .storage_health.judge import judge_storage_health
 from .storage_health.record import HealthRecord
 from .vms.down import still_down
+from .vms.host_bound import host_bound_alarms
+from .vms.in_progress import note_orders
 from .vms.names import name_alarms
 from .vms.overdue import note_down, overdue
 from .vms.start_order import note_waiting
 from .vms.starts import Starts, plan_starts
-from .vms.tied import tied_alarms
-from .vms.under_way import note_orders
 from .vms.vm_monitoring import Monitored, note_resets, plan_resets
 from .vms.vm_stop import plan_stops
 
@@ -67,38 +67,40 @@ def decide(
         able: Kinds of action that the caller can carry out; others are only proposed.
         only_host: The caller asks only for what is done about the loss of this host; empty: for everything.
     """
-    picture = take_picture(policy, memory, observation, now, run_id)
-    cluster, hosts = picture.cluster, picture.cluster.hosts
+    assessment = assess(policy, memory, observation, now, run_id)
+    cluster, hosts = assessment.cluster, assessment.cluster.hosts
     brake = apply_brake(memory.brake, {name: _for_brake(host, cluster) for name, host in hosts.items()}, policy, now)
-    plan = _plan(picture, brake, memory, able)
+    plan = _plan(assessment, brake, memory, able)
     vms = note_waiting(_with(cluster.vms, plan.records), plan.starts.waiting, plan.starts.down, now)
     approved = still_approved(memory, hosts, {vm.id: vm for vm in vms} if memory.approved else {}, plan.actions)
     memory = replace(memory, approved=approved)
-    wanted = not_under_way(plan.actions, observation.under_way)
-    gate = authorise(wanted, memory, policy.mode, hosts, Caller(able, only_host))
+    wanted = not_in_progress(plan.actions, observation.in_progress)
+    authorised = authorise(wanted, memory, policy.mode, hosts, Caller(able, only_host))
     # One look dates no progress: what moved since an earlier run's look may have stopped before this one.
     first_look = memory.run_id != run_id
-    settled = not first_look and not observation.under_way and not _still_open(cluster, plan, gate.orders, able, only_host)
+    settled = not first_look and not observation.in_progress and not _still_open(cluster, plan, authorised.orders, able, only_host)
     standing = admission(cluster)
     calm = all(host.verdict.works or not _open(host, policy) for host in hosts.values())
     health = judge_storage_health(
         policy.storage_health, memory.storage_health, observation.storage_health, cluster.servers, now, not first_look, calm
     )
-    down = still_down(cluster, vms, gate.orders, gate.proposed, plan.held)
+    down = still_down(cluster, vms, authorised.orders, authorised.proposed, plan.held)
     vms = note_down(vms, down, cluster)
-    kept = _remembered(memory, picture, health.records, brake, observation.results, run_id)
+    kept = _remembered(memory, assessment, health.records, brake, observation.results, run_id)
     return Decision(
         taken_at=now,
         mode=policy.mode,
         hosts=tuple(_verdict(host) for host in hosts.values()),
-        alarms=_alarms(picture, plan, [*gate.alarms, *overdue(vms, down, cluster), *_if_any(admission_alarm(standing)), *health.alarms]),
+        alarms=_alarms(
+            assessment, plan, [*authorised.alarms, *overdue(vms, down, cluster), *_if_any(admission_alarm(standing)), *health.alarms]
+        ),
         held=plan.held,
-        actions=gate.orders.actions,
-        proposed=gate.proposed,
+        actions=authorised.orders.actions,
+        proposed=authorised.proposed,
         down=down,
         admission=standing,
         storage=health.servers,
-        memory=_with_orders(kept, cluster, vms, plan, gate.orders),
+        memory=_with_orders(kept, cluster, vms, plan, authorised.orders),
         settled=settled,
         next_sample_in=_next_sample(policy, settled),
     )
@@ -142,8 +144,8 @@ class _Plan:
         return {**self.starts.records, **self.moves.records}
 
 
-def _plan(picture: Picture, brake: Brake, memory: Memory, able: Collection[str]) -> _Plan:
-    cluster = picture.cluster
+def _plan(assessment: Assessment, brake: Brake, memory: Memory, able: Collection[str]) -> _Plan:
+    cluster = assessment.cluster
     starts = plan_starts(cluster, can_move="move" in able)
     return _Plan(
         fences=choose_fences(cluster, brake),
@@ -151,20 +153,20 @@ def _plan(picture: Picture, brake: Brake, memory: Memory, able: Collection[str])
         starts=starts,
         stops=plan_stops(cluster),
         moves=plan_moves(cluster, starts, memory.rebalance),
-        resets=plan_resets(picture.hung, cluster.policy, cluster.now),
+        resets=plan_resets(assessment.hung, cluster.policy, cluster.now),
     )
 
 
 def _remembered(
-    memory: Memory, picture: Picture, health: tuple[HealthRecord, ...], brake: Brake, results: Iterable[ActResult], run_id: str
+    memory: Memory, assessment: Assessment, health: tuple[HealthRecord, ...], brake: Brake, results: Iterable[ActResult], run_id: str
 ) -> Memory:
     """*memory* with what this look found about the cluster as a whole, and how far it has read of how acts ended."""
-    cluster = picture.cluster
+    cluster = assessment.cluster
     return replace(
         memory,
         run_id=run_id,
         looked_at=cluster.now,
-        watching_since=picture.watching_since,
+        watching_since=assessment.watching_since,
         datastores=tuple(cluster.datastores[uuid] for uuid in sorted(cluster.datastores)),
         storage=cluster.storage,
         storage_health=health,
@@ -265,8 +267,8 @@ def _if_any(alarm: Optional[Alarm]) -> list[Alarm]:
     return [alarm] if alarm is not None else []
 
 
-def _alarms(picture: Picture, plan: _Plan, others: Iterable[Alarm]) -> tuple[Alarm, ...]:
+def _alarms(assessment: Assessment, plan: _Plan, others: Iterable[Alarm]) -> tuple[Alarm, ...]:
     """Each once, by key."""
-    cluster = picture.cluster
-    alarms = [*raise_alarms(cluster), *name_alarms(cluster), *tied_alarms(cluster), *picture.alarms, *plan.alarms, *others]
+    cluster = assessment.cluster
+    alarms = [*raise_alarms(cluster), *name_alarms(cluster), *host_bound_alarms(cluster), *assessment.alarms, *plan.alarms, *others]
     return tuple({alarm.key: alarm for alarm in sorted(alarms, key=lambda item: item.key)}.values())

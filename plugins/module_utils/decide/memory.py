@@ -21,7 +21,7 @@ from .observations import Backing, Power
 from .obstacles import Obstacle
 from .storage_health.record import HealthRecord
 
-VERSION = 2
+VERSION = 3
 """Of the stored form. A field that has its default is not stored: so a default that changes, or a field that changes its meaning,
 makes a new version, with a step in :data:`MIGRATIONS` that writes down what the older release meant. A new field needs none: its
 default says that nothing is known. ``tests/unit/decide/memory_form.json`` has the form of each version, and a test compares."""
@@ -32,7 +32,13 @@ def _without_heard(form: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in form.items() if name != "heard"}
 
 
-MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {1: _without_heard}
+def _in_progress(form: Mapping[str, Any]) -> Mapping[str, Any]:
+    """2 to 3: a VM's open order has another name."""
+    vms = [{"in_progress" if name == "under_way" else name: value for name, value in vm.items()} for vm in form.get("vms", ())]
+    return {**form, "vms": vms} if vms else form
+
+
+MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {1: _without_heard, 2: _in_progress}
 """Version -> the step that makes the form of the next version of it."""
 
 
@@ -144,8 +150,8 @@ class Hang:
 
 
 @dataclass(frozen=True)
-class UnderWay:
-    """An ordered start or move to ``host`` whose end was not seen; see ``under_way``."""
+class OrderInProgress:
+    """An ordered start or move to ``host`` whose end was not seen; see ``vms/in_progress``."""
 
     host: str
     at: Instant
@@ -186,14 +192,14 @@ class VmRecord:
     up_since: Optional[Instant] = None  # the look that first saw it up by its readiness condition; see ``start_order``
     waiting_since: Optional[Instant] = None  # it waits for others in the start order
     down_since: Optional[Instant] = None  # the first look that knew it down though it should run; None: it runs; see ``overdue``
-    under_way: Optional[UnderWay] = None
+    in_progress: Optional[OrderInProgress] = None
     tries: Tries = Tries()
     hang: Hang = Hang()
 
     @property
     def awaits_result(self) -> bool:
         """Whether how an act on it ended may still change something, although it was read before."""
-        return self.under_way is not None or self.hang.was_up is not None
+        return self.in_progress is not None or self.hang.was_up is not None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from .answers import ApiAnswer, Evidence
 from .json_form import from_dict
 from .machine import Machine
 from .obstacles import Obstacle
-from .storage_health.seen import StorageHealth
+from .storage_health.sensors import StorageHealth
 
 
 class Power(str, Enum):
@@ -308,7 +308,7 @@ class IsolationProbe:
 
 
 @dataclass(frozen=True)
-class ActUnderWay:
+class ActInProgress:
     """An act that was ordered and has not ended: on the whole ``host``, or on one VM there (``vm``, its id)."""
 
     host: str
@@ -329,7 +329,7 @@ class Observation:
     isolation: tuple[IsolationProbe, ...] = ()
     results: tuple[ActResult, ...] = ()  # of acts since the last look; repeating older ones does no harm
     event_gaps: tuple[EventGap, ...] = ()
-    under_way: tuple[ActUnderWay, ...] = ()  # when the look began
+    in_progress: tuple[ActInProgress, ...] = ()  # when the look began
 
     @cached_property
     def _host_named(self) -> Mapping[str, HostObservation]:

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import Optional
 
 from ..decide.decision import Admission, PlannedVm
-from ..decide.foresee.losses import loss_texts, refusal_text
-from ..decide.foresee.what_if import Drill, StaysDown, WhatIf
+from ..decide.forecast.losses import loss_texts, refusal_text
+from ..decide.forecast.what_if import Drill, StaysDown, WhatIf
 from ..record.storage_report import health_lines
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..decide.decide import decide
-from ..decide.foresee.what_if import RUN, UnknownHost, drill
+from ..decide.forecast.what_if import RUN, UnknownHost, drill
 from ..decide.json_form import from_dict, to_dict
 from ..decide.memory import Memory
 from ..decide.observations import ActResult, Observation

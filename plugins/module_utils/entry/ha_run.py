@@ -14,10 +14,10 @@ from .. import clock
 from ..act.fence import PER_LEVEL
 from ..act.worker import ForkServer
 from ..cycle.follow import JournalFollower, line_of
-from ..cycle.judge import Asker, Judged, failing_alarms, judge, ordered_in, result_of
-from ..cycle.monitor import ABLE, MAX_LOOKS, Story, moved_in
+from ..cycle.judge import Judged, RunContext, failing_alarms, judge, ordered_in, result_of
+from ..cycle.monitor import ABLE, MAX_LOOKS, RunSummary, moved_in
 from ..cycle.ports import PowerOrder
-from ..cycle.real import RealEyes, RealWorld, Site, carry_out
+from ..cycle.real import RealObserver, RealWorld, Site, carry_out
 from ..cycle.run import LeasedRun, new_holder
 from ..errors import LibrehaError
 from ..policy.reader import read_policy
@@ -55,12 +55,12 @@ def run(params: Mapping[str, Any], check_mode: bool) -> Result:
         world = RealWorld(site, server)
         # Before the lease: while another run has it, that one takes them up.
         commands = database.give_commands(map(read_command, params["commands"]))
-        above = world.eyes().highest_token()
+        above = world.observer().highest_token()
         leased = LeasedRun.begin(world, database, params["holder"] or new_holder(), above, params["wait"], params["host"] or "")
         # What still acts would act under a lease that is free. If it does not end, the lease runs out by itself.
         with leased.ending_within(_longest_act(site)), _shown(database, params["progress"]):
             judged = leased.monitor.until_settled(params["max_looks"])
-        result = _result(judged, leased.monitor.story, database.commands(commands))
+        result = _result(judged, leased.monitor.summary, database.commands(commands))
     return unless_failing(result, [*result["undone"], *result["failed_acts"], *failing_alarms(judged.decision, site.policy)])
 
 
@@ -83,10 +83,10 @@ def unless_failing(result: Result, failing: Sequence[str]) -> Result:
 
 def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
     """Check mode: one look, decided on, nothing recorded."""
-    observation = RealEyes(site).look({}, (), ())
+    observation = RealObserver(site).look({}, (), ())
     with StateDatabase.open(params["state_url"], create=False) as database:
-        asker = Asker("", 0, ABLE, clock.now, params["host"] or "")
-        judged = judge(database, site.policy, observation, asker, commit=False, asked=map(read_command, params["commands"]))
+        context = RunContext("", 0, ABLE, clock.now, params["host"] or "")
+        judged = judge(database, site.policy, observation, context, commit=False, asked=map(read_command, params["commands"]))
     result = {
         **result_of(judged),
         "ordered": ordered_in(judged.decision),
@@ -100,20 +100,20 @@ def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
     return unless_failing(result, failing)  # nothing was to be done, so nothing is undone
 
 
-def _result(judged: Judged, story: Story, commands: Sequence[Mapping[str, Any]]) -> Result:
+def _result(judged: Judged, summary: RunSummary, commands: Sequence[Mapping[str, Any]]) -> Result:
     found = result_of(judged)
     refused = ["%s %s is refused: %s" % (item["kind"], item["subject"], item["outcome"]) for item in commands if item["state"] == REFUSED]
-    power = [text for ended in story.ended if isinstance(ended.order, PowerOrder) for text in ended.failed]
+    power = [text for ended in summary.ended if isinstance(ended.order, PowerOrder) for text in ended.failed]
     return {
         **found,
         "ordered": ordered_in(judged.decision),
-        "changed": any(ended.changed for ended in story.ended),
-        "looks": story.looks,
+        "changed": any(ended.changed for ended in summary.ended),
+        "looks": summary.looks,
         "undone": refused + found["undone"] + power,
         "commands": list(commands),
-        "failed_acts": story.failed,
-        "vms": moved_in(story),
-        "unregistered": sorted({path for ended in story.ended for path in ended.unregistered}),
+        "failed_acts": summary.failed,
+        "vms": moved_in(summary),
+        "unregistered": sorted({path for ended in summary.ended for path in ended.unregistered}),
     }
 
 

@@ -12,8 +12,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from . import tgt_target
 from .iscsi_target import argument_spec
+from .options.option_errors import InvalidOptions
 from .options.target_model import read_model
-from .options.wrong import WrongOptions
 
 Variables = Mapping[str, Any]
 
@@ -116,7 +116,7 @@ def problems(wanted: Variables) -> list[str]:
             tgt_target.read_wanted(validated.validated_parameters)
         else:
             read_model(validated.validated_parameters)
-    except WrongOptions as error:
+    except InvalidOptions as error:
         return [_in_words_of_the_role(one.message) + (". %s" % one.remedy if one.remedy else "") for one in error.errors]
     return []
 

@@ -13,10 +13,10 @@ from ..storage.target.model import Model
 from ..storage.target.names import iscsi_name
 from ..storage.tgt.driver import DEFAULT_SAVED_CONFIG
 from ..storage.tgt_target import DEFAULT_FILE, TgtRequest, set_up
+from .options.option_errors import InvalidOptions, OptionErrors
 from .options.portals import portal_spec
 from .options.storage import require_absolute, require_control
 from .options.target_model import read_model
-from .options.wrong import Wrong, WrongOptions
 
 _HIGHEST_LUN = 255
 _LONGEST_SERIAL = 36  # SCSI_SN_LEN of tgt
@@ -62,7 +62,7 @@ def argument_spec() -> dict[str, Any]:
 
 def read_wanted(params: Mapping[str, Any]) -> Model:
     """What is described, checked without a look at the machine. Raises WrongOptions naming everything that is wrong."""
-    wrong = Wrong()
+    wrong = OptionErrors()
     for at, lun in enumerate(params["luns"]):
         option = "luns[%d]" % at
         if not 1 <= lun["number"] <= _HIGHEST_LUN:
@@ -78,7 +78,7 @@ def read_wanted(params: Mapping[str, Any]) -> Model:
         wrong.add("portals", "is empty", "name the addresses at which hosts log in")
     try:
         model = read_model(_as_model_options(params))
-    except WrongOptions as error:
+    except InvalidOptions as error:
         wrong.note(error.renamed(_in_words_of_tgt))
         raise wrong.refusal() from error
     _own_accounts(wrong, model)
@@ -92,7 +92,7 @@ def _in_words_of_tgt(message: str) -> str:
     return message
 
 
-def _own_accounts(wrong: Wrong, model: Model) -> None:
+def _own_accounts(wrong: OptionErrors, model: Model) -> None:
     users: dict[str, str] = {}
     for acl in model.tpgs[1].acls.values():
         chap, option = acl.chap, "initiators (%s)" % acl.initiator

@@ -23,7 +23,7 @@ PostgreSQL, whose clients may be on other machines.
 What the lock does not wait for, and why that is safe:
 
 * A request that a host has received already. It is an act of before the end, as with any lease; the successor reads the host first, and
-  register and power on are idempotent there (``decide/vms/failover.py``, invariants 2 and 3).
+  register and power on are idempotent there (``decide/vms/transaction.py``, invariants 2 and 3).
 * A fence request under way to a remote storage server. It ends at its deadline on that server's clock, is refused once a higher token
   was seen there, and can only fence: that costs availability and never data.
 * The moment in which the kernel kills an agent's children after the agent (``fence/agent_launcher.py``). They can only switch off a host.

@@ -13,7 +13,7 @@ from ..access import HostAccess
 from ..decide.answers import ApiAnswer
 from ..decide.json_form import from_dict
 from ..decide.observations import Observation, StorageObservation
-from ..decide.storage_health.seen import StorageHealth
+from ..decide.storage_health.sensors import StorageHealth
 from ..errors import LibrehaError
 from ..instant import Instant
 from ..parallel import Late, Outcome, Raised, failure_of, in_parallel

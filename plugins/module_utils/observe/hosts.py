@@ -21,8 +21,8 @@ from ..fence.registry import open_power_fence
 from ..hypervisor.interface import Connection, HostUnavailable
 from ..hypervisor.registry import open_hypervisor
 from ..instant import Instant
-from ..own_delay import LATE, OwnDelay
 from ..parallel import Late, Outcome, Raised, in_parallel
+from ..stall_detector import LATE, StallDetector
 from .ping import ping, probe_isolation, resolve
 
 
@@ -41,9 +41,9 @@ def observe_hosts(
             looks["power %d" % number, access.name] = partial(_read_power, device)
     if isolation_addresses:
         looks["isolation", ""] = partial(probe_isolation, isolation_addresses, longest_timeout(accesses))
-    with OwnDelay() as own_delay:
+    with StallDetector() as stall_detector:
         outcomes = in_parallel(looks, whole_look(accesses))
-        delay = own_delay.reason
+        delay = stall_detector.reason
     observations = [_observation(access, outcomes, taken_at, delay) for access in accesses]
     isolation = outcomes.get(("isolation", ""), [])
     if isinstance(isolation, Raised):

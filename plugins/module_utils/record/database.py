@@ -27,7 +27,7 @@ from . import journal as journal_table
 from . import lease as lease_table
 from . import opening, recorded, results, retention, schema, state, transactions
 from .commands import VALID_FOR, Heard, Waiting
-from .failures import Place, explained
+from .failures import DatabaseLocation, explained
 from .journal import AlarmChanges, EntryLike, JournalEntry
 from .lease import Lease, LeaseHeld
 from .recorded import LookInputs, Recorded
@@ -110,7 +110,9 @@ class Change:
 class StateDatabase:
     """An open state database. Threads may share it; processes may not (each opens its own)."""
 
-    def __init__(self, engine: Engine, place: Place, opened: opening.Opened, clock: opening.Clock, sleep: Callable[[float], None]) -> None:
+    def __init__(
+        self, engine: Engine, place: DatabaseLocation, opened: opening.Opened, clock: opening.Clock, sleep: Callable[[float], None]
+    ) -> None:
         self._engine = engine
         self._place = place
         self._clock = clock

@@ -35,7 +35,7 @@ _SQLITE = (
 )
 
 
-class Place:
+class DatabaseLocation:
     """Where a database is, as it may be shown: never its password, never its parameters."""
 
     def __init__(self, shown: str, path: str = "", secret: str = "") -> None:
@@ -90,7 +90,7 @@ class Place:
 
 
 @contextlib.contextmanager
-def explained(place: Place, trying: str, system: bool = False) -> Iterator[None]:
+def explained(place: DatabaseLocation, trying: str, system: bool = False) -> Iterator[None]:
     """Turn what the database or its driver raises inside into LibrehaError; with *system* also what the system does."""
     kinds: tuple[type[BaseException], ...] = (schema.sa.exc.DBAPIError, schema.sa.exc.TimeoutError, sqlite3.Error)
     if system:

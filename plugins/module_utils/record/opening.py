@@ -22,7 +22,7 @@ from .. import libraries
 from ..errors import LibrehaError
 from ..instant import Instant
 from . import lease, schema
-from .failures import Place, explained
+from .failures import DatabaseLocation, explained
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Engine
@@ -42,7 +42,7 @@ class Opened:
     backup: str = ""
 
 
-def parse(url: str) -> tuple[URL, Place]:
+def parse(url: str) -> tuple[URL, DatabaseLocation]:
     """Read the URL; raises LibrehaError (which never shows it, it may hold a password)."""
     if sa is None or libraries.too_old("sqlalchemy"):
         raise libraries.unusable("sqlalchemy")
@@ -56,11 +56,11 @@ def parse(url: str) -> tuple[URL, Place]:
         path = parsed.database or ""
         if parsed.drivername not in ("sqlite", "sqlite+pysqlite") or parsed.query or parsed.host or not os.path.isabs(path):
             raise LibrehaError("state_url must name an SQLite file by its absolute path, with no parameters", remedy=example)
-        return parsed, Place("state database %s" % path, path=path)
+        return parsed, DatabaseLocation("state database %s" % path, path=path)
     if backend == "postgresql":
         port = ":%d" % parsed.port if parsed.port else ""
         shown = "state database %s on PostgreSQL at %s%s" % (parsed.database or "", parsed.host or "the local socket", port)
-        return parsed, Place(shown, secret=parsed.password or "")
+        return parsed, DatabaseLocation(shown, secret=parsed.password or "")
     raise LibrehaError("state_url names a database that is not supported: %s" % backend, remedy=example)
 
 
@@ -72,7 +72,7 @@ def secrets_of(url: str) -> list[str]:
     return []
 
 
-def open_engine(parsed: URL, place: Place, busy_seconds: float, create: bool) -> Engine:
+def open_engine(parsed: URL, place: DatabaseLocation, busy_seconds: float, create: bool) -> Engine:
     """The engine with our settings on each connection. With *create*, an SQLite file that is missing is made (empty)."""
     if place.path:
         _require_file(place, create)
@@ -112,17 +112,17 @@ def open_engine(parsed: URL, place: Place, busy_seconds: float, create: bool) ->
     return engine
 
 
-def memory_engine() -> tuple[Engine, Place]:
+def memory_engine() -> tuple[Engine, DatabaseLocation]:
     """A database in this process' memory, of one connection, with the settings and transactions of an SQLite file."""
     engine = sa.create_engine(
         "sqlite://", creator=lambda: sqlite3.connect(":memory:", isolation_level=None), poolclass=sa.pool.StaticPool, hide_parameters=True
     )
     sa.event.listen(engine, "connect", _set_up_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
-    return engine, Place("state database in memory")
+    return engine, DatabaseLocation("state database in memory")
 
 
-def prepare(engine: Engine, place: Place, clock: Clock, create: bool) -> Opened:
+def prepare(engine: Engine, place: DatabaseLocation, clock: Clock, create: bool) -> Opened:
     """Create or migrate the schema where needed and allowed by *create*; refuse what is newer than this code, untouched."""
     with explained(place, "reading its version"), engine.connect() as connection:
         version = schema.version_of(connection)
@@ -179,7 +179,7 @@ def examine(url: str, busy_seconds: float) -> int | None:
     return version
 
 
-def refuse_newer(place: Place, version: int) -> None:
+def refuse_newer(place: DatabaseLocation, version: int) -> None:
     if version > schema.SCHEMA_VERSION:
         raise LibrehaError(
             "%s has version %d of the schema, newer than this collection knows (%d); it was not changed"
@@ -221,7 +221,7 @@ def _use_wal(engine: Engine) -> None:
         connection.close()
 
 
-def _require_file(place: Place, create: bool) -> None:
+def _require_file(place: DatabaseLocation, create: bool) -> None:
     folder = os.path.dirname(place.path)
     if os.path.isdir(place.path):
         raise LibrehaError("%s is a folder" % place, remedy="name a file in state_url")
@@ -242,7 +242,7 @@ def _require_file(place: Place, create: bool) -> None:
         _sync_folder(folder)
 
 
-def _back_up(engine: Engine, place: Place, version: int, now: Instant) -> str:
+def _back_up(engine: Engine, place: DatabaseLocation, version: int, now: Instant) -> str:
     """Copy the file as it is committed, durably, beside it. The caller holds the write lock, so the copy is the state migrated."""
     stamp = "".join(sign for sign in now.wall[:19] if sign.isalnum()) or "%d" % now.seconds
     backup = "%s.backup-v%d-%s" % (place.path, version, stamp)

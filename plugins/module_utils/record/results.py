@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..decide.observations import Act, ActResult
-from ..decide.vms.failover import Step, start_asked
+from ..decide.vms.transaction import Step, start_asked
 from ..instant import Instant
 from . import schema
 

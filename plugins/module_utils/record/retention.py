@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..decide.memory import Memory
 from ..decide.options import Retention
-from ..decide.vms.failover import registered_in_vain
+from ..decide.vms.transaction import registered_in_vain
 from ..instant import Instant
 from . import schema
 from .commands import WAITING

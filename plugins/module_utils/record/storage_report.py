@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ..decide.storage_health.record import ServerHealth
-from ..decide.storage_health.seen import Health
+from ..decide.storage_health.sensors import Health
 
 
 def health_lines(servers: Iterable[ServerHealth], in_full: bool = False) -> list[str]:

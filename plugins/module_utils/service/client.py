@@ -116,7 +116,7 @@ def read_status(places: Places, seconds: float = TIMEOUT) -> Status:
     if answered.last_look is not None:
         return answered
     try:
-        return replace(_recorded(places.state_url, ""), service=answered.service, under_way=answered.under_way)
+        return replace(_recorded(places.state_url, ""), service=answered.service, in_progress=answered.in_progress)
     except LibrehaError:  # what the monitor says of itself is shown all the same
         return answered
 

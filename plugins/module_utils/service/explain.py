@@ -129,8 +129,8 @@ def _why_there(vm: VmRecord, recorded: Recorded) -> list[str]:
         lines.append("a person wants it on %s%s" % (vm.wanted_host, ", and it is still to be moved" if vm.ordered else ""))
     if vm.home:
         lines.append("it came from %s when that host was emptied for maintenance" % vm.home)
-    if vm.under_way is not None:
-        lines.append("a start or move to %s was ordered at %s; its end was not seen" % (vm.under_way.host, _clock(vm.under_way.at)))
+    if vm.in_progress is not None:
+        lines.append("a start or move to %s was ordered at %s; its end was not seen" % (vm.in_progress.host, _clock(vm.in_progress.at)))
     ended = sorted(recorded.closed, key=lambda row: str(row["updated_at"]["wall"]))
     if ended:
         last = ended[-1]

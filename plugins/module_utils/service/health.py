@@ -105,7 +105,7 @@ def _figures(status: Status, oldest: float) -> str:
         "vms_at_risk": status.vms_at_risk,
         "alarms_critical": severities.count("critical"),
         "alarms_warning": severities.count("warning"),
-        "acts": len(status.under_way),
+        "acts": len(status.in_progress),
     }
     return " ".join([*figures, *("%s=%d" % item for item in counts.items())])
 

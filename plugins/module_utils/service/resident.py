@@ -63,7 +63,7 @@ class _View:
     token: Optional[int] = None
     judged: Optional[Judged] = None
     look_ended_at: Optional[Instant] = None
-    under_way: tuple[Order, ...] = ()
+    in_progress: tuple[Order, ...] = ()
 
 
 class ResidentMonitor:
@@ -103,7 +103,7 @@ class ResidentMonitor:
         view = self._view
         return status_of(
             view.judged,
-            view.under_way,
+            view.in_progress,
             now=self._world.clock(),
             started_at=self._started_at,
             holder=view.holder,
@@ -145,7 +145,7 @@ class ResidentMonitor:
     def _begin(self, database: StateDatabase, url: str) -> Optional[LeasedRun]:
         """A run that has the lease, as soon as it is to be had; None when it is not wanted any more."""
         holder = new_holder()
-        above, asked_at = self._world.eyes().highest_token(), self._world.clock()
+        above, asked_at = self._world.observer().highest_token(), self._world.clock()
         while self._goes_on(url):
             try:
                 run = LeasedRun.begin(self._world, database, holder, above)
@@ -153,7 +153,7 @@ class ResidentMonitor:
                 self._stand_by(str(held.details.get("lease_holder") or "another run"))
                 self._idle(TICK)
                 if (self._world.clock().since(asked_at) or 0.0) > TOKEN_AGE:
-                    above, asked_at = self._world.eyes().highest_token(), self._world.clock()
+                    above, asked_at = self._world.observer().highest_token(), self._world.clock()
                 continue
             self._view = _View(LOOKING, self._view.problem, run.holder, run.token)
             return run
@@ -167,8 +167,8 @@ class ResidentMonitor:
             finally:
                 if self._stopping:
                     self._notifier.stopping("acts under way come to their end")
-                    self._log.say(NOTICE, "stopping; under way: %s" % _words(run.hands.under_way()))
-        left = run.hands.under_way()
+                    self._log.say(NOTICE, "stopping; under way: %s" % _words(run.executor.in_progress()))
+        left = run.executor.in_progress()
         if left:
             self._log.say(WARNING, "handed over to the next run: %s" % _words(left))
 
@@ -179,10 +179,10 @@ class ResidentMonitor:
     def _looked(self, run: LeasedRun, judged: Judged) -> None:
         if self._view.problem:
             self._log.say(NOTICE, "at work again")
-        under_way = tuple(run.hands.under_way())
-        self._view = _View(LOOKING, "", run.holder, run.token, judged, self._world.clock(), under_way)
+        in_progress = tuple(run.executor.in_progress())
+        self._view = _View(LOOKING, "", run.holder, run.token, judged, self._world.clock(), in_progress)
         self._notifier.alive()
-        self._notifier.status(_summary(judged, under_way))
+        self._notifier.status(_summary(judged, in_progress))
         self._heartbeat.beat()
 
     def _pause(self, run: LeasedRun, judged: Judged, url: str) -> None:
@@ -191,7 +191,7 @@ class ResidentMonitor:
         while True:
             self._heed_reload(run)
             left = until - self._world.clock().seconds
-            if left <= 0 or not self._goes_on(url) or run.hands.wait(min(TICK, left)):
+            if left <= 0 or not self._goes_on(url) or run.executor.wait(min(TICK, left)):
                 return
 
     def _idle(self, seconds: float) -> None:
@@ -216,7 +216,7 @@ class ResidentMonitor:
         if problem != self._view.problem:
             what = "%s; a new run begins" % problem if isinstance(error, ENDS_THE_RUN) else problem
             self._log.say(WARNING if isinstance(error, ENDS_THE_RUN) else ERROR, what)
-        self._view = replace(self._view, state=STARTING, problem=problem, holder="", token=None, under_way=())
+        self._view = replace(self._view, state=STARTING, problem=problem, holder="", token=None, in_progress=())
         self._notifier.status(problem)
 
     # Configuration
@@ -253,11 +253,11 @@ def pause_after(judged: Judged) -> float:
     return min(wait_after(judged), max(0.0, SUSPECT_EVERY - took))
 
 
-def _summary(judged: Judged, under_way: tuple[Order, ...]) -> str:
+def _summary(judged: Judged, in_progress: tuple[Order, ...]) -> str:
     decision = judged.decision
     verdicts = Counter(host.verdict.value for host in decision.hosts)
     words = ["%d hosts %s" % (count, verdict) for verdict, count in sorted(verdicts.items())]
-    words += ["%d VMs down" % len(decision.down), "%d alarms" % len(decision.alarms), "under way: %s" % _words(under_way)]
+    words += ["%d VMs down" % len(decision.down), "%d alarms" % len(decision.alarms), "under way: %s" % _words(in_progress)]
     return ", ".join(words)
 
 

@@ -16,8 +16,8 @@ from typing import Any, Optional
 
 from ..cycle.judge import HOLD, Judged
 from ..cycle.ports import FailoverOrder, FenceOrder, MoveOrder, Order, PowerOrder
+from ..decide.authorization import is_empty
 from ..decide.decision import Decision, HostVerdict, Proposed, Severity
-from ..decide.gate import is_empty
 from ..decide.json_form import to_dict
 from ..decide.memory import Desired, Memory, VmRecord
 from ..decide.observations import Power
@@ -133,7 +133,7 @@ class Status:
     vms_at_risk: int = 0  # those that are down among them
     at_risk: tuple[VmAtRisk, ...] = ()  # the first LISTED, those that are down first
     alarms: tuple[AlarmStatus, ...] = ()  # the worst first
-    under_way: tuple[ActStatus, ...] = ()
+    in_progress: tuple[ActStatus, ...] = ()
     held: tuple[HeldStatus, ...] = ()  # the first LISTED
     proposed: tuple[str, ...] = ()  # what would be done in another mode, in words
     admission: str = ""  # what the cluster can lose, in words
@@ -141,7 +141,7 @@ class Status:
 
 def status_of(
     judged: Optional[Judged],
-    under_way: Sequence[Order],
+    in_progress: Sequence[Order],
     *,
     now: Instant,
     started_at: Instant,
@@ -163,9 +163,9 @@ def status_of(
     """
     service = ServiceStatus(state, problem, holder, token, started_at, now.since(started_at))
     memory = judged.decision.memory if judged is not None else Memory()
-    acts = tuple(_act(order, memory) for order in under_way)
+    acts = tuple(_act(order, memory) for order in in_progress)
     if judged is None:
-        return dict(to_dict(Status(VERSION, now, service, under_way=acts)))
+        return dict(to_dict(Status(VERSION, now, service, in_progress=acts)))
     decision, running = judged.decision, _running(memory)
     ended = look_ended_at if look_ended_at is not None else decision.taken_at
     risks = _risks(
@@ -190,7 +190,7 @@ def status_of(
         vms_at_risk=len(risks),
         at_risk=tuple(risks[:LISTED]),
         alarms=_worst_first(AlarmStatus(alarm.key, alarm.severity.value, alarm.subject, alarm.text) for alarm in decision.alarms),
-        under_way=acts,
+        in_progress=acts,
         held=tuple(HeldStatus(item.what, _name(memory, item.subject), item.reason) for item in decision.held[:LISTED]),
         proposed=tuple(_proposal(item) for item in decision.proposed if not is_empty(item.action)),
         admission=decision.admission.text if decision.admission is not None else "",
@@ -221,7 +221,7 @@ def recorded_status(snapshot: Mapping[str, Any], memory: Memory, now: Instant, p
         vms_at_risk=len(risks),
         at_risk=tuple(risks[:LISTED]),
         alarms=_worst_first(map(_recorded_alarm, standing)),
-        under_way=tuple(_recorded_act(row) for row in snapshot["transactions"] if not row["closed"]),
+        in_progress=tuple(_recorded_act(row) for row in snapshot["transactions"] if not row["closed"]),
         held=tuple(HeldStatus(hold["key"].split("/")[1], _name(memory, hold["subject"]), hold["text"]) for hold in holds[:LISTED]),
         proposed=tuple(alarm["text"] for alarm in snapshot["alarms"] if alarm["key"].startswith(PROPOSED)),
     )

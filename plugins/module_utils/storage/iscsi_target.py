@@ -21,15 +21,15 @@ from ..instant import Instant
 from ..lease.deadman import Permit
 from .fence_list import DEFAULT_FENCE_LIST, FenceList
 from .lio import configfs, library, saved
-from .lio.kept import Acl as KeptAcl
-from .lio.kept import KeptAcls, beside
+from .lio.fenced_acls import Acl as KeptAcl
+from .lio.fenced_acls import FencedAcls, beside
 from .lio.saved import Saved
 from .target import preflight
-from .target.found import dump_acl, read_acl, read_found
-from .target.hands import Hands
+from .target.dump_reading import dump_acl, read_acl, read_found
+from .target.executor import StepExecutor
 from .target.model import Acl, Model, Portal, description
 from .target.names import naa_name
-from .target.plan import Plan, Situation, make_plan, with_serials, without_fenced
+from .target.plan import Situation, TargetPlan, make_plan, with_serials, without_fenced
 from .target.steps import Act, Step
 
 LOCK_SECONDS = 60.0
@@ -94,7 +94,7 @@ class _Run:
         self._request = request
         self._check_mode = check_mode
         self._saved_config = request.saved_config or saved.default_path()
-        self._kept = KeptAcls(beside(request.fence_list))
+        self._kept = FencedAcls(beside(request.fence_list))
         self._hosts = {entry.initiator.casefold(): entry.host for entry in fence_list.read().entries}
         self._fenced = frozenset(self._hosts)
         self._before = self._look(request.wanted.name)
@@ -127,16 +127,16 @@ class _Run:
             "warnings": preflight.warnings(wanted.backstores.values()) + self._fence_warnings(aside),
         }
 
-    def _impossible(self, plan: Plan) -> list[str]:
+    def _impossible(self, plan: TargetPlan) -> list[str]:
         return preflight.problems(plan.steps, self._exportable(), self._before.open_portals, foreseeing=self._check_mode)
 
-    def _act(self, plan: Plan, admitted: Model, kept: dict[tuple[int, str], KeptAcl]) -> bool:
+    def _act(self, plan: TargetPlan, admitted: Model, kept: dict[tuple[int, str], KeptAcl]) -> bool:
         """Whether the saved configuration was written anew."""
         self._kept.replace_target(admitted.name, kept)
-        hands = Hands(admitted.name)
+        executor = StepExecutor(admitted.name)
         for number, step in enumerate(plan.steps):
             try:
-                hands.carry_out(step)
+                executor.carry_out(step)
             except LibrehaError as error:
                 done = [str(one) for one in plan.steps[:number]]
                 raise LibrehaError(

@@ -11,7 +11,7 @@ from .. import clock
 from ..decide.observations import Session, StorageObservation, TargetAccess
 from ..errors import LibrehaError
 from ..instant import Instant
-from ..own_delay import OwnDelay
+from ..stall_detector import StallDetector
 from .fence_list import FenceList
 from .fencing import observe_fences
 from .interface import StorageTarget
@@ -42,10 +42,10 @@ def observe_storage(
         up_for = target.up_for()
         serving = up_for is not None
         access = _with_saved(target.access(), target)
-        with OwnDelay() as own_delay:
+        with StallDetector() as stall_detector:
             taken_at = now()
             found = tuple(target.sessions())
-            delay = own_delay.reason
+            delay = stall_detector.reason
         # Nobody knows when counters were read that this machine was kept from looking at.
         sessions = None if delay else found
         reasons += [delay] if delay else []

@@ -9,7 +9,7 @@ from .fence_list import DEFAULT_FENCE_LIST
 from .interface import StorageTarget
 from .lio import saved as lio_saved
 from .lio.driver import LioTarget
-from .lio.kept import KeptAcls, beside
+from .lio.fenced_acls import FencedAcls, beside
 from .tgt.control import Control
 from .tgt.driver import DEFAULT_SAVED_CONFIG, TgtTarget
 
@@ -30,5 +30,5 @@ def open_storage(
     if driver == "tgt":
         return TgtTarget(Control(control_port, timeout), saved_config or DEFAULT_SAVED_CONFIG, chap_user=chap_user)
     if driver == "lio":
-        return LioTarget(saved_config or lio_saved.default_path(), KeptAcls(beside(fence_list)), chap_user=chap_user, timeout=timeout)
+        return LioTarget(saved_config or lio_saved.default_path(), FencedAcls(beside(fence_list)), chap_user=chap_user, timeout=timeout)
     raise LibrehaError("there is no storage driver %r" % driver, remedy="use one of: %s" % ", ".join(DRIVERS))

@@ -69,11 +69,11 @@ class Resident:
             run.kill()
 
     def status(self) -> dict[str, Any]:
-        with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as asker:
-            asker.settimeout(5)
-            asker.connect(str(self.socket))
-            asker.sendall(b'{"request": "status"}\n')
-            found: dict[str, Any] = json.loads(asker.makefile().readline())
+        with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as context:
+            context.settimeout(5)
+            context.connect(str(self.socket))
+            context.sendall(b'{"request": "status"}\n')
+            found: dict[str, Any] = json.loads(context.makefile().readline())
             return found
         return {}
 

@@ -57,7 +57,7 @@ def fence(server: RemoteServer, token: int) -> dict:
     return remote.fence_remote(server.access, FenceRequest("esx1", (ESX1,), token, "dead"), soon())
 
 
-def by_hand(key: str, server: RemoteServer, *command: str) -> subprocess.CompletedProcess[str]:
+def manual_step(key: str, server: RemoteServer, *command: str) -> subprocess.CompletedProcess[str]:
     """As somebody who has stolen the key."""
     words = remote.command(replace(server.access, ssh=replace(server.ssh, key=key)))
     return subprocess.run([*words, *command], input="", capture_output=True, text=True, timeout=30, check=False)
@@ -111,7 +111,7 @@ def test_a_host_is_fenced_there_by_the_first_key_and_let_in_by_the_second_only(s
 
 def test_a_stolen_key_runs_nothing_opens_nothing_and_names_no_file(server: RemoteServer) -> None:
     for key in (server.ssh.key, server.ssh.unfence_key):
-        done = by_hand(key, server, "touch %s/intruder" % server.folder)
+        done = manual_step(key, server, "touch %s/intruder" % server.folder)
         assert (done.returncode, done.stdout) == (1, "")
         assert "this key runs no command" in done.stderr
     words = remote.command(server.access)
@@ -225,5 +225,5 @@ def test_new_keys_of_the_arbiter_take_the_place_of_the_old_ones(server: RemoteSe
         (server.keys / name).unlink()
         (server.keys / (name + ".pub")).unlink()
     assert recap(server.play())["san2"] == 2
-    assert by_hand(str(old), server).returncode == 255
+    assert manual_step(str(old), server).returncode == 255
     assert observe_servers([server.access])[0].serving is True

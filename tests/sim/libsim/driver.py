@@ -10,7 +10,7 @@ from typing import NoReturn
 from ansible_collections.libreha.vmware.plugins.module_utils.act.runtime import Runtime
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import HostObservation, Question, VmObservation
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import Outcome
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.transaction import Outcome
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import (
     EventsRead,
     FaultKind,

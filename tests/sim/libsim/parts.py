@@ -36,7 +36,7 @@ class Parts:
     database: StateDatabase
     policy: Policy
     report: Report
-    brain: Callable[..., Any]
+    decider: Callable[..., Any]
     memory: Memory  # as it was last committed
     _noted: int = 0
     slow: float = 0.0  # s that each look takes more

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import Outcome
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.transaction import Outcome
 
 from .engine import Engine, Task, Wait
 from .observe import QUICK, TIMEOUT, Observer

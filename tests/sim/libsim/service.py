@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Optional
 
 from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import Run as Lease
-from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import Asker, wait_after
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import RunContext, wait_after
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import Monitor
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind
@@ -21,7 +21,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.record.database imp
 
 from .blocking import Blocking, wait
 from .engine import Group
-from .hands import SimulatedHands
+from .executor import SimulatedExecutor
 from .observe import QUICK
 from .parts import Parts
 
@@ -31,7 +31,7 @@ HOLDS = 86400.0  # s that a command waits for a look: the operator knows when th
 TRIED_AGAIN = 5.0  # s until a run that got no lease tries again
 
 
-class SimulatedEyes:
+class SimulatedObserver:
     """cycle/ports.py: Eyes."""
 
     def __init__(self, parts: Parts) -> None:
@@ -82,8 +82,8 @@ class Run:
         self.ended = False
         self.holder = "run-%d" % number
         self.token = 0
-        self.eyes = SimulatedEyes(parts)
-        self.hands: Optional[SimulatedHands] = None
+        self.observer = SimulatedObserver(parts)
+        self.executor: Optional[SimulatedExecutor] = None
         self._commands = commands
         self.group.when_ended = self._end
         self.group.start(Blocking(self._live))  # type: ignore[arg-type]
@@ -94,18 +94,18 @@ class Run:
     def kill(self) -> None:
         self.ended = True
         self.group.kill()
-        if self.hands is not None:
-            self.hands.kill()
+        if self.executor is not None:
+            self.executor.kill()
 
     def freeze(self) -> None:
         self.group.freeze()
-        if self.hands is not None:
-            self.hands.freeze()
+        if self.executor is not None:
+            self.executor.freeze()
 
     def thaw(self) -> None:
         self.group.thaw()
-        if self.hands is not None:
-            self.hands.thaw()
+        if self.executor is not None:
+            self.executor.thaw()
 
     def _live(self) -> None:
         try:
@@ -113,16 +113,16 @@ class Run:
         except ENDS_THE_RUN as error:
             self.parts.reach("run ended: %s" % type(error).__name__)
         self.ended = True
-        if self.hands is not None:
-            self.hands.kill()
+        if self.executor is not None:
+            self.executor.kill()
 
     def _work(self) -> None:
         parts = self.parts
         began = parts.engine.now
         self._take_lease()
-        self.hands = SimulatedHands(parts, Lease(self.holder, self.token, parts.policy.lease))
-        asker = Asker(self.holder, self.token, KINDS, parts.clock, self.only_host)
-        monitor = Monitor(parts.policy, self.eyes, self.hands, parts.database, asker, parts.brain)
+        self.executor = SimulatedExecutor(parts, Lease(self.holder, self.token, parts.policy.lease))
+        context = RunContext(self.holder, self.token, KINDS, parts.clock, self.only_host)
+        monitor = Monitor(parts.policy, self.observer, self.executor, parts.database, context, parts.decider)
         while True:
             judged = monitor.run_once()
             self.decision = judged.decision
@@ -132,19 +132,19 @@ class Run:
             if self.only_host:
                 over = parts.engine.now - began > PATIENCE
                 if over or parts.memory.host(self.only_host).rejoin is None:
-                    while self.hands.under_way():
-                        self.hands.wait(1.0)
-                        self.hands.ended()
+                    while self.executor.in_progress():
+                        self.executor.wait(1.0)
+                        self.executor.ended()
                     parts.database.release_lease(self.holder, self.token)
                     return
-            self.hands.wait(max(0.1, wait_after(judged)))
+            self.executor.wait(max(0.1, wait_after(judged)))
 
     def _take_lease(self) -> None:
         parts = self.parts
         while True:
             if not parts.observer.cut_off:
                 try:
-                    lease = parts.database.acquire_lease(self.holder, parts.policy.lease, self.eyes.highest_token())
+                    lease = parts.database.acquire_lease(self.holder, parts.policy.lease, self.observer.highest_token())
                 except LeaseHeld:
                     pass
                 else:
@@ -233,12 +233,12 @@ class Service:
     def worker_dies(self) -> None:
         """Of what acts now; where nothing does, the next one to begin (``Parts.worker_dies``)."""
         for run in self.runs:
-            if run.hands is not None:
-                run.hands.worker_dies()
+            if run.executor is not None:
+                run.executor.worker_dies()
 
     def stale(self, seconds: float) -> None:
         for run in self.runs:
-            run.eyes.show_stale(seconds)
+            run.observer.show_stale(seconds)
 
     def command(self, command: Command) -> None:
         """What the operator asks for; it waits for the next look."""
@@ -247,8 +247,8 @@ class Service:
             self._rejoin_without_monitor(command.subject)
 
     def _rejoin_without_monitor(self, host: str) -> None:
-        under_way = self._operators.get(host)
-        if under_way is None or under_way.ended:
+        in_progress = self._operators.get(host)
+        if in_progress is None or in_progress.ended:
             self._operators[host] = self._new_run(host)
 
     def _start(self) -> None:

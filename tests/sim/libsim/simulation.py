@@ -27,13 +27,13 @@ from .truth.target import Target
 from .truth.world import World
 
 CABLES = {"network": "network", "api": "api", "bmc": "bmc"}
-Brain = Callable[..., Any]
+Decider = Callable[..., Any]
 
 
 class Simulation:
     """*brain* is ``decide``; a test of the referee gives a wrong one."""
 
-    def __init__(self, scenario: Scenario, brain: Optional[Brain] = None) -> None:
+    def __init__(self, scenario: Scenario, decider: Optional[Decider] = None) -> None:
         self.scenario = scenario
         self.engine = Engine()
         self.report = Report(self.engine, scenario.hosts, scenario.vms)
@@ -41,7 +41,7 @@ class Simulation:
         self.observer = Observer(self.world)
         for happening in scenario.timeline:
             self.engine.at(happening.at, self._happens, happening)
-        self.parts = self._parts(brain)
+        self.parts = self._parts(decider)
         self.service = Service(self.parts)
         legality = Legality(self.world, scenario.policy)
         unstopped = frozenset(scenario.policy.allow_unstopped_source)
@@ -52,7 +52,7 @@ class Simulation:
         self.world.watchers += [self.referee, self.recovery]
         self.referee.watch()
 
-    def _parts(self, brain: Optional[Brain]) -> Parts:
+    def _parts(self, decider: Optional[Decider]) -> Parts:
         database = StateDatabase.in_memory(self.observer.instant, wait)
         memory = seed_memory(self.scenario, self.world)
         lease = database.acquire_lease("earlier", 1.0)
@@ -60,7 +60,7 @@ class Simulation:
         database.release_lease("earlier", lease.token)
         policy = self.scenario.policy
         requests = Hypervisors(self.engine, self.world, self.observer)
-        parts = Parts(self.engine, self.world, self.observer, requests, database, policy, self.report, _told(brain), memory)
+        parts = Parts(self.engine, self.world, self.observer, requests, database, policy, self.report, _told(decider), memory)
         parts.memories.append((self.engine.now, memory))
         return parts
 
@@ -205,20 +205,20 @@ class Simulation:
         self.service.command(Command(kind, subject, host, by, reason))
 
 
-def _told(brain: Optional[Brain]) -> Brain:
+def _told(decider: Optional[Decider]) -> Decider:
     """``decide`` as the judge calls it; a test's brain is told of a host only where a run is about one."""
-    if brain is None:
+    if decider is None:
         return decide
 
     def call(policy: Any, memory: Any, observation: Any, now: Any, run_id: str, able: Any, only_host: str) -> Any:
-        return brain(policy, memory, observation, now, run_id, **({"only_host": only_host} if only_host else {}))
+        return decider(policy, memory, observation, now, run_id, **({"only_host": only_host} if only_host else {}))
 
     return call
 
 
-def simulate(scenario: Scenario, brain: Optional[Brain] = None, marks: Optional[Counter[str]] = None) -> dict[str, Any]:
+def simulate(scenario: Scenario, decider: Optional[Decider] = None, marks: Optional[Counter[str]] = None) -> dict[str, Any]:
     """*marks* takes how often what is rare was reached."""
-    simulation = Simulation(scenario, brain)
+    simulation = Simulation(scenario, decider)
     try:
         return simulation.run()
     finally:

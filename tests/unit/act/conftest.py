@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "hypervisor"))
 
-from ansible_collections.libreha.vmware.plugins.module_utils.act.failover import Work, new_transaction
+from ansible_collections.libreha.vmware.plugins.module_utils.act.failover_run import Work, new_transaction
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import fail_over
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.hosts import read_hosts

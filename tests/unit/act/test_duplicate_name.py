@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import undone_of
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.lies_on import Cover
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import Step
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.fence_coverage import FenceCoverage
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.transaction import Step
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
 from pyVmomi import vim
@@ -25,7 +25,7 @@ def fenced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The source's fence is confirmed; how that is found out is not the matter here."""
     monkeypatch.setattr(
         "ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover._covers",
-        lambda transactions, *_rest: {item.vm_id: Cover() for item in transactions},
+        lambda transactions, *_rest: {item.vm_id: FenceCoverage() for item in transactions},
     )
 
 

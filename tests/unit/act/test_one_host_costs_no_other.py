@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import undone_of
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms import failover
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms import transaction
 from ansible_collections.libreha.vmware.plugins.module_utils.entry import vm_power
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.vsphere import Vsphere
@@ -18,7 +18,7 @@ Make = Callable[[str], Any]
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failover, "RETRY_INTERVAL", 0.05)
+    monkeypatch.setattr(transaction, "RETRY_INTERVAL", 0.05)
 
 
 def list_strangely(host: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "decide"))
 
-from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import Asker
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import RunContext
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import ABLE, Monitor
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import Ended, Order
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
@@ -41,7 +41,7 @@ class Scene:
         """A new run, which takes the lease."""
         self.token = self.database.acquire_lease(holder, LEASE).token
         policy = Policy.from_dict(self.world.full_policy())
-        self.monitor = Monitor(policy, self, self, self.database, Asker(holder, self.token, ABLE, self.world.at, only_host))
+        self.monitor = Monitor(policy, self, self, self.database, RunContext(holder, self.token, ABLE, self.world.at, only_host))
         return self.monitor
 
     def looks(self, seconds: float, every: float = 3.0) -> None:
@@ -70,7 +70,7 @@ class Scene:
         self.orders.append(order)
         self.begun.append(order)
 
-    def under_way(self) -> Sequence[Order]:
+    def in_progress(self) -> Sequence[Order]:
         return list(self.orders)
 
     def ended(self) -> Sequence[Ended]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
-from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import Asker, judge, result_of
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import RunContext, judge, result_of
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
@@ -51,9 +51,9 @@ class Cluster:
             for simulated in self.world.hosts.values():
                 simulated.counter += simulated.writes and simulated.session is not None
             look = Observation.from_dict(json.loads(json.dumps(to_dict(self.world.look()))))
-            asker = Asker(self.holder, self.token, ABLE, clock.now, host)
+            context = RunContext(self.holder, self.token, ABLE, clock.now, host)
             with StateDatabase.open(self.url, create=False) as database:
-                judged = judge(database, read_policy(self.world.full_policy()), look, asker, commit=not check)
+                judged = judge(database, read_policy(self.world.full_policy()), look, context, commit=not check)
             self.result = {**result_of(judged), "actions": to_dict(judged.decision.actions), "news": list(judged.news)}
         return self.result
 

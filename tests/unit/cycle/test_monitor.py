@@ -6,14 +6,14 @@ import dataclasses
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.act.failover import new_transaction
+from ansible_collections.libreha.vmware.plugins.module_utils.act.failover_run import new_transaction
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import PRUNE_EVERY
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import FailoverOrder, FenceOrder, MoveOrder, Order
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import Retention
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import Do, Move, Step, closed, to_record
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.transaction import Do, Move, Step, closed, to_record
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost
 from ansible_collections.libreha.vmware.plugins.module_utils.record import retention
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import Change, StateDatabase
@@ -53,7 +53,7 @@ def test_a_fence_under_way_is_not_ordered_again_and_looks_go_on(scene: Scene) ->
     scene.world.kill("esx1")
     scene.looks(60)
     assert [str(order) for order in scene.begun] == ["fence esx1"]
-    assert scene.monitor.story.looks > 15
+    assert scene.monitor.summary.looks > 15
     assert len([text for text in scene.journal("action") if text.startswith("ordered")]) == 1
     scene.end(scene.begun[0], "san: no answer")
     scene.looks(3)
@@ -150,7 +150,7 @@ def test_a_run_whose_lease_is_gone_carries_nothing_out(scene: Scene) -> None:
 def test_a_run_ends_when_it_is_settled_and_nothing_is_under_way(scene: Scene) -> None:
     scene.run().until_settled()
     assert scene.begun == []
-    looks = scene.monitor.story.looks
+    looks = scene.monitor.summary.looks
     assert 2 <= looks < 6
 
     scene.world.kill("esx1")
@@ -177,7 +177,7 @@ def test_a_run_that_finds_nothing_to_carry_out_ends_after_so_many_looks(scene: S
     scene.world.target_started = scene.world.now
     scene.world.policy["storage_grace"] = 100000
     scene.run().until_settled(max_looks=7)
-    assert scene.monitor.story.looks == 7
+    assert scene.monitor.summary.looks == 7
 
 
 def test_a_run_whose_fence_cannot_be_completed_ends_too_and_waits_for_what_it_has_begun(scene: Scene) -> None:
@@ -193,7 +193,7 @@ def test_a_run_whose_fence_cannot_be_completed_ends_too_and_waits_for_what_it_ha
 
     scene.while_waiting = meanwhile
     scene.monitor.until_settled(max_looks=20)
-    assert scene.monitor.story.looks == 3 + 20
+    assert scene.monitor.summary.looks == 3 + 20
     assert len(scene.begun) > 3
     assert scene.orders == []
     assert len(scene.journal("act")) == len(scene.begun), "what came of an act was not told"
@@ -233,7 +233,7 @@ def test_pruning_in_the_middle_of_a_failover_takes_nothing_of_what_it_still_asks
     vm, host = fails_to_start(scene)
     scene.monitor.run_once()
     record = scene.database.memory().vm(vm)
-    assert record is not None and record.tries.failed == (host,) and record.under_way is not None
+    assert record is not None and record.tries.failed == (host,) and record.in_progress is not None
     prune_all(scene, monkeypatch)
     scene.world.kill(host)
     scene.looks(3)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import Asker, judge
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import RunContext, judge
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import ABLE
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
@@ -185,8 +185,8 @@ def test_what_another_run_recorded_meanwhile_is_read_although_a_memory_is_there(
     scene.database.release_lease("run-2", scene.token)
     token = scene.database.acquire_lease("run-1", LEASE).token
     policy = Policy.from_dict(scene.world.full_policy())
-    asker = Asker("run-1", token, ABLE, scene.world.at)
-    judged = judge(scene.database, policy, scene.world.look(), asker, commit=True, recorded=stale)
+    context = RunContext("run-1", token, ABLE, scene.world.at)
+    judged = judge(scene.database, policy, scene.world.look(), context, commit=True, recorded=stale)
     assert "Ada" in judged.decision.memory.disarmed
     assert "Ada" in scene.database.memory().disarmed
 
@@ -211,13 +211,13 @@ def test_a_memory_that_is_put_back_while_a_look_is_judged_is_judged_anew(scene: 
     settled(scene)
     calls = []
 
-    def brain(policy: Policy, memory: Memory, *arguments: Any) -> Any:
+    def decider(policy: Policy, memory: Memory, *arguments: Any) -> Any:
         calls.append(memory.disarmed)
         if len(calls) == 1:
             put_back(scene, replace(memory, disarmed="Ada: works"), scene.token if own_token else 0)
         return decide(policy, memory, *arguments)
 
-    scene.monitor._brain = brain
+    scene.monitor._decider = decider
     scene.looks(3)
     assert calls == ["", "Ada: works"]
     assert scene.database.memory().disarmed == "Ada: works"
@@ -250,13 +250,13 @@ def test_a_commit_without_a_lease_writes_nothing(scene: Scene) -> None:
     scene.world.kill("esx1")
     taken = []
 
-    def brain(*arguments: Any) -> Any:
+    def decider(*arguments: Any) -> Any:
         if not taken:  # after the look and its last check of the lease
             scene.world.now += LEASE + 1
             taken.append(scene.database.acquire_lease("run-2", LEASE))
         return decide(*arguments)
 
-    scene.monitor._brain = brain
+    scene.monitor._decider = decider
     with pytest.raises(LeaseLost):
         scene.looks(3)
     after = scene.database.snapshot()

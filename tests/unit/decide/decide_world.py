@@ -106,7 +106,7 @@ class World:
     unasked: set[str] = field(default_factory=set)  # storage servers that cannot be asked
     decisions: list[Decision] = field(default_factory=list)
     results: list[seen.ActResult] = field(default_factory=list)
-    acts: tuple[seen.ActUnderWay, ...] = ()
+    acts: tuple[seen.ActInProgress, ...] = ()
     able: tuple[str, ...] = KINDS
     only_host: str = ""
     commands: list[Command] = field(default_factory=list)  # that the next look takes up
@@ -194,7 +194,7 @@ class World:
             storage=tuple(self._see_storage(name) for name in self.servers),
             results=tuple(self.results),
             isolation=tuple(seen.IsolationProbe(address, answers) for address, answers in self.isolation.items()),
-            under_way=self.acts,
+            in_progress=self.acts,
         )
         return self.change(look)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.assessment import assess
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import Admission
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.foresee import admission as admission_module
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.foresee.admission import (
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.forecast import admission as admission_module
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.forecast.admission import (
     admission_alarm,
     kept_for_failover,
     refuses_start,
 )
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.picture import take_picture
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.state import Cluster
 from decide_world import Host, Power, Vm, World
@@ -32,7 +32,7 @@ def standing(world: World) -> Admission:
 
 
 def cluster_of(world: World) -> Cluster:
-    return take_picture(Policy.from_dict(world.full_policy()), world.memory, world.look(), world.at(), world.run_id).cluster
+    return assess(Policy.from_dict(world.full_policy()), world.memory, world.look(), world.at(), world.run_id).cluster
 
 
 def vms(host: str, count: int, memory: int = 1024, prefix: str = "") -> list[Vm]:

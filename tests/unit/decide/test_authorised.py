@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.authorization import Orders
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import FenceAction
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.gate import Orders
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import RejoinRecord
 from decide_world import Power, World, three_hosts
 
@@ -63,7 +63,7 @@ def test_a_vm_has_a_home_to_return_to_only_when_its_move_was_ordered(able: tuple
     world.command("maintenance_on", "esx1")
     world.step(3)
     assert world.record("vm1").home == home
-    assert (world.record("vm1").under_way is not None) is bool(home)
+    assert (world.record("vm1").in_progress is not None) is bool(home)
 
 
 def failed_over(**options: object) -> World:
@@ -101,8 +101,8 @@ def test_a_run_about_one_host_orders_and_remembers_nothing_about_another() -> No
     world.fence("esx2")
     world.step(3)
     assert {action.host for action in world.last.actions} == {"esx1"}
-    assert world.record("vm1").under_way is not None
-    assert world.record("vm3").under_way is None, "nobody starts it now, so it cannot be running elsewhere"
+    assert world.record("vm1").in_progress is not None
+    assert world.record("vm3").in_progress is None, "nobody starts it now, so it cannot be running elsewhere"
 
 
 def test_a_run_about_one_host_ends_although_something_is_to_be_done_about_another() -> None:

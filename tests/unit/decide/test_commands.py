@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.assessment import assess
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.authorization import Caller, authorise
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind, CommandRefused, apply_command
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import KINDS, FenceAction, MoveAction, StopAction
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.gate import Caller, authorise
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Approval, Desired, Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Sensor
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.picture import take_picture
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Mode, Policy
 from decide_world import Power, World, three_hosts
 
@@ -223,7 +223,7 @@ def test_a_yes_to_moves_is_none_to_a_fence() -> None:
 def test_a_yes_to_moves_is_none_to_a_fence_of_the_same_look() -> None:
     """A host that lost one of its targets works, is fenced there, and may be left by VMs at the same time."""
     world = evacuated()
-    hosts = take_picture(Policy.from_dict(world.full_policy()), world.memory, world.look(), world.at(), world.run_id).cluster.hosts
+    hosts = assess(Policy.from_dict(world.full_policy()), world.memory, world.look(), world.at(), world.run_id).cluster.hosts
     fence = FenceAction("esx1", ("iqn.2026-01.org.example:esx1",), ("stor1",), False, False, (), ("lost it there",))
     move = MoveAction("esx1", (), ("degraded",))
     memory = Memory(approved=(Approval("esx1", "alice", works=True),))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired, UnderWay
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired, OrderInProgress
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import EventGap
 from decide_world import Host, Power, Vm, World, three_hosts
 
@@ -26,7 +26,7 @@ def test_a_clean_power_off_is_wanted() -> None:
 def test_the_power_off_of_a_move_that_came_to_nothing_is_nobodys_wish() -> None:
     world = three_hosts()
     for vm, to in (("vm1", "esx2"), ("vm2", "esx1")):  # vm2 was to start again where it is: no move would have stopped it
-        record = dataclasses.replace(world.record(vm), under_way=UnderWay(to, world.at()))
+        record = dataclasses.replace(world.record(vm), in_progress=OrderInProgress(to, world.at()))
         world.memory = world.memory.with_vm(record)
         off(world, vm)
     world.step(3)

@@ -1,4 +1,4 @@
-"""The failover transaction: the invariants of decide/vms/failover.py, over every fact and every point at which a run may die."""
+"""The failover transaction: the invariants of decide/vms/transaction.py, over every fact and every point at which a run may die."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power, VmObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import FailoverPolicy
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.failover import (
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.transaction import (
     MAX_ATTEMPTS,
     Do,
     Facts,

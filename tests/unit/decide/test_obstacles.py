@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.foresee.what_if import drill
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.forecast.what_if import drill
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.obstacles import Obstacle, ObstacleKind
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy

@@ -84,14 +84,14 @@ def test_the_destinations_own_name_of_the_datastore_is_used() -> None:
 
 
 def test_the_plan_does_not_depend_on_the_order_of_the_input() -> None:
-    dice = random.Random(1)
-    wishes = [wish(vm("vm%02d" % number, dice.choice([512, 1024, 2048])), dice.choice(list(Priority)[:5])) for number in range(40)]
-    rooms = {name: room(name, dice.randint(4000, 12000)) for name in ("esx2", "esx3", "esx4", "esx5")}
+    rng = random.Random(1)
+    wishes = [wish(vm("vm%02d" % number, rng.choice([512, 1024, 2048])), rng.choice(list(Priority)[:5])) for number in range(40)]
+    rooms = {name: room(name, rng.randint(4000, 12000)) for name in ("esx2", "esx3", "esx4", "esx5")}
     plans: list[list[Place]] = []
     for _time in range(5):
-        dice.shuffle(wishes)
+        rng.shuffle(wishes)
         names = list(rooms)
-        dice.shuffle(names)
+        rng.shuffle(names)
         plans.append(place(wishes, {name: rooms[name] for name in names}))
     assert all(item == plans[0] for item in plans)
     assert rooms["esx2"].planned == 0

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import RejoinAction, StaleVm
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.fresh_start import MARGIN
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ActUnderWay, Observation
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ActInProgress, Observation
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import Entry
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.unfencing import FreshStart
@@ -230,7 +230,7 @@ def test_it_is_not_let_in_while_its_vms_are_being_started_elsewhere() -> None:
     world.step(3)
     assert world.plan()
     assert steps(world) == [], "ordered in this very look"
-    world.acts = tuple(ActUnderWay("esx2", vm.id) for vm in world.vms.values())
+    world.acts = tuple(ActInProgress("esx2", vm.id) for vm in world.vms.values())
     world.step(3)
     assert (world.plan(), steps(world)) == ({}, [])
     assert "the start of vm1, vm2 elsewhere has not ended" in str(world.alarm("rejoin"))

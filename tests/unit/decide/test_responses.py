@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.respond import FENCING
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ActUnderWay, Sensor
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ActInProgress, Sensor
 from decide_world import ApiAnswer, Evidence, Power, World, three_hosts
 
 
@@ -132,7 +132,7 @@ def test_a_confirmed_dead_host_that_comes_back_before_its_fence_keeps_its_vms() 
 
 def test_what_a_fence_under_way_lacks_is_an_alarm_only_when_it_lasts() -> None:
     world = lost(three_hosts(bmc=True))
-    world.acts = (ActUnderWay("esx1"),)
+    world.acts = (ActInProgress("esx1"),)
     world.fence("esx1")
     world.step(3)
     assert world.alarm("not_stopped:esx1") is None
@@ -142,7 +142,7 @@ def test_what_a_fence_under_way_lacks_is_an_alarm_only_when_it_lasts() -> None:
     world.step(3)
     assert world.fences()["esx1"].power
     assert world.alarm("not_stopped:esx1") is not None
-    world.acts = (ActUnderWay("esx1"),)
+    world.acts = (ActInProgress("esx1"),)
     world.run(FENCING)
     assert world.alarm("not_stopped:esx1") is not None
 

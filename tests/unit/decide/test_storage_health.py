@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations as seen
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.storage_health.growth import Point, follow, full_in, in_words
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.storage_health.seen import (
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.storage_health.sensors import (
     Fill,
     FillKind,
     Health,

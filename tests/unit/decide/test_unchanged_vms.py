@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.told import Told
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.host_reports import HostReport
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired, HostRecord, Memory, VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing, Observation, Power, VmObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
@@ -93,7 +93,7 @@ LOOKS = [
 def test_a_vm_is_skipped_only_if_looking_at_it_changes_nothing(look: tuple[VmObservation, ...], off: bool, verdict: Verdict) -> None:
     vm = look[0]
     same = replace(SAME, power=vm.power, desired=Desired.STARTED if vm.power is Power.ON else Desired.STOPPED)
-    told = {name: Told(HostRecord(name), clean_off=frozenset({vm.id} if off else ())) for name in HOSTS}
+    told = {name: HostReport(HostRecord(name), clean_off=frozenset({vm.id} if off else ())) for name in HOSTS}
     verdicts = dict.fromkeys(HOSTS, verdict)
     skipped = 0
     for one, other in combinations_with_replacement(DIFFERENT, 2):

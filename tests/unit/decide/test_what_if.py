@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import FailoverAction, FenceAction
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.foresee import admission, imagined
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.foresee.what_if import (
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.forecast import admission, hypothetical
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.forecast.what_if import (
     Drill,
     UnknownHost,
     WhatIf,
@@ -118,8 +118,8 @@ def test_the_looks_own_answer_and_the_drills_agree(world: World) -> None:
     found = ask_all(world)
     assert found.admission is not None
     assert found.admission.exact
-    imagined = Counter(item.lost for case in found.cases for item in shortfalls_of(case))
-    assert Counter(item.lost for item in found.admission.shortfalls) == imagined  # which of two equal VMs is left out may differ
+    hypothetical = Counter(item.lost for case in found.cases for item in shortfalls_of(case))
+    assert Counter(item.lost for item in found.admission.shortfalls) == hypothetical  # which of two equal VMs is left out may differ
 
 
 def test_the_plan_is_in_start_order_and_says_why() -> None:
@@ -162,7 +162,7 @@ def test_the_other_hosts_stay_healthy_in_imagined_looks_however_long_they_go_on(
     base, start = world.look(), world.now
     for seconds in (3, 6, 9, 12, 60, 63, 120, 123):
         world.now = start + seconds
-        world.step(look=imagined.later(base, seconds))
+        world.step(look=hypothetical.later(base, seconds))
         assert {world.verdict(host) for host in world.hosts} == {"healthy"} or seconds in (60, 120)  # after a gap it is judged anew
     assert [host.storage[0].state.value for host in world.last.hosts] == ["ok", "ok", "ok"]
 

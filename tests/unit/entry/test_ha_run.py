@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import failing_alarms
-from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import Story
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import RunSummary
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import Ended, FenceOrder, PowerOrder
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import Alarm, Decision, FenceAction, Severity
@@ -62,7 +62,7 @@ def test_what_was_repeated_with_success_is_no_failure() -> None:
         Ended(fence("esx1")),
         Ended(reset, ("no",)),
     ]
-    assert Story(ended=ended).failed == ["its BMC is gone", "no"]
+    assert RunSummary(ended=ended).failed == ["its BMC is gone", "no"]
 
 
 def alarms(*severities: Severity) -> Decision:

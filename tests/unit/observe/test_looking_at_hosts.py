@@ -25,7 +25,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.instant import Inst
 from ansible_collections.libreha.vmware.plugins.module_utils.observe import hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.hosts import observe_hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.vms import observe_vms
-from ansible_collections.libreha.vmware.plugins.module_utils.own_delay import LATE, OwnDelay
+from ansible_collections.libreha.vmware.plugins.module_utils.stall_detector import LATE, StallDetector
 from sockets import connections, refused_port, silent_port
 
 AT = Instant("boot", 100.0, "now")
@@ -145,7 +145,7 @@ def test_an_observer_that_was_stopped_while_it_waited_has_no_evidence() -> None:
 
 
 def test_silence_while_the_observer_is_late_is_no_evidence_and_an_answer_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(OwnDelay, "reason", "this machine itself was 3.0 s late")
+    monkeypatch.setattr(StallDetector, "reason", "this machine itself was 3.0 s late")
     monkeypatch.setattr(hosts, "ping", lambda address, *_arguments: (Evidence.OK if address == "127.0.0.1" else Evidence.FAILED, "ICMP"))
     with silent_port() as silent, refused_port() as refused:
         seen, _isolation = observe_hosts([access("silent", silent, hostname="127.0.0.2"), access("refused", refused)], [], AT)

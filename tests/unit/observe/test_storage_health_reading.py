@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.storage_health.seen import Health
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.storage_health.sensors import Health
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.storage_health import arrays, disks, lvm
 
 REPORTS = Path(__file__).with_name("smart")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory, UnderWay, VmRecord
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory, OrderInProgress, VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
@@ -73,15 +73,15 @@ def test_what_was_counted_is_read_no_more_unless_something_about_its_vm_is_open(
     assert [item.vm for item in state.results(Memory(results_read=first.number))] == [VM7]
     read = Memory(results_read=second.number)
     assert state.results(read) == ()
-    waiting = VmRecord(VM1, "vm1", "path", "esx1", under_way=UnderWay("esx2", Instant("boot-1", 1.0)))
+    waiting = VmRecord(VM1, "vm1", "path", "esx1", in_progress=OrderInProgress("esx2", Instant("boot-1", 1.0)))
     assert state.results(replace(read, vms=(waiting,))) == (first,)
 
 
 def test_more_vms_may_be_waited_for_than_one_query_takes(state, token):
     fails(state, token)
-    order = UnderWay("esx2", Instant("boot-1", 1.0))
-    waiting = tuple(VmRecord("u:%d" % number, "vm", "path", "esx1", under_way=order) for number in range(1200))
-    vm1 = VmRecord(VM1, "vm1", "path", "esx1", under_way=order)
+    order = OrderInProgress("esx2", Instant("boot-1", 1.0))
+    waiting = tuple(VmRecord("u:%d" % number, "vm", "path", "esx1", in_progress=order) for number in range(1200))
+    vm1 = VmRecord(VM1, "vm1", "path", "esx1", in_progress=order)
     assert len(state.results(Memory(vms=(*waiting, vm1), results_read=10**6))) == 1
 
 

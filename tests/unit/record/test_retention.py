@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import HostRecord, Memory, UnderWay, VmRecord
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import HostRecord, Memory, OrderInProgress, VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import Retention
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost
@@ -153,8 +153,8 @@ def test_results_go_when_they_were_counted_and_nobody_waits_to_hear_of_their_vm(
     with state.change(token) as change:
         change.results([EndedAct("u:vm%d" % (number % 2), "esx2", Act.START, False) for number in range(20)])
     assert prune(state, token).results == 0, "none was counted yet"
-    order = UnderWay("esx2", Instant("boot-1", 1.0))
-    waits = Memory(vms=(VmRecord("u:vm1", "vm1", "vm1", "esx1", under_way=order),), results_read=16)
+    order = OrderInProgress("esx2", Instant("boot-1", 1.0))
+    waits = Memory(vms=(VmRecord("u:vm1", "vm1", "vm1", "esx1", in_progress=order),), results_read=16)
     assert prune(state, token, memory=waits).results == 8
     assert [item.number for item in state.results(replace(waits, results_read=0)) if item.vm == "u:vm1"] == list(range(2, 21, 2))
     assert prune(state, token, memory=Memory(results_read=20)).results == 9

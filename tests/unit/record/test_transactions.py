@@ -8,7 +8,7 @@ import threading
 
 import pytest
 import sqlalchemy as sa
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms import failover
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms import transaction as transactions_of_decide
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.record import opening, schema
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import JournalEntry, StateDatabase
@@ -106,7 +106,7 @@ def test_a_field_that_does_not_exist_is_refused(state, token):
 
 
 def test_decides_transaction_goes_through_unchanged(state, token, clock):
-    transaction = failover.Transaction(
+    transaction = transactions_of_decide.Transaction(
         "t9",
         "u:vm9/vm9.vmx",
         "vm9",
@@ -115,14 +115,16 @@ def test_decides_transaction_goes_through_unchanged(state, token, clock):
         "[s] vm9/vm9.vmx",
         "esx1",
         "esx2",
-        doing=failover.Do.REGISTER,
+        doing=transactions_of_decide.Do.REGISTER,
         refused_since=clock(),
         reason="fenced",
     )
-    state.save_transaction(failover.to_record(transaction), token, ENTRY)
-    assert failover.from_record(state.open_transactions()[0]) == transaction
-    end = failover.closed(transaction, failover.Move(failover.Do.CLOSE, "runs", failover.Step.VERIFIED))
-    state.save_transaction(failover.to_record(end), token, ENTRY)
+    state.save_transaction(transactions_of_decide.to_record(transaction), token, ENTRY)
+    assert transactions_of_decide.from_record(state.open_transactions()[0]) == transaction
+    end = transactions_of_decide.closed(
+        transaction, transactions_of_decide.Move(transactions_of_decide.Do.CLOSE, "runs", transactions_of_decide.Step.VERIFIED)
+    )
+    state.save_transaction(transactions_of_decide.to_record(end), token, ENTRY)
     assert state.open_transactions() == []
     assert state.transactions()[0]["outcome"] == "verified"
 

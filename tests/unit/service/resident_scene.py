@@ -61,7 +61,7 @@ class Cluster:
             raise self.refuses
         return StateDatabase.open(self.state_url, clock=self.clock, sleep=self.sleep)
 
-    def eyes(self) -> Cluster:
+    def observer(self) -> Cluster:
         return self
 
     def look(self, *arguments: Any) -> Any:
@@ -71,13 +71,13 @@ class Cluster:
     def highest_token(self) -> int:
         return self.scene.highest_token()
 
-    def hands(self, run: Run, lock: Optional[LeaseLock]) -> Scene:
+    def executor(self, run: Run, lock: Optional[LeaseLock]) -> Scene:
         self.runs.append(run)
         self.locks.append(lock)
         return self.scene
 
-    def equip(self, hands: Any) -> None:
-        assert hands is self.scene
+    def equip(self, executor: Any) -> None:
+        assert executor is self.scene
 
     def sleep(self, seconds: float) -> None:
         self.scene.world.now += seconds

@@ -90,7 +90,7 @@ def answering(scene: Scene) -> Callable[[dict[str, Any]], dict[str, Any]]:
         now = clock.now()
         return status_of(
             scene.monitor.judged,
-            scene.under_way(),
+            scene.in_progress(),
             now=now,
             started_at=now,
             holder="run-1",

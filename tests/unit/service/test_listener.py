@@ -32,13 +32,13 @@ def listener(path: str) -> Iterator[Listener]:
 
 
 def ask(path: str, *lines: bytes) -> list[Any]:
-    with socket.socket(socket.AF_UNIX) as asker:
-        asker.settimeout(10)
-        asker.connect(path)
-        answers = asker.makefile("rb")
+    with socket.socket(socket.AF_UNIX) as context:
+        context.settimeout(10)
+        context.connect(path)
+        answers = context.makefile("rb")
         found = []
         for line in lines:
-            asker.sendall(line)
+            context.sendall(line)
             found.append(json.loads(answers.readline()))
         return found
 
@@ -68,9 +68,9 @@ def test_what_cannot_be_answered_is_told(listener: Listener, path: str, line: by
 def test_an_asker_that_never_ends_its_line_costs_itself_only(listener: Listener, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener_module._Asked, "timeout", 0.2)
     with socket.socket(socket.AF_UNIX) as slow, socket.socket(socket.AF_UNIX) as endless:
-        for asker in (slow, endless):
-            asker.settimeout(10)
-            asker.connect(path)
+        for context in (slow, endless):
+            context.settimeout(10)
+            context.connect(path)
         slow.sendall(b'{"request"')
         endless.sendall(b"x" * LONGEST)
         assert ask(path, b'{"request": "status"}\n') == [{"state": "looking"}]

@@ -61,11 +61,11 @@ class Place:
 
     def status(self) -> dict[str, Any]:
         """As the socket answers; empty while nobody does."""
-        with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as asker:
-            asker.settimeout(5)
-            asker.connect(self.socket)
-            asker.sendall(b'{"request": "status"}\n')
-            found: dict[str, Any] = json.loads(asker.makefile().readline())
+        with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as context:
+            context.settimeout(5)
+            context.connect(self.socket)
+            context.sendall(b'{"request": "status"}\n')
+            found: dict[str, Any] = json.loads(context.makefile().readline())
             return found
         return {}
 

@@ -44,7 +44,7 @@ def form(scene: Scene, **more: Any) -> dict[str, Any]:
         "state": "looking",
         "problem": "",
     }
-    return dict(json.loads(json.dumps(status_of(judged, scene.under_way(), **{**given, **more}))))
+    return dict(json.loads(json.dumps(status_of(judged, scene.in_progress(), **{**given, **more}))))
 
 
 def status(scene: Scene, **more: Any) -> Status:
@@ -85,7 +85,7 @@ def test_a_calm_cluster_shows_every_host_at_work_and_nothing_at_risk(scene: Scen
         ("esx3", "healthy", True, 1),
     ]
     assert found.hosts[0].storage == ("iqn.2026-01.lab:san: ok",) and found.hosts[0].api == "ok"
-    assert (found.vms_known, found.vms_running, found.vms_down, found.at_risk, found.under_way) == (4, 4, 0, (), ())
+    assert (found.vms_known, found.vms_running, found.vms_down, found.at_risk, found.in_progress) == (4, 4, 0, (), ())
     assert (found.mode, found.settled, found.disarmed) == ("act", True, "")
     assert found.service.state == "looking" and found.service.token == scene.token
     assert found.service.up_for == pytest.approx(scene.world.now - 1000.0)
@@ -110,14 +110,14 @@ def test_a_silent_host_is_shown_as_a_suspect_with_its_evidence_and_its_vms_at_ri
 
 def test_a_failover_shows_what_is_under_way_and_which_vms_are_down(scene: Scene) -> None:
     order = dead(scene)
-    (act,) = status(scene).under_way
+    (act,) = status(scene).in_progress
     assert (act.what, act.kind, act.hosts, act.vms) == ("fence esx1", "fence", ("esx1",), ())
     scene.world.fence("esx1")
     scene.end(order)
     scene.looks(3)
     assert isinstance(scene.orders[0], FailoverOrder)
     found = status(scene)
-    (act,) = found.under_way
+    (act,) = found.in_progress
     assert (act.kind, sorted(act.vms), set(act.hosts)) == ("start", ["vm1", "vm2"], {"esx2", "esx3"})
     assert (found.vms_down, found.vms_at_risk) == (2, 2)
     assert {(vm.name, vm.down) for vm in found.at_risk} == {("vm1", True), ("vm2", True)}

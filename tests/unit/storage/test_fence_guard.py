@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import Entry, FenceList, Fences
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.lio import saved
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.lio.kept import KeptAcls, beside
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.lio.fenced_acls import FencedAcls, beside
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt import saved as tgt_saved
 
 GUARD = Path(__file__).resolve().parents[3] / "roles" / "iscsi_target" / "files" / "fence-guard"
@@ -61,7 +61,7 @@ def test_a_fenced_initiator_is_taken_out_and_kept_for_its_unfence(server: Server
     done = server.start()
     assert done.returncode == 0, done.stderr
     assert server.admitted() == [ESX2]
-    kept = KeptAcls(beside(str(server.fences))).of(ESX1)
+    kept = FencedAcls(beside(str(server.fences))).of(ESX1)
     assert kept[TARGET, 1] is not None
     assert kept[TARGET, 1]["chap_password"] == "a-secret-of-16-c"
     assert "a-secret" not in done.stderr + done.stdout
@@ -76,9 +76,9 @@ def test_what_is_in_order_is_not_written(server: Server) -> None:
 
 
 def test_what_is_kept_already_is_newer_and_stays(server: Server) -> None:
-    KeptAcls(beside(str(server.fences))).keep(ESX1, {(TARGET, 1): None})
+    FencedAcls(beside(str(server.fences))).keep(ESX1, {(TARGET, 1): None})
     server.start()
-    assert KeptAcls(beside(str(server.fences))).of(ESX1) == {(TARGET, 1): None}
+    assert FencedAcls(beside(str(server.fences))).of(ESX1) == {(TARGET, 1): None}
 
 
 def test_without_a_fence_list_nothing_is_done(server: Server) -> None:

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.lio import saved
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.lio.configfs import SessionReading, read_tpgs
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.lio.kept import KeptAcls, beside
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.lio.fenced_acls import FencedAcls, beside
 
 TARGET = "iqn.2026-01.lab.libreha:storage"
 NODE1, NODE2 = "iqn.2026-01.lab.libreha:node1", "iqn.2026-01.lab.libreha:node2"
@@ -178,7 +178,7 @@ def test_only_the_own_target_and_backstores_are_saved_anew() -> None:
 def test_what_is_kept_is_for_root_only_and_by_place(tmp_path: Path) -> None:
     path = beside(str(tmp_path / "fences.json"))
     assert path == str(tmp_path / "fences-acls.json")
-    kept = KeptAcls(path)
+    kept = FencedAcls(path)
     assert kept.of(NODE1) == {}
     assert kept.keep(NODE1.upper(), {(TARGET, 1): acl(NODE1)})
     assert kept.replace_target("iqn.2026-01.lab.x:other", {(1, NODE1): None})
@@ -197,7 +197,7 @@ def test_what_is_kept_is_for_root_only_and_by_place(tmp_path: Path) -> None:
 
 def test_a_secret_that_a_fence_took_stays_retired_and_unreadable(tmp_path: Path) -> None:
     path = tmp_path / "fences-acls.json"
-    kept = KeptAcls(str(path))
+    kept = FencedAcls(str(path))
     assert not kept.retired().has(NODE1, "first-secret-01")
     for secret in ("first-secret-01", "second-secret-02"):
         assert kept.keep(NODE1.upper(), {(TARGET, 1): {**acl(NODE1), "chap_password": secret}})
@@ -212,7 +212,7 @@ def test_a_secret_that_a_fence_took_stays_retired_and_unreadable(tmp_path: Path)
 
 
 def test_retiring_a_secret_again_writes_nothing(tmp_path: Path) -> None:
-    kept = KeptAcls(str(tmp_path / "fences-acls.json"))
+    kept = FencedAcls(str(tmp_path / "fences-acls.json"))
     assert kept.keep(NODE1, {(TARGET, 1): {**acl(NODE1), "chap_password": "first-secret-01"}})
     assert not kept.keep(NODE1, {(TARGET, 1): {**acl(NODE1), "chap_password": "first-secret-01"}})
 
@@ -245,7 +245,7 @@ def test_a_broken_saved_configuration_says_how_to_write_it_anew(config: Path, te
 
 
 def test_a_kept_acl_is_replaced_and_dropped_by_target_and_name(tmp_path: Path) -> None:
-    kept = KeptAcls(str(tmp_path / "fences-acls.json"))
+    kept = FencedAcls(str(tmp_path / "fences-acls.json"))
     assert kept.keep(NODE1, {(TARGET, 1): acl(NODE1), (ELSEWHERE, 1): acl(NODE1)}) is True
     assert kept.keep(NODE2, {(TARGET, 1): acl(NODE2)}) is True
     assert kept.keep(NODE1, {(TARGET, 1): {**acl(NODE1), "chap_password": "another-secret"}}) is True
@@ -260,7 +260,7 @@ def test_kept_acls_that_cannot_be_understood_say_that_fences_hold_without_them(t
     path = tmp_path / "fences-acls.json"
     path.write_text(text)
     with pytest.raises(LibrehaError) as error:
-        KeptAcls(str(path)).of(NODE1)
+        FencedAcls(str(path)).of(NODE1)
     assert "fences hold without it" in error.value.remedy
 
 

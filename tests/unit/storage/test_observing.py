@@ -11,7 +11,7 @@ from unittest.mock import create_autospec
 
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Session, StorageObservation
-from ansible_collections.libreha.vmware.plugins.module_utils.own_delay import LATE
+from ansible_collections.libreha.vmware.plugins.module_utils.stall_detector import LATE
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import FenceList
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.interface import StorageTarget
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.observing import observe_storage

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.found import dump_acl, read_acl, read_found
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.dump_reading import dump_acl, read_acl, read_found
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.model import (
     Acl,
     Backstore,

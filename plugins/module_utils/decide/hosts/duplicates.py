@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from ..authorization import Orders
 from ..decision import Alarm, FailoverAction, Severity
-from ..gate import Orders
 from ..memory import HostRecord
 from ..observations import Observation
 from ..state import HostState

@@ -21,7 +21,7 @@ from ..observations import HostObservation, Observation, Power
 from ..policy import Policy
 
 
-def wrong_mapping(host: str, told: Mapping[str, Machine], behind: Sequence[Machine]) -> str:
+def wrong_mapping(host: str, reports: Mapping[str, Machine], behind: Sequence[Machine]) -> str:
     """Why the BMC of *host* is another machine's; empty when nothing speaks against it.
 
     Args:
@@ -29,16 +29,16 @@ def wrong_mapping(host: str, told: Mapping[str, Machine], behind: Sequence[Machi
         told: Each host's machine as the host itself told it, now or earlier.
         behind: The machines that the BMCs of *host* say they belong to.
     """
-    told, shared = without_shared(told)
+    reports, shared = without_shared(reports)
     behind = [replace(machine, uuid="") if is_one_of(machine, shared) else machine for machine in behind]
-    own = told.get(host, Machine())
+    own = reports.get(host, Machine())
     for machine in behind:
         if same_uuid(own, machine):
             continue
         mine = same_machine(own, machine)
-        owners = [name for name, other in sorted(told.items()) if name != host and same_uuid(other, machine)]
+        owners = [name for name, other in sorted(reports.items()) if name != host and same_uuid(other, machine)]
         if not owners and not mine:
-            owners = [name for name, other in sorted(told.items()) if name != host and same_machine(other, machine)]
+            owners = [name for name, other in sorted(reports.items()) if name != host and same_machine(other, machine)]
         if owners:
             return "its BMC is that of %s (%s)" % (", ".join(owners), text_of(machine))
         if mine is False:
@@ -56,12 +56,12 @@ def distrust(observation: Observation, memory: Memory, policy: Policy) -> tuple[
     A BMC that does not say now whose it is keeps what was found when it did.
     """
     known = {*policy.hosts, *(host.name for host in observation.hosts)}  # a host that was renamed is not two with one UUID
-    told = {record.name: record.machine for record in memory.hosts if record.name in known}
-    told.update({host.name: host.machine for host in observation.hosts if host.machine != Machine()})
+    reports = {record.name: record.machine for record in memory.hosts if record.name in known}
+    reports.update({host.name: host.machine for host in observation.hosts if host.machine != Machine()})
     wrong = {record.name: record.wrong_bmc for record in memory.hosts if record.wrong_bmc}
     for seen in observation.hosts:
         if seen.behind_bmc or not (seen.has_bmc or policy.host(seen.name).has_bmc):
-            wrong[seen.name] = wrong_mapping(seen.name, told, seen.behind_bmc)
+            wrong[seen.name] = wrong_mapping(seen.name, reports, seen.behind_bmc)
     wrong = {name: why for name, why in wrong.items() if why}
     useless = {**{seen.name: seen.proves_no_off for seen in observation.hosts if seen.proves_no_off}, **wrong}
     if not useless:

@@ -59,12 +59,12 @@ def unfenceable(
     for server in sorted(storage, key=lambda item: item.name):
         if server.anybody:
             return "a fence at %s proves nothing: %s" % (server.name, server.anybody)
-    told = records[host].initiators if host in records else ()
-    if not told:
+    reports = records[host].initiators if host in records else ()
+    if not reports:
         return "it has not told its initiator yet, so the policy's %s is unproved" % initiator
-    if not any(same_initiator(name, initiator) for name in told):
-        return "it says that its initiator is %s, the policy says %s" % (", ".join(told), initiator)
-    second = [name for name in told if not same_initiator(name, initiator) and name.lower() in initiators.admitted]
+    if not any(same_initiator(name, initiator) for name in reports):
+        return "it says that its initiator is %s, the policy says %s" % (", ".join(reports), initiator)
+    second = [name for name in reports if not same_initiator(name, initiator) and name.lower() in initiators.admitted]
     if second:
         return "it has another admitted initiator, %s, that the policy does not name" % ", ".join(second)
     return ""

@@ -24,8 +24,8 @@ from typing import Optional
 
 from ...instant import Instant
 from ..answers import ApiAnswer, Evidence
+from ..authorization import Orders
 from ..decision import Alarm, RejoinAction, Severity, StaleVm
-from ..gate import Orders
 from ..memory import HostRecord, RejoinRecord
 from ..observations import Power
 from ..state import Cluster, HostState
@@ -175,10 +175,10 @@ def _missing(host: HostState, cluster: Cluster, start: FreshStart, starting: Col
 
 def _on_their_way(host: str, cluster: Cluster, starting: Collection[str]) -> list[str]:
     """Its VMs that are just being started on other hosts, by name."""
-    acting = {act.vm for act in cluster.observation.under_way if act.vm and act.host != host}
+    acting = {act.vm for act in cluster.observation.in_progress if act.vm and act.host != host}
     found = []
     for vm in cluster.vms_on.get(host, ()):
-        ordered = vm.under_way is not None and vm.under_way.host != host
+        ordered = vm.in_progress is not None and vm.in_progress.host != host
         if ordered or vm.id in acting or vm.id in starting:
             found.append(vm.name)
     return sorted(found)

@@ -28,7 +28,7 @@ from ..state import Cluster, HostState, leads_to_fence
 from ..verdict import Verdict
 from .brake import Brake
 from .fencing import Execution, execution, initiators_to_fence
-from .told import rebooting
+from .host_reports import rebooting
 
 FENCING = 10.0  # s that a fence under way may take before what it lacks is an alarm
 
@@ -156,7 +156,7 @@ def _is_being_fenced(host: HostState, cluster: Cluster) -> bool:
     """Whether its first fence is still under way: what is missing yet is no news, and no cause for an alarm."""
     lasted = cluster.now.since(host.record.since)
     fresh = lasted is not None and lasted < FENCING
-    return fresh and any(act.host == host.name and not act.vm for act in cluster.observation.under_way)
+    return fresh and any(act.host == host.name and not act.vm for act in cluster.observation.in_progress)
 
 
 def unstopped(host: HostState, cluster: Cluster) -> list[tuple[VmRecord, str]]:

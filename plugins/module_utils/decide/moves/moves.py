@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..authorization import Orders
 from ..decision import Alarm, Cause, Held, MoveAction, Severity
-from ..foresee.admission import kept_for_failover
-from ..gate import Orders
+from ..forecast.admission import kept_for_failover
 from ..memory import VmRecord
 from ..observations import Power
 from ..options import DegradedResponse
@@ -23,8 +23,8 @@ from ..placement.capacity import rooms_for, running_on, takes_vms
 from ..placement.place import Place
 from ..state import Cluster, HostState
 from ..verdict import Verdict
+from ..vms.in_progress import unsettled
 from ..vms.starts import Starts
-from ..vms.under_way import unsettled
 from .moving import Moves, accept, by_source, moving, stays, try_places, unit_of
 from .rebalance import balance_load
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
+from ..authorization import Orders
 from ..decision import Cause, FailoverAction
-from ..foresee.admission import kept_for_failover
-from ..gate import Orders
+from ..forecast.admission import kept_for_failover
 from ..memory import VmRecord
 from ..observations import Power
 from ..placement.capacity import just_started

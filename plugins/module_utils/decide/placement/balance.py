@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Optional
 
-from .dice import Dice
-from .problem import NOWHERE, Plan
+from .problem import NOWHERE, Assignment
+from .rng import Lcg
 
 SLIGHT = 0.005  # a difference in load that is not worth another plan, as a fraction of a host
 NEAR = 1.01  # this close to what is possible at all is good enough
@@ -23,26 +23,26 @@ IN_VAIN = 60  # times that hosts are filled anew without gain, after which the s
 Move = tuple[tuple[int, ...], int]
 
 
-def balancing_steps(plan: Plan) -> int:
+def balancing_steps(plan: Assignment) -> int:
     return STEPS + STEPS_PER_VM * len(plan.where)
 
 
-def balance(plan: Plan) -> None:
+def balance(plan: Assignment) -> None:
     """Use up to a part of the plan's steps; none where the first plan is near the best already."""
     floor = max(plan.steps - balancing_steps(plan), 0)
     if plan.preferred_of or any(cost is not None for cost in plan.problem.cost):
         _prefer(plan, floor)
-    least, dice, in_vain = lowest_top(plan) * NEAR, Dice(), 0
+    least, rng, in_vain = lowest_top(plan) * NEAR, Lcg(), 0
     while plan.steps > floor:
         while _relieve(plan, floor, least):
             pass
         top = _top(plan)
         if top is None or plan.load(top) <= least + SLIGHT or in_vain >= IN_VAIN or len(plan.where) > MANY:
             return
-        in_vain = 0 if _refill(plan, top, dice) else in_vain + 1
+        in_vain = 0 if _refill(plan, top, rng) else in_vain + 1
 
 
-def lowest_top(plan: Plan) -> float:
+def lowest_top(plan: Assignment) -> float:
     """No plan with the same VMs has a lower most loaded host: as if VMs could be poured from host to host."""
     problem = plan.problem
     hosts = sorted({host for item, at in enumerate(plan.where) if at != NOWHERE for host in problem.allowed[item]})
@@ -63,17 +63,17 @@ def lowest_top(plan: Plan) -> float:
     return max(levels)
 
 
-def _top(plan: Plan) -> Optional[int]:
+def _top(plan: Assignment) -> Optional[int]:
     """The most loaded host that has VMs of the plan."""
     ranks = [(-plan.load(host), host) for host, items in enumerate(plan.on) if items]
     return min(ranks)[1] if ranks else None
 
 
-def _units_on(plan: Plan, host: int) -> list[tuple[int, ...]]:
+def _units_on(plan: Assignment, host: int) -> list[tuple[int, ...]]:
     return list(dict.fromkeys(plan.unit(item) for item in plan.on[host]))
 
 
-def relocate(plan: Plan, moves: Sequence[Move]) -> Optional[int]:
+def relocate(plan: Assignment, moves: Sequence[Move]) -> Optional[int]:
     """Carry out *moves* together; returns what the cost grows by, or None, with the plan as it was, where they are not possible."""
     problem, before = plan.problem, 0
     origin = [plan.where[unit[0]] for unit, _host in moves]
@@ -97,20 +97,20 @@ def relocate(plan: Plan, moves: Sequence[Move]) -> Optional[int]:
     return after - before
 
 
-def _put_back(plan: Plan, moves: Sequence[Move], origin: Sequence[int]) -> None:
+def _put_back(plan: Assignment, moves: Sequence[Move], origin: Sequence[int]) -> None:
     for (unit, _host), host in zip(moves, origin):
         for item in unit:
             plan.put(item, host)
 
 
-def undo(plan: Plan, moves: Sequence[Move], origin: Sequence[int]) -> None:
+def undo(plan: Assignment, moves: Sequence[Move], origin: Sequence[int]) -> None:
     for unit, _host in moves:
         for item in unit:
             plan.take(item)
     _put_back(plan, moves, origin)
 
 
-def _prefer(plan: Plan, floor: int) -> None:
+def _prefer(plan: Assignment, floor: int) -> None:
     """Moves and exchanges that lower the cost, the VMs that cost most first."""
     again = True
     while again and plan.steps > floor:
@@ -122,7 +122,7 @@ def _prefer(plan: Plan, floor: int) -> None:
             again = _cheaper(plan, plan.unit(item)) or again
 
 
-def _cheaper(plan: Plan, unit: tuple[int, ...]) -> bool:
+def _cheaper(plan: Assignment, unit: tuple[int, ...]) -> bool:
     home = plan.where[unit[0]]
     best: Optional[tuple[int, float, int, list[Move]]] = None
     for host in plan.problem.allowed[unit[0]]:
@@ -145,13 +145,13 @@ def _cheaper(plan: Plan, unit: tuple[int, ...]) -> bool:
     return True
 
 
-def _exits(plan: Plan, unit: tuple[int, ...], home: int) -> Iterable[int]:
+def _exits(plan: Assignment, unit: tuple[int, ...], home: int) -> Iterable[int]:
     """Where a VM that makes room may go: where the other one was, or with little left to try, anywhere."""
     allowed = plan.problem.allowed[unit[0]]
     return allowed if len(plan.where) <= MANY else [host for host in allowed if host == home]
 
 
-def _relieve(plan: Plan, floor: int, least: float) -> bool:
+def _relieve(plan: Assignment, floor: int, least: float) -> bool:
     """One move or exchange that takes load from the most loaded host, the one that leaves both hosts lowest."""
     top = _top(plan)
     if top is None or plan.steps <= floor or plan.load(top) <= least + SLIGHT:
@@ -187,19 +187,19 @@ def _relieve(plan: Plan, floor: int, least: float) -> bool:
     return False
 
 
-def _refill(plan: Plan, top: int, dice: Dice) -> bool:
+def _refill(plan: Assignment, top: int, rng: Lcg) -> bool:
     """Fill the most loaded host and one or two others anew; kept if the highest of them is lower then."""
     problem = plan.problem
     others = sorted({host for item in plan.on[top] for host in problem.allowed[item]} - {top})
     if not others:
         return False
-    hosts = sorted({top, others[dice.below(len(others))], others[dice.below(len(others))]})
+    hosts = sorted({top, others[rng.below(len(others))], others[rng.below(len(others))]})
     before = [(item, host) for host in hosts for item in plan.on[host]]
     highest, cost = max(plan.load(host) for host in hosts), 0
     for item, host in before:
         plan.take(item)
         cost += plan.cost(item, host)
-    keys = {item: (-(problem.memory[item] * (8 + dice.below(5)) // 8), item) for item, _host in before}
+    keys = {item: (-(problem.memory[item] * (8 + rng.below(5)) // 8), item) for item, _host in before}
     placed: list[int] = []
     for item in sorted(keys, key=lambda one: keys[one]):
         plan.steps -= len(hosts)
@@ -223,5 +223,5 @@ def _refill(plan: Plan, top: int, dice: Dice) -> bool:
     return False
 
 
-def _size(plan: Plan, unit: tuple[int, ...]) -> tuple[int, int]:
+def _size(plan: Assignment, unit: tuple[int, ...]) -> tuple[int, int]:
     return sum(plan.problem.memory[item] for item in unit), sum(plan.problem.cpu[item] for item in unit)

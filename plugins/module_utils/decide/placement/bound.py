@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .problem import Plan
+from .problem import Assignment
 
 
-def bound(plan: Plan, items: Sequence[int], last: int) -> tuple[int, ...]:
+def bound(plan: Assignment, items: Sequence[int], last: int) -> tuple[int, ...]:
     """No plan of *items* has greater counts, given the present ones of the ranks above *last*."""
     problem = plan.problem
     most = list(plan.counts())

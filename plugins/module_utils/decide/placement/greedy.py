@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Optional
 
-from .problem import NOWHERE, Plan
+from .problem import NOWHERE, Assignment
 
 LOAD_STEPS = 1000  # loads that are equal to a thousandth of a host are equal: then the number of VMs decides
 
 
-def fill(plan: Plan, order: Iterable[int]) -> list[int]:
+def fill(plan: Assignment, order: Iterable[int]) -> list[int]:
     """Place what fits nowhere yet, in this order; returns those that find no host."""
     left = []
     for item in order:
@@ -26,7 +26,7 @@ def fill(plan: Plan, order: Iterable[int]) -> list[int]:
     return left
 
 
-def best_host(plan: Plan, item: int) -> Optional[int]:
+def best_host(plan: Assignment, item: int) -> Optional[int]:
     """The cheapest in preferences, then the least loaded with it, then the one with fewer VMs, then by name."""
     problem = plan.problem
     memory, cpu = problem.memory[item], problem.cpu[item]
@@ -45,7 +45,7 @@ def best_host(plan: Plan, item: int) -> Optional[int]:
     return None if best is None else best[3]
 
 
-def _best_for_unit(plan: Plan, item: int) -> Optional[int]:
+def _best_for_unit(plan: Assignment, item: int) -> Optional[int]:
     """A host that takes most of those that must be where *item* is, the important ones first; then as for one VM."""
     waiting = sorted((other for other in plan.unit_of[item] if plan.where[other] == NOWHERE), key=lambda other: _order(plan, other))
     best: Optional[tuple[list[int], int, int, int, int]] = None
@@ -66,7 +66,7 @@ def _best_for_unit(plan: Plan, item: int) -> Optional[int]:
     return None if best is None else best[4]
 
 
-def _together_on(plan: Plan, item: int, waiting: Sequence[int], host: int) -> list[int]:
+def _together_on(plan: Assignment, item: int, waiting: Sequence[int], host: int) -> list[int]:
     """Put *item* and what fits of its unit there, as a trial."""
     taken = []
     for other in (item, *waiting):
@@ -76,5 +76,5 @@ def _together_on(plan: Plan, item: int, waiting: Sequence[int], host: int) -> li
     return taken
 
 
-def _order(plan: Plan, item: int) -> tuple[int, int, int]:
+def _order(plan: Assignment, item: int) -> tuple[int, int, int]:
     return plan.problem.rank[item], -plan.problem.memory[item], item

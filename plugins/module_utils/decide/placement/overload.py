@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .problem import NOWHERE, Plan
+from .problem import NOWHERE, Assignment
 
 CONFLICT = 0.7  # a pair of VMs that breaks a rule counts as much as this part of a mean VM too many
 MOST = 10  # VMs of a host that are tried in pairs
@@ -21,7 +21,7 @@ Change = list[tuple[int, int]]  # (VM, host) of each that moves; NOWHERE: it is 
 class Overload:
     """A plan that may break capacity and required groups. Its functions leave the plan as it is."""
 
-    def __init__(self, plan: Plan, items: Sequence[int]) -> None:
+    def __init__(self, plan: Assignment, items: Sequence[int]) -> None:
         self.plan, self.items = plan, items
         problem = plan.problem
         self.per_memory = len(items) / max(sum(problem.memory[item] for item in items), 1)
@@ -193,7 +193,7 @@ class Overload:
         return sum(self.over(host, 0, 0) for host in hosts) + CONFLICT * pairs
 
 
-def _set(plan: Plan, places: Sequence[tuple[int, int]]) -> None:
+def _set(plan: Assignment, places: Sequence[tuple[int, int]]) -> None:
     for item, _host in places:
         if plan.where[item] != NOWHERE:
             plan.take(item)

@@ -15,11 +15,11 @@ from typing import Optional
 
 from .balance import balancing_steps
 from .bound import bound
-from .dice import Dice
+from .ejection_search import ejection_search
 from .greedy import fill
-from .problem import NOWHERE, Plan, Problem
+from .problem import NOWHERE, Assignment, Problem
 from .rebuild import rebuild
-from .squeeze import squeeze
+from .rng import Lcg
 from .tabu import allow_wrong
 
 CHAIN = 2  # VMs that are moved, one for the other, to make room for one
@@ -29,7 +29,7 @@ FIRST_TURN = 4_000  # steps
 RESERVED = 3  # this part of the steps is left for balancing
 
 
-def pack(plan: Plan, possible: Sequence[int]) -> None:
+def pack(plan: Assignment, possible: Sequence[int]) -> None:
     """Change *plan* to the one with most VMs that is found; *possible* are those that some host may take.
 
     Priority by priority: with those of the present and higher ones alone, so that lower ones are not in the way.
@@ -42,7 +42,7 @@ def pack(plan: Plan, possible: Sequence[int]) -> None:
     for item in hopeful:
         if plan.where[item] != NOWHERE:
             plan.take(item)
-    dice = Dice()
+    rng = Lcg()
     for index, rank in enumerate(ranks):
         items = [item for item in hopeful if problem.rank[item] <= rank]
         fill(plan, [item for item in items if plan.where[item] == NOWHERE])
@@ -50,19 +50,19 @@ def pack(plan: Plan, possible: Sequence[int]) -> None:
             _make_room(plan, items, 1)
             _make_room(plan, items, CHAIN)
             later = len(ranks) - index - 1
-            _by_turns(plan, items, rank, plan.steps * later // (later + 1), dice)
+            _by_turns(plan, items, rank, plan.steps * later // (later + 1), rng)
     fill(plan, [item for item in hopeful if plan.where[item] == NOWHERE])
     plan.steps += reserve
 
 
-def _by_turns(plan: Plan, items: Sequence[int], rank: int, floor: int, dice: Dice) -> None:
+def _by_turns(plan: Assignment, items: Sequence[int], rank: int, floor: int, rng: Lcg) -> None:
     """Some problems yield to one search and some to the other; each time with more patience."""
     goal, turn = bound(plan, items, rank), FIRST_TURN
     rebuild(plan, items, goal)
     while plan.steps > floor and plan.counts() < goal:
-        for improve in (allow_wrong, squeeze):
+        for improve in (allow_wrong, ejection_search):
             if plan.counts() < goal:
-                improve(plan, items, goal, max(plan.steps - turn, floor), dice)
+                improve(plan, items, goal, max(plan.steps - turn, floor), rng)
         turn *= 2
 
 
@@ -71,7 +71,7 @@ def _ever_fits(problem: Problem, item: int) -> bool:
     return any(memory <= problem.free_memory[host] and (not cpu or cpu <= problem.free_cpu[host]) for host in problem.allowed[item])
 
 
-def _make_room(plan: Plan, items: Sequence[int], depth: int) -> None:
+def _make_room(plan: Assignment, items: Sequence[int], depth: int) -> None:
     """Place what waits by chains of moves, or instead of a larger one of the same priority."""
     problem = plan.problem
     free = sum(max(memory, 0) for memory in plan.memory)
@@ -87,7 +87,7 @@ def _make_room(plan: Plan, items: Sequence[int], depth: int) -> None:
             free += _instead_of_larger(plan, item)
 
 
-def _instead_of_larger(plan: Plan, item: int) -> int:
+def _instead_of_larger(plan: Assignment, item: int) -> int:
     """Swap *item* in for a larger VM of its priority: as many are placed, and more is left. Returns the MiB won."""
     problem = plan.problem
     memory, cpu, rank = problem.memory[item], problem.cpu[item], problem.rank[item]
@@ -106,7 +106,7 @@ def _instead_of_larger(plan: Plan, item: int) -> int:
     return 0
 
 
-def _insert(plan: Plan, unit: tuple[int, ...], depth: int, locked: frozenset[int], floor: int) -> bool:
+def _insert(plan: Assignment, unit: tuple[int, ...], depth: int, locked: frozenset[int], floor: int) -> bool:
     """Place *unit*, whose VMs are nowhere, on one host, moving up to *depth* others; the plan is unchanged when it fails."""
     problem = plan.problem
     hosts: Sequence[int] = problem.allowed[unit[0]]
@@ -136,7 +136,7 @@ def _insert(plan: Plan, unit: tuple[int, ...], depth: int, locked: frozenset[int
 
 
 def _exchange(
-    plan: Plan, unit: tuple[int, ...], host: int, out: Sequence[tuple[int, ...]], depth: int, locked: frozenset[int], floor: int
+    plan: Assignment, unit: tuple[int, ...], host: int, out: Sequence[tuple[int, ...]], depth: int, locked: frozenset[int], floor: int
 ) -> bool:
     """*unit* to *host* in the place of the units in *out*, which find another."""
     before = list(plan.where) if len(out) > 1 else None
@@ -165,7 +165,7 @@ def _exchange(
 
 
 def _ejections(
-    plan: Plan, unit: tuple[int, ...], host: int, memory: int, cpu: int, locked: frozenset[int]
+    plan: Assignment, unit: tuple[int, ...], host: int, memory: int, cpu: int, locked: frozenset[int]
 ) -> list[tuple[tuple[int, ...], ...]]:
     """Sets of one or two units on *host* without which *unit* may fit, the smallest first."""
     short, short_cpu = memory - plan.memory[host], cpu - plan.cpu[host] if cpu else 0
@@ -192,7 +192,7 @@ def _ejections(
     return [*found, *pairs]
 
 
-def _clashes(plan: Plan, unit: tuple[int, ...], host: int) -> set[int]:
+def _clashes(plan: Assignment, unit: tuple[int, ...], host: int) -> set[int]:
     """VMs on *host* that a required rule keeps from *unit*."""
     found: set[int] = set()
     for item in unit:
@@ -203,7 +203,7 @@ def _clashes(plan: Plan, unit: tuple[int, ...], host: int) -> set[int]:
     return found
 
 
-def _unit_fits(plan: Plan, unit: tuple[int, ...], host: int, memory: int, cpu: int) -> bool:
+def _unit_fits(plan: Assignment, unit: tuple[int, ...], host: int, memory: int, cpu: int) -> bool:
     if memory > plan.memory[host] or (cpu and cpu > plan.cpu[host]):
         return False
     if len(unit) == 1:
@@ -219,12 +219,12 @@ def _unit_fits(plan: Plan, unit: tuple[int, ...], host: int, memory: int, cpu: i
     return len(done) == len(unit)
 
 
-def _put(plan: Plan, unit: Sequence[int], host: int) -> None:
+def _put(plan: Assignment, unit: Sequence[int], host: int) -> None:
     for item in unit:
         plan.put(item, host)
 
 
-def _leftover(plan: Plan, host: int, memory: int, cpu: int) -> float:
+def _leftover(plan: Assignment, host: int, memory: int, cpu: int) -> float:
     """How much of the host stays unused with so much more on it: the tightest fit wastes least."""
     problem = plan.problem
     total, total_cpu = problem.total_memory[host], problem.total_cpu[host]

@@ -49,7 +49,7 @@ class Problem:
         return by_memory if by_memory > by_cpu else by_cpu
 
 
-class Plan:
+class Assignment:
     """Where each VM goes. Invariant: every placed VM keeps capacity and required groups; only ``fits`` says where one may go."""
 
     __slots__ = ("problem", "where", "on", "memory", "cpu", "occupied", "required_of", "preferred_of", "unit_of", "steps")

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .problem import NOWHERE, Plan
+from .problem import NOWHERE, Assignment
 
 WEIGHTS = ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (2.0, 1.0), (1.0, 2.0))  # of memory and CPU
 
 
-def rebuild(plan: Plan, items: Sequence[int], goal: tuple[int, ...]) -> None:
+def rebuild(plan: Assignment, items: Sequence[int], goal: tuple[int, ...]) -> None:
     """Replace *plan* by a plan from nothing where that places more of *items*."""
     problem = plan.problem
     best, best_where = plan.counts(), list(plan.where)
@@ -41,7 +41,7 @@ def rebuild(plan: Plan, items: Sequence[int], goal: tuple[int, ...]) -> None:
     plan.restore(best_where)
 
 
-def _smallest(plan: Plan, items: Sequence[int], size: dict[int, float], goal: tuple[int, ...]) -> list[int]:
+def _smallest(plan: Assignment, items: Sequence[int], size: dict[int, float], goal: tuple[int, ...]) -> list[int]:
     """As many of each rank as *goal* says."""
     chosen: list[int] = []
     for rank, number in enumerate(goal):
@@ -49,7 +49,7 @@ def _smallest(plan: Plan, items: Sequence[int], size: dict[int, float], goal: tu
     return chosen
 
 
-def _bound_first(plan: Plan, order: Sequence[int]) -> list[int]:
+def _bound_first(plan: Assignment, order: Sequence[int]) -> list[int]:
     """Those that must be together directly after the first of them."""
     wanted = set(order)
     found: dict[int, None] = {}

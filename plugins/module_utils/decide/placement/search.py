@@ -16,12 +16,12 @@ from typing import Optional
 from .balance import balance
 from .greedy import fill
 from .pack import pack
-from .problem import NOWHERE, Plan, Problem
+from .problem import NOWHERE, Assignment, Problem
 
 
 def search(problem: Problem, steps: int) -> list[int]:
     """The host of each VM; NOWHERE for those that no host takes. *steps* bounds the places that are tried."""
-    plan = Plan(problem, steps)
+    plan = Assignment(problem, steps)
     order = range(len(problem.memory))
     possible = [item for item in order if problem.allowed[item]]
     left = fill(plan, possible)
@@ -32,7 +32,7 @@ def search(problem: Problem, steps: int) -> list[int]:
     return plan.where
 
 
-def _nobody_in_vain(plan: Plan, possible: list[int]) -> None:
+def _nobody_in_vain(plan: Assignment, possible: list[int]) -> None:
     """Balancing may have made room, and a VM must never stay out for one of lower priority."""
     waiting = [item for item in possible if plan.where[item] == NOWHERE]
     while waiting:
@@ -42,7 +42,7 @@ def _nobody_in_vain(plan: Plan, possible: list[int]) -> None:
         waiting = sorted(dropped)
 
 
-def displace(plan: Plan, item: int) -> list[int]:
+def displace(plan: Assignment, item: int) -> list[int]:
     """Put *item* in the place of VMs of lower priority, with the least loss; returns those, none if it cannot be."""
     problem = plan.problem
     best: Optional[tuple[list[int], int, list[int]]] = None
@@ -63,7 +63,7 @@ def displace(plan: Plan, item: int) -> list[int]:
     return best[2]
 
 
-def _in_the_way(plan: Plan, item: int, host: int) -> Optional[list[int]]:
+def _in_the_way(plan: Assignment, item: int, host: int) -> Optional[list[int]]:
     """VMs of lower priority without which *item* fits on *host*; None: it does not, even so."""
     rank = plan.problem.rank
     lower = [other for other in plan.on[host] if rank[other] > rank[item]]

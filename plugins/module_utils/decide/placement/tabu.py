@@ -13,21 +13,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional
 
-from .dice import Dice
 from .overload import ALMOST, Change, Overload
-from .problem import NOWHERE, Plan
+from .problem import NOWHERE, Assignment
+from .rng import Lcg
 
 TENURE = 6  # changes for which a VM does not go back, and up to as many more
 IN_VAIN = 200  # changes without improvement, after which a few random ones follow
 DEEP = 25  # changes in vain, after which pairs are exchanged for pairs
 
 
-def allow_wrong(plan: Plan, items: Sequence[int], goal: tuple[int, ...], floor: int, dice: Dice) -> None:
+def allow_wrong(plan: Assignment, items: Sequence[int], goal: tuple[int, ...], floor: int, rng: Lcg) -> None:
     """Place one VM more of the last rank in *goal* at a time, until *goal* is reached or the steps are down to *floor*."""
     last = len(goal) - 1
     while goal[last] and plan.steps > floor and plan.counts()[last] < goal[last]:
         before = list(plan.where)
-        search = _Search(plan, items, dice)
+        search = _Search(plan, items, rng)
         if not search.run(last, floor):
             plan.restore(before)
             return
@@ -36,9 +36,9 @@ def allow_wrong(plan: Plan, items: Sequence[int], goal: tuple[int, ...], floor: 
 class _Search(Overload):
     """The changes made so far, and where they forbid VMs to return to."""
 
-    def __init__(self, plan: Plan, items: Sequence[int], dice: Dice) -> None:
+    def __init__(self, plan: Assignment, items: Sequence[int], rng: Lcg) -> None:
         super().__init__(plan, items)
-        self.dice = dice
+        self.rng = rng
         self.tabu: dict[tuple[int, int], int] = {}
         self.time = 0
 
@@ -47,8 +47,8 @@ class _Search(Overload):
         plan, problem = self.plan, self.plan.problem
         outside = [item for item in self.items if plan.where[item] == NOWHERE and problem.rank[item] == last]
         item = min(outside, key=lambda one: (problem.memory[one], problem.cpu[one], one))
-        if not self.dice.below(3):
-            item = outside[self.dice.below(len(outside))]
+        if not self.rng.below(3):
+            item = outside[self.rng.below(len(outside))]
         hosts = problem.allowed[item]
         plan.put(item, min(hosts, key=lambda host: (self.over(host, problem.memory[item], problem.cpu[item]), host)))
         now = best = self.wrong()
@@ -75,10 +75,10 @@ class _Search(Overload):
         plan = self.plan
         for item, _host in change:
             if plan.where[item] != NOWHERE:
-                self.tabu[item, plan.where[item]] = self.time + TENURE + self.dice.below(TENURE)
+                self.tabu[item, plan.where[item]] = self.time + TENURE + self.rng.below(TENURE)
                 plan.take(item)
             else:
-                self.tabu[item, NOWHERE] = self.time + TENURE + self.dice.below(TENURE)
+                self.tabu[item, NOWHERE] = self.time + TENURE + self.rng.below(TENURE)
         for item, host in change:
             if host != NOWHERE:
                 plan.put(item, host)
@@ -114,15 +114,15 @@ class _Search(Overload):
                     if now + delta >= best - ALMOST and any(self.tabu.get(step, 0) > self.time for step in change):
                         continue
                     ties = ties + 1 if chosen is not None and delta > chosen[0] - ALMOST else 1
-                    if ties == 1 or not self.dice.below(ties):
+                    if ties == 1 or not self.rng.below(ties):
                         chosen = delta, ties, change
         return None if chosen is None else chosen[2]
 
     def _random_changes(self) -> None:
-        plan, dice = self.plan, self.dice
+        plan, rng = self.plan, self.rng
         placed = [item for item in self.items if plan.where[item] != NOWHERE]
         for _time in range(2 + len(placed) // 8):
-            item = placed[dice.below(len(placed))]
+            item = placed[rng.below(len(placed))]
             allowed = plan.problem.allowed[item]
             plan.take(item)
-            plan.put(item, allowed[dice.below(len(allowed))])
+            plan.put(item, allowed[rng.below(len(allowed))])

@@ -20,7 +20,7 @@ from ..decision import Alarm, Severity
 from .growth import Point, follow, full_in, in_words
 from .options import StorageHealthOptions
 from .record import FillRecord, HealthRecord, ServerHealth
-from .seen import Fill, FillKind, Health, StorageHealth, StorageSensor, in_units
+from .sensors import Fill, FillKind, Health, StorageHealth, StorageSensor, in_units
 
 AGAIN = 1.5  # of full_within, before an early alarm that came from the rate ends
 STALE_AFTER = 3600.0  # s without a reading, and ten intervals

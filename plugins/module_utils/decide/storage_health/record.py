@@ -12,7 +12,7 @@ from typing import Optional
 
 from ...instant import Instant
 from .growth import Point
-from .seen import FillKind, Health, StorageSensor
+from .sensors import FillKind, Health, StorageSensor
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..decision import Alarm, Held, Severity
-from ..foresee.admission import refuses_start
+from ..forecast.admission import refuses_start
 from ..memory import Desired, VmRecord
 from ..observations import Power
 from ..placement.capacity import rooms_for

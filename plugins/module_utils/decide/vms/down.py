@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ..authorization import Orders
 from ..decision import Action, DownVm, FailoverAction, Held, MoveAction, Proposed, RestartAction
-from ..gate import Orders
 from ..memory import Desired, VmRecord
 from ..observations import Power
 from ..state import Cluster
@@ -68,7 +68,7 @@ def _starts(action: Action) -> dict[str, str]:
 
 
 def _otherwise(vm: VmRecord, cluster: Cluster) -> str:
-    acting = next((act.host for act in cluster.observation.under_way if act.vm == vm.id), "")
+    acting = next((act.host for act in cluster.observation.in_progress if act.vm == vm.id), "")
     if acting:
         return "it is being started on %s" % acting
     host = cluster.hosts.get(vm.host)

@@ -23,12 +23,12 @@ from operator import attrgetter
 
 from ...instant import Instant
 from ..decision import Alarm, Severity
-from ..hosts.told import Told
+from ..hosts.host_reports import HostReport
 from ..memory import Desired, Memory, VmRecord
 from ..observations import Backing, Observation, Power, VmObservation
 from ..tries import Results
 from ..verdict import Verdict
-from .under_way import settle
+from .in_progress import settle
 
 NEEDED = ("vmx", "disk", "parent", "swap", "snapshot")  # kinds of files without which a VM does not run, also those it only reads
 
@@ -38,7 +38,7 @@ class _Look:
     """The inputs of one look, and the alarms found on the way."""
 
     verdicts: Mapping[str, Verdict]
-    told: Mapping[str, Told]
+    reports: Mapping[str, HostReport]
     read: frozenset[str]  # unfenced hosts whose VM list was read
     now: Instant
     events_unread: Callable[[str], bool]
@@ -49,14 +49,19 @@ class _Look:
 
 
 def update_vms(
-    memory: Memory, observation: Observation, verdicts: Mapping[str, Verdict], told: Mapping[str, Told], results: Results, now: Instant
+    memory: Memory,
+    observation: Observation,
+    verdicts: Mapping[str, Verdict],
+    reports: Mapping[str, HostReport],
+    results: Results,
+    now: Instant,
 ) -> tuple[tuple[VmRecord, ...], list[Alarm]]:
     """The VM records after this look, ordered by id, and the alarms about single VMs."""
     fenced = {name for name, verdict in verdicts.items() if verdict in (Verdict.FENCED, Verdict.FENCING)}
     cut_off = {name for name, verdict in verdicts.items() if verdict is Verdict.FENCED}
-    look = _Look(verdicts, told, frozenset(observation.vms_read) - fenced, now, observation.events_unread)
+    look = _Look(verdicts, reports, frozenset(observation.vms_read) - fenced, now, observation.events_unread)
     once, several = _sightings(observation, look.read)
-    acting = {act.vm for act in observation.under_way}
+    acting = {act.vm for act in observation.in_progress}
     records = memory.vms_by_id
     _tell_inaccessible(once, records, look)
     after: list[VmRecord] = []
@@ -67,10 +72,10 @@ def update_vms(
             after.append(known)
             continue
         sightings = several.get(identity) or ([only] if only is not None else [])
-        moved = known is not None and known.under_way is not None and known.under_way.host != known.host
+        moved = known is not None and known.in_progress is not None and known.in_progress.host != known.host
         if known is None:  # an id made while the files were out of reach may be wrong
             sightings = [vm for vm in sightings if vm.accessible]
-        elif known.under_way is not None:
+        elif known.in_progress is not None:
             runs = any(vm.power is Power.ON for vm in sightings)
             told_by = results.get(identity, ())
             known = settle(known, {vm.host for vm in sightings}, runs, look.read, now, told_by, cut_off, identity in acting)
@@ -102,11 +107,11 @@ def _as_before(record: VmRecord, vm: VmObservation, look: _Look) -> bool:
     True only if :func:`_seen_again` would return an equal record and raise no alarm: the VM runs where it ran, or is down where it
     is meant to be down, no event tells of it, and all its details are the same. It may be false when in doubt.
     """
-    if _details_of(record) != _details_of(vm) or record.registered or record.under_way is not None:
+    if _details_of(record) != _details_of(vm) or record.registered or record.in_progress is not None:
         return False
     if vm.power is Power.ON:
         as_meant = record.desired is Desired.STARTED or record.stopping
-        if not as_meant or record.restart or record.clean_off or record.id in look.told[vm.host].clean_off:
+        if not as_meant or record.restart or record.clean_off or record.id in look.reports[vm.host].clean_off:
             return False
     elif record.desired is Desired.STARTED or record.on_since is not None or record.stopping:
         return False
@@ -170,7 +175,7 @@ def _seen_again(record: VmRecord, sightings: Sequence[VmObservation], look: _Loo
     if record.host in look.read and _works(record.host, look):
         if elsewhere:  # somebody moved it while it was off
             return replace(_details(record, elsewhere[0]), host=elsewhere[0].host, power=elsewhere[0].power, registered="")
-        if record.id in look.told[record.host].removed:
+        if record.id in look.reports[record.host].removed:
             return None
         look.alarm(
             "vm_missing",
@@ -198,7 +203,7 @@ def _running(record: VmRecord, running: Sequence[VmObservation], look: _Look) ->
         desired=record.desired if record.stopping else Desired.STARTED,
         power=Power.ON,
         on_since=record.on_since if stayed else look.now,
-        clean_off=record.id in look.told[vm.host].clean_off,  # the list may have been read just before the power-off
+        clean_off=record.id in look.reports[vm.host].clean_off,  # the list may have been read just before the power-off
         restart=False,
         registered="",
     )
@@ -208,18 +213,18 @@ def _down_at_home(record: VmRecord, vm: VmObservation, look: _Look, moved: bool)
     """Not running on the working host where it is recorded. A move may stop a VM and then come to nothing: that power-off is ours."""
     if vm.power is Power.UNKNOWN:
         return record
-    told = look.told[vm.host]
+    reports = look.reports[vm.host]
     was_running = record.power is Power.ON
     if was_running and not moved and _nobody_knows_why(record, vm, look):
         return record
     record = replace(_details(record, vm), power=vm.power, on_since=None, stopping=False)
     if record.desired is not Desired.STARTED:
         return record
-    if record.clean_off or record.id in told.clean_off:
+    if record.clean_off or record.id in reports.clean_off:
         if moved:
             return replace(record, clean_off=False, restart=True)
         return replace(record, desired=Desired.STOPPED, clean_off=False, restart=False)
-    if was_running and (told.restarted or told.record.going_down):
+    if was_running and (reports.restarted or reports.record.going_down):
         return replace(record, restart=True)
     if not record.restart:
         look.alarm(
@@ -233,8 +238,8 @@ def _down_at_home(record: VmRecord, vm: VmObservation, look: _Look, moved: bool)
 
 def _nobody_knows_why(record: VmRecord, vm: VmObservation, look: _Look) -> bool:
     """Whether a VM went down that should run, and only events that could not be read would tell whether somebody meant it."""
-    told = look.told[vm.host]
-    known = record.clean_off or told.restarted or told.record.going_down
+    reports = look.reports[vm.host]
+    known = record.clean_off or reports.restarted or reports.record.going_down
     if known or record.desired is not Desired.STARTED or not look.events_unread(vm.host):
         return False
     text = "%s is %s on %s, whose events cannot be read: it crashed, or somebody switched it off, so it is left as it is"

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 
 from ..decision import Alarm, Cause, FailoverAction, Held, PlannedMove, PlannedVm, Refusal, Severity, UnplacedVm
 from ..hosts.duplicates import duplicate_possible
+from ..hosts.fence_coverage import fence_gap
 from ..hosts.fencing import Execution, execution
-from ..hosts.lies_on import fence_gap
 from ..memory import Desired, VmRecord
 from ..observations import Power, split_path
 from ..placement.capacity import wish_for

@@ -50,7 +50,7 @@ def plan_starts(cluster: Cluster, can_move: bool = True) -> Starts:
         return out
     out.down = frozenset(wish.vm.id for wish in wishes)
     out.rooms, out.running = rooms_for(cluster), running_on(cluster)
-    acting = {act.vm: act.host for act in cluster.observation.under_way if act.host in out.rooms}
+    acting = {act.vm: act.host for act in cluster.observation.in_progress if act.host in out.rooms}
     taken = [Place(wish, acting[wish.vm.id], "", ()) for wish in wishes if wish.vm.id in acting]
     _take(taken, out)
     places = place([wish for wish in wishes if wish.vm.id not in acting], out.rooms, cluster.rules, out.running)

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ...instant import Instant
+from ..authorization import Orders
 from ..decision import Alarm, ResetAction, Severity, VmTarget
-from ..gate import Orders
 from ..memory import Hang, VmRecord
 from ..observations import Act, ActResult, Power, VmObservation
 from ..options import HeartbeatResponse

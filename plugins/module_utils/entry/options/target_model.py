@@ -15,7 +15,7 @@ from typing import Any, Optional
 from ...addresses import bare_host
 from ...storage.target.model import Acl, Backstore, Chap, MappedLun, Model, Portal, Tpg
 from ...storage.target.names import derived_serial, iscsi_name, naa_name, read_size
-from .wrong import Wrong
+from .option_errors import OptionErrors
 
 _BACKSTORE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _SECRET = range(12, 256)
@@ -28,7 +28,7 @@ Options = Mapping[str, Any]
 
 def read_model(options: Options) -> Model:
     """What is wanted. Raises WrongOptions naming everything that is wrong, each by its option."""
-    wrong = Wrong()
+    wrong = OptionErrors()
     name = _name(wrong, options["name"], "name")
     backstores = _by_name(wrong, [_backstore(wrong, one, "backstores[%d]" % at) for at, one in enumerate(options["backstores"] or [])])
     by_place = {store.place: store for store in backstores.values()}
@@ -47,12 +47,12 @@ def read_model(options: Options) -> Model:
     return model
 
 
-def _name(wrong: Wrong, text: str, option: str) -> str:
+def _name(wrong: OptionErrors, text: str, option: str) -> str:
     """As iscsi_name; one that is wrong is noted, and taken as it is."""
     return wrong.read(lambda: iscsi_name(text, option)) or text.strip().lower()
 
 
-def _backstore(wrong: Wrong, given: Options, option: str) -> Backstore:
+def _backstore(wrong: OptionErrors, given: Options, option: str) -> Backstore:
     name, kind, path = given["name"], given["type"], given["path"]
     if not _BACKSTORE.fullmatch(name):
         wrong.add(option + ".name", "is %r" % name, "use up to 64 letters, digits and _.:-")
@@ -82,7 +82,7 @@ def _backstore(wrong: Wrong, given: Options, option: str) -> Backstore:
     )
 
 
-def _tpg(wrong: Wrong, given: Options, option: str, backstores: Mapping[str, Backstore]) -> Tpg:
+def _tpg(wrong: OptionErrors, given: Options, option: str, backstores: Mapping[str, Backstore]) -> Tpg:
     if not 1 <= given["tag"] <= 65535:
         wrong.add(option + ".tag", "is %d" % given["tag"], "give a number from 1 to 65535")
     luns: dict[int, str] = {}
@@ -139,7 +139,7 @@ def _tpg(wrong: Wrong, given: Options, option: str, backstores: Mapping[str, Bac
     )
 
 
-def _acl(wrong: Wrong, given: Options, option: str, luns: Mapping[int, str], defaults: Mapping[str, str]) -> Acl:
+def _acl(wrong: OptionErrors, given: Options, option: str, luns: Mapping[int, str], defaults: Mapping[str, str]) -> Acl:
     initiator = _name(wrong, given["initiator"], option + ".initiator")
     mapped: dict[int, MappedLun] = {}
     if given["luns"] is None:
@@ -162,7 +162,7 @@ def _acl(wrong: Wrong, given: Options, option: str, luns: Mapping[int, str], def
     )
 
 
-def _chap(wrong: Wrong, given: Optional[Options], option: str, initiator: str) -> Chap:
+def _chap(wrong: OptionErrors, given: Optional[Options], option: str, initiator: str) -> Chap:
     if not given:
         return Chap()
     for key in ("secret", "mutual_secret"):
@@ -183,7 +183,7 @@ def _chap(wrong: Wrong, given: Optional[Options], option: str, initiator: str) -
     return Chap(given["user"] or initiator, given["secret"], given["mutual_user"] or "", given["mutual_secret"] or "")
 
 
-def _portal(wrong: Wrong, given: Options, option: str) -> Optional[Portal]:
+def _portal(wrong: OptionErrors, given: Options, option: str) -> Optional[Portal]:
     try:
         address = str(ipaddress.ip_address(bare_host(given["address"])))
     except ValueError:
@@ -194,7 +194,7 @@ def _portal(wrong: Wrong, given: Options, option: str) -> Optional[Portal]:
     return Portal(address, given["port"], bool(given.get("floating"))) if address else None
 
 
-def _texts(wrong: Wrong, given: Optional[Options], option: str, reserved: Sequence[str] = ()) -> dict[str, str]:
+def _texts(wrong: OptionErrors, given: Optional[Options], option: str, reserved: Sequence[str] = ()) -> dict[str, str]:
     """A dictionary's values as configfs has them. Keys that another option decides are wrong."""
     found = {}
     for key, value in (given or {}).items():
@@ -206,13 +206,13 @@ def _texts(wrong: Wrong, given: Optional[Options], option: str, reserved: Sequen
     return found
 
 
-def _within(wrong: Wrong, given: Options, key: str, option: str, lowest: int, highest: int) -> str:
+def _within(wrong: OptionErrors, given: Options, key: str, option: str, lowest: int, highest: int) -> str:
     if not lowest <= given[key] <= highest:
         wrong.add("%s.%s" % (option, key), "is %d" % given[key], "give %d to %d" % (lowest, highest))
     return str(given[key])
 
 
-def _by_name(wrong: Wrong, items: Iterable[Backstore]) -> dict[str, Backstore]:
+def _by_name(wrong: OptionErrors, items: Iterable[Backstore]) -> dict[str, Backstore]:
     found: dict[str, Backstore] = {}
     for item in items:
         if item.name in found:
@@ -221,7 +221,7 @@ def _by_name(wrong: Wrong, items: Iterable[Backstore]) -> dict[str, Backstore]:
     return found
 
 
-def _own_serials(wrong: Wrong, stores: Iterable[Backstore], target: str) -> None:
+def _own_serials(wrong: OptionErrors, stores: Iterable[Backstore], target: str) -> None:
     seen: dict[str, str] = {}
     for store in stores:
         name = naa_name(store.serial or derived_serial(target, store.name))
@@ -230,7 +230,7 @@ def _own_serials(wrong: Wrong, stores: Iterable[Backstore], target: str) -> None
         seen[name] = store.name
 
 
-def _own_paths(wrong: Wrong, stores: Iterable[Backstore]) -> None:
+def _own_paths(wrong: OptionErrors, stores: Iterable[Backstore]) -> None:
     seen: dict[str, str] = {}
     for store in stores:
         if store.path in seen:
@@ -242,7 +242,7 @@ def _own_paths(wrong: Wrong, stores: Iterable[Backstore]) -> None:
         seen[store.path] = store.name
 
 
-def _own_portals(wrong: Wrong, tpgs: Iterable[Tpg]) -> None:
+def _own_portals(wrong: OptionErrors, tpgs: Iterable[Tpg]) -> None:
     """One target may have a portal in one TPG only: the login names the target and the portal, not the TPG (RFC 7143, 4.4)."""
     seen: dict[Portal, int] = {}
     for tpg in tpgs:

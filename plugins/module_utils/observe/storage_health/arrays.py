@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from ...decide.storage_health.growth import in_words
-from ...decide.storage_health.seen import Health, StorageSensor
+from ...decide.storage_health.sensors import Health, StorageSensor
 from .tools import number, read_text
 
 SYSFS = "/sys/block"

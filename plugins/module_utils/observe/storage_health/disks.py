@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Optional
 
-from ...decide.storage_health.seen import Health, StorageSensor
+from ...decide.storage_health.sensors import Health, StorageSensor
 from ...parallel import in_parallel
 from .tools import CannotTell, ask, failure, number, read_json
 

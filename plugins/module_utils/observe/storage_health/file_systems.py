@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ...decide.storage_health.seen import Fill, FillKind
+from ...decide.storage_health.sensors import Fill, FillKind
 from .tools import CannotTell
 
 

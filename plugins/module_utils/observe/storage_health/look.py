@@ -16,7 +16,7 @@ from typing import Any
 
 from ... import clock
 from ...decide.json_form import to_dict
-from ...decide.storage_health.seen import Fill, Health, StorageHealth, StorageSensor
+from ...decide.storage_health.sensors import Fill, Health, StorageHealth, StorageSensor
 from ...parallel import Outcome, in_parallel
 from . import arrays, disks, file_systems, lvm
 from .exported import Exported, read_exported

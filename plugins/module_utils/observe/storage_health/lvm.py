@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
-from ...decide.storage_health.seen import Fill, FillKind, Health, StorageSensor, in_units
+from ...decide.storage_health.sensors import Fill, FillKind, Health, StorageSensor, in_units
 from ...parallel import in_parallel
 from .tools import CannotTell, ask, failure, installed, number, read_json, read_text
 

@@ -38,7 +38,7 @@ from ..interface import NEW_SECRET, StorageTarget
 from . import configfs, library, removal, saved
 from .configfs import TpgReading
 from .connections import octets_received
-from .kept import KeptAcls
+from .fenced_acls import FencedAcls
 
 LISTENER = "iscsi_np"
 _KTHREADD = 2
@@ -58,7 +58,7 @@ class LioTarget(StorageTarget):
     driver = "lio"
 
     def __init__(
-        self, saved_config: str, kept: KeptAcls, *, chap_user: str = "", timeout: float = 5.0, now: Callable[[], Instant] = clock.now
+        self, saved_config: str, kept: FencedAcls, *, chap_user: str = "", timeout: float = 5.0, now: Callable[[], Instant] = clock.now
     ) -> None:
         self._saved_config = saved_config
         self._kept = kept

@@ -45,7 +45,7 @@ class Situation:
 
 
 @dataclass
-class Plan:
+class TargetPlan:
     steps: list[Step] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
@@ -66,9 +66,9 @@ def without_fenced(wanted: Model, fenced: frozenset[str]) -> tuple[Model, dict[t
     return replace(wanted, tpgs=tpgs), aside
 
 
-def make_plan(wanted: Model, found: Model, situation: Situation, fenced: frozenset[str] = frozenset()) -> Plan:
+def make_plan(wanted: Model, found: Model, situation: Situation, fenced: frozenset[str] = frozenset()) -> TargetPlan:
     """*wanted* without fenced initiators, with serials. An empty model that does not exist means: remove the target."""
-    plan = Plan()
+    plan = TargetPlan()
     away = _removals(wanted, found, situation, fenced, plan)
     for store in wanted.backstores.values():
         _backstore(store, found, situation, plan)
@@ -79,7 +79,7 @@ def make_plan(wanted: Model, found: Model, situation: Situation, fenced: frozens
     return plan
 
 
-def _removals(wanted: Model, found: Model, situation: Situation, fenced: frozenset[str], plan: Plan) -> set[tuple[int, int]]:
+def _removals(wanted: Model, found: Model, situation: Situation, fenced: frozenset[str], plan: TargetPlan) -> set[tuple[int, int]]:
     """What the target has and should not have. Returns the (TPG, LUN) that go: their mappings go with them."""
     gone: set[tuple[int, int]] = set()
     lost: set[str] = set()
@@ -118,19 +118,19 @@ def _removals(wanted: Model, found: Model, situation: Situation, fenced: frozens
     return gone
 
 
-def _must_be_free(initiator: str, tag: int, why: str, situation: Situation, plan: Plan, fenced: frozenset[str] = frozenset()) -> None:
+def _must_be_free(initiator: str, tag: int, why: str, situation: Situation, plan: TargetPlan, fenced: frozenset[str] = frozenset()) -> None:
     if (tag, initiator) in situation.sessions and initiator not in situation.disrupt and initiator not in fenced:
         plan.refusals.append(
             "%s has a session at TPG %d, and %s. To end it, name the initiator in disrupt; stop its VMs first" % (initiator, tag, why)
         )
 
 
-def _contradiction(store: Backstore, situation: Situation, plan: Plan) -> None:
+def _contradiction(store: Backstore, situation: Situation, plan: TargetPlan) -> None:
     if store.name in situation.remove_backstores:
         plan.refusals.append("backstore %s is in backstores and in remove_backstores. Leave it in one of them" % store.name)
 
 
-def _backstore(store: Backstore, found: Model, situation: Situation, plan: Plan) -> None:
+def _backstore(store: Backstore, found: Model, situation: Situation, plan: TargetPlan) -> None:
     there = found.backstores.get(store.place)
     if there is None:
         for other in found.backstores.values():
@@ -164,7 +164,7 @@ def _backstore(store: Backstore, found: Model, situation: Situation, plan: Plan)
             plan.steps.append(Step(Act.SET_BACKSTORE, subject=store.place, key=key, item=value))
 
 
-def _tpg(tpg: Tpg, there: Tpg | None, away: set[tuple[int, int]], situation: Situation, plan: Plan) -> None:
+def _tpg(tpg: Tpg, there: Tpg | None, away: set[tuple[int, int]], situation: Situation, plan: TargetPlan) -> None:
     if there is None:
         plan.steps.append(Step(Act.CREATE_TPG, tpg.tag))
         there = Tpg(tpg.tag, enabled=False)
@@ -187,7 +187,7 @@ def _tpg(tpg: Tpg, there: Tpg | None, away: set[tuple[int, int]], situation: Sit
         plan.steps.append(Step(Act.ENABLE if tpg.enabled else Act.DISABLE, tpg.tag))
 
 
-def _acl(acl: Acl, there: Acl | None, tag: int, away: set[tuple[int, int]], situation: Situation, plan: Plan) -> None:
+def _acl(acl: Acl, there: Acl | None, tag: int, away: set[tuple[int, int]], situation: Situation, plan: TargetPlan) -> None:
     if there is None:
         plan.steps.append(Step(Act.CREATE_ACL, tag, acl.initiator, item=acl))
         return

@@ -43,7 +43,7 @@ def read_vms(accesses: Sequence[HostAccess]) -> tuple[dict[str, VmsOfHost], dict
     return {name: outcome for name, outcome in outcomes.items() if name not in problems}, problems
 
 
-def describe_vms(hosts: Mapping[str, VmsOfHost], policy: Policy, targets: Collection[str]) -> dict[str, dict[str, Any]]:
+def inventory_vms(hosts: Mapping[str, VmsOfHost], policy: Policy, targets: Collection[str]) -> dict[str, dict[str, Any]]:
     """Each VM once: a name that is its own -> what is known of it, JSON-able.
 
     A VM is one by its files (``vm_id``), so one that is registered on several hosts is listed where it runs. Where several VMs have one

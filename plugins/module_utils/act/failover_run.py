@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Carrying out failovers and moves: the I/O around the state machine in ``decide/vms/failover.py``.
+"""Carrying out failovers and moves: the I/O around the state machine in ``decide/vms/transaction.py``.
 
 One thread (the caller's) owns the state machine, the database and the lease. Worker threads do one request to one host
 each and hand back its outcome; a VM that waits for a lock to age holds no worker. Hosts are read in bulk: one look
@@ -17,12 +17,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Optional
 
-from ..decide.hosts.lies_on import Cover
+from ..decide.hosts.fence_coverage import FenceCoverage
 from ..decide.observations import Power, Question, VmObservation
 from ..decide.policy import FailoverPolicy
-from ..decide.vms import failover as steps
-from ..decide.vms.failover import Do, Facts, Move, Outcome, Step, Transaction, Way
+from ..decide.vms import transaction as steps
 from ..decide.vms.inventory import needed_files
+from ..decide.vms.transaction import Do, Facts, Move, Outcome, Step, Transaction, Way
 from ..errors import as_outcome
 from ..hypervisor.interface import FaultKind, Hypervisor, HypervisorFault, PowerOnOutcome
 from ..instant import Instant
@@ -72,7 +72,7 @@ class FailoverRun:
         hosts: Mapping[str, Hypervisor],
         bounds: FailoverPolicy,
         clock: Callable[[], Instant],
-        covers: Mapping[str, Cover],
+        covers: Mapping[str, FenceCoverage],
         unopened: Mapping[str, str],
         leave: Collection[str] = (),
         stopping: Callable[[], bool] = lambda: False,
@@ -158,10 +158,10 @@ class FailoverRun:
 
     def _facts(self, transaction: Transaction) -> Facts:
         """What the last look at the hosts says about one VM."""
-        cover = self._covers.get(transaction.vm_id, Cover("it is not on the fence list"))
+        cover = self._covers.get(transaction.vm_id, FenceCoverage("it is not on the fence list"))
         # A host's own VMs that are started where they were need no fence: nobody else may write them.
         if transaction.source == transaction.destination:
-            cover = Cover()
+            cover = FenceCoverage()
         here = [vm for vm in self._views.get(transaction.destination, ()) if vm.id == transaction.vm_id]
         missing = cover.missing or (_uncovered(here[0], cover, transaction) if here else "")
         others = [vm for host, seen in self._views.items() if host != transaction.destination for vm in seen if vm.id == transaction.vm_id]
@@ -347,7 +347,7 @@ class FailoverRun:
         return {host: seen for host, look in looks.items() if (seen := look.result().seen) is not None}
 
 
-def _uncovered(vm: VmObservation, cover: Cover, transaction: Transaction) -> str:
+def _uncovered(vm: VmObservation, cover: FenceCoverage, transaction: Transaction) -> str:
     """Where *vm*, as its destination lists it, has files that are not known to lie behind the fence."""
     if cover.datastores is None:
         return ""

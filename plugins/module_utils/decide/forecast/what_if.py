@@ -21,17 +21,17 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from ...instant import Instant
+from ..assessment import assess
 from ..decide import decide
 from ..decision import Admission, Decision, FailoverAction, Held, HostVerdict, PlannedVm, Shortfall, UnplacedVm
 from ..memory import Desired, Memory, VmRecord
 from ..observations import Observation, Power
 from ..options import StartOrder
-from ..picture import take_picture
 from ..policy import Mode, Policy
 from ..state import Cluster
 from ..verdict import Verdict
 from ..vms.start_order import StartOrderPlan
-from . import imagined
+from . import hypothetical
 from .admission import largest_first
 from .losses import refusal_text
 from .recovery_time import RecoveryTime, recovery_time
@@ -144,7 +144,7 @@ def what_if(policy: Policy, memory: Memory, observation: Observation, now: Insta
 
 
 def _judge(policy: Policy, memory: Memory, observation: Observation, now: Instant, lost: Sequence[str]) -> _Now:
-    cluster = take_picture(policy, memory, observation, now, RUN).cluster
+    cluster = assess(policy, memory, observation, now, RUN).cluster
     unknown = sorted(set(lost) - set(cluster.hosts))
     if unknown:
         raise UnknownHost(unknown, sorted(cluster.hosts))
@@ -162,7 +162,7 @@ def _case(here: _Now, lost: tuple[str, ...]) -> WhatIf:
     left_out = _unprotected(here.cluster, mine)
     dealt_with = {vm.id for vm in plan} | {vm.id for vm in unplaced} | {vm.id for vm in left_out}
     stays = tuple(_stays_down(vm, here, after) for vm in mine if vm.id in wanted and vm.id not in dealt_with)
-    happened = imagined.started(_fenced(here, lost), plan, here.cluster.vms)
+    happened = hypothetical.started(_fenced(here, lost), plan, here.cluster.vms)
     records = [here.memory.host(name) for name in lost]
     return WhatIf(
         lost=lost,
@@ -196,17 +196,17 @@ def _fenced(here: _Now, lost: tuple[str, ...]) -> Observation:
     """Fenced are only those whose fence would mean something: the others stay as unfenced as they really would."""
     fenceable = [name for name in lost if not here.cluster.hosts[name].unfenceable]
     others = [name for name in lost if name not in fenceable]
-    silent = imagined.dead(here.observation, here.initiators(others), here.bmc_of(others))
-    return imagined.fenced(silent, here.initiators(fenceable), here.bmc_of(fenceable))
+    silent = hypothetical.dead(here.observation, here.initiators(others), here.bmc_of(others))
+    return hypothetical.fenced(silent, here.initiators(fenceable), here.bmc_of(fenceable))
 
 
 def _held_before(here: _Now, lost: tuple[str, ...]) -> tuple[Held, ...]:
     """What stands between the failure and the fence, when the hosts stay silent for long enough to be confirmed."""
-    silent = imagined.dead(here.observation, here.initiators(lost), here.bmc_of(lost))
+    silent = hypothetical.dead(here.observation, here.initiators(lost), here.bmc_of(lost))
     step, memory, decision = _between_looks(here.policy), here.memory, here.decision
     for number in range(1, MOST_LOOKS + 1):
         now = replace(here.at, seconds=here.at.seconds + number * step)
-        decision = decide(replace(here.policy, mode=Mode.ACT), memory, imagined.later(silent, number * step), now, RUN)
+        decision = decide(replace(here.policy, mode=Mode.ACT), memory, hypothetical.later(silent, number * step), now, RUN)
         memory = decision.memory
         if all(host.confirmed for host in decision.hosts if host.host in lost):
             break

@@ -43,7 +43,7 @@ class _Content:
     retired: RetiredSecrets = field(default_factory=RetiredSecrets)
 
 
-class KeptAcls:
+class FencedAcls:
     """The file. A missing one holds nothing."""
 
     def __init__(self, path: str) -> None:

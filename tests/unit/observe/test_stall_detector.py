@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils import own_delay
+from ansible_collections.libreha.vmware.plugins.module_utils import stall_detector
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 
 
 def test_a_tick_in_the_middle_of_the_question_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    delay = own_delay.OwnDelay()
+    delay = stall_detector.StallDetector()
 
     def now() -> Instant:
         """The ticker's thread comes first: this process was stopped for 3 s."""
@@ -16,5 +16,5 @@ def test_a_tick_in_the_middle_of_the_question_hides_nothing(monkeypatch: pytest.
         return Instant("boot", 103.2)
 
     delay._last = 100.0
-    monkeypatch.setattr(own_delay.clock, "now", now)
+    monkeypatch.setattr(stall_detector.clock, "now", now)
     assert delay.worst == pytest.approx(3.0) and "3.0 s late" in delay.reason

@@ -16,7 +16,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from .by_hand import by_hand, by_hand_alarm
 from .decision import (
     Action,
     Alarm,
@@ -31,8 +30,9 @@ from .decision import (
     Severity,
     StopAction,
 )
+from .manual_steps import manual_step, manual_step_alarm
 from .memory import Approval, Memory, VmRecord
-from .observations import ActUnderWay, Power
+from .observations import ActInProgress, Power
 from .policy import Mode
 from .state import HostState
 
@@ -95,7 +95,7 @@ def authorise(actions: Iterable[Action], memory: Memory, mode: Mode, hosts: Mapp
             allowed += yes
             proposed += [Proposed(part, "mode: ask, waits for a person's yes") for part in no]
             waiting += no
-    return Authorised(Orders(allowed, _SEAL), tuple(proposed), (*_alarms(waiting, memory), *map(by_hand_alarm, unable)))
+    return Authorised(Orders(allowed, _SEAL), tuple(proposed), (*_alarms(waiting, memory), *map(manual_step_alarm, unable)))
 
 
 def _out_of_reach(action: Action, mode: Mode, hosts: Mapping[str, HostState], caller: Caller) -> str:
@@ -104,11 +104,11 @@ def _out_of_reach(action: Action, mode: Mode, hosts: Mapping[str, HostState], ca
     if caller.host and not repeated and (action.host != caller.host or isinstance(action, NOT_ABOUT_A_LOSS)):
         return "this run is only about the loss of %s" % caller.host
     if action.kind not in caller.able:
-        return by_hand(action)
+        return manual_step(action)
     return "mode: observe" if mode is Mode.OBSERVE else ""
 
 
-def not_under_way(actions: Iterable[Action], acts: Iterable[ActUnderWay]) -> list[Action]:
+def not_in_progress(actions: Iterable[Action], acts: Iterable[ActInProgress]) -> list[Action]:
     """*actions* without what is being carried out already: nothing is ordered twice."""
     acts = tuple(acts)
     hosts = {act.host for act in acts if not act.vm}

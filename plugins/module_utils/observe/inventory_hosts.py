@@ -60,7 +60,7 @@ class HostFacts:
 
 
 @dataclass(frozen=True)
-class Described:
+class InventoryHost:
     """``facts`` are to be kept; ``initiator`` may beside that be one that a person gave, or the one that the host shall get."""
 
     facts: HostFacts
@@ -68,7 +68,7 @@ class Described:
     warnings: tuple[str, ...] = ()
 
 
-def read_described(accesses: Sequence[HostAccess], bmcs: Mapping[str, PowerDevice]) -> tuple[dict[str, HostRead], dict[str, Reading]]:
+def read_inventory_hosts(accesses: Sequence[HostAccess], bmcs: Mapping[str, PowerDevice]) -> tuple[dict[str, HostRead], dict[str, Reading]]:
     """All hosts, and all BMCs by their address, at the same time. What one of them does not tell costs the others nothing."""
     looks: dict[tuple[str, str], Callable[[], Any]] = {}
     for access in accesses:
@@ -90,7 +90,7 @@ def describe(
     on_record: Mapping[str, HostFacts],
     given: Mapping[str, str],
     prefix: str,
-) -> dict[str, Described]:
+) -> dict[str, InventoryHost]:
     """Put together what was read, what is on record, and what a person gave.
 
     Args:
@@ -113,7 +113,7 @@ def describe(
             warnings += said
             told = known.machine if read.seen is None else read.machine
             facts = HostFacts(kept, told.uuid, told.serial, bmc)
-        described[name] = Described(facts, initiator, tuple(warnings))
+        described[name] = InventoryHost(facts, initiator, tuple(warnings))
     return described
 
 

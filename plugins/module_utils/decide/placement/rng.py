@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 
-class Dice:
+class Lcg:
     """A linear congruential generator (Knuth's MMIX constants); its high bits serve."""
 
     def __init__(self) -> None:

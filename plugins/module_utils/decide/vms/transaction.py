@@ -22,7 +22,7 @@ Invariants, and why they hold:
 
 Steps: planned -> fenced -> registered -> answered -> powered_on -> verified, with ``blocked`` (a question that is not
 ours to answer, a lock that does not age: a person is needed) and ``failed`` as the other ends. The runner
-(``act/failover.py``) and the simulator both drive this.
+(``act/failover_run.py``) and the simulator both drive this.
 """
 
 from __future__ import annotations

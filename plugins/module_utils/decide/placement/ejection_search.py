@@ -13,31 +13,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Optional
 
-from .dice import Dice
-from .problem import NOWHERE, Plan
+from .problem import NOWHERE, Assignment
+from .rng import Lcg
 
 SHUFFLES = 12  # moves or swaps tried between two exchanges
 PATIENCE = 40  # exchanges without a plan as good as the best, after which the search goes back to that one
 PRIORITY = 1000  # throwing out a VM of a higher priority is so much dearer
 
 
-def squeeze(plan: Plan, items: Sequence[int], goal: tuple[int, ...], floor: int, dice: Dice) -> None:
+def ejection_search(plan: Assignment, items: Sequence[int], goal: tuple[int, ...], floor: int, rng: Lcg) -> None:
     """Improve ``plan.counts()`` until *goal* is reached, or the steps are down to *floor*; *items* are those that take part."""
     best, best_where, in_vain = plan.counts(), list(plan.where), 0
     dear = [1] * len(plan.where)
     hosts = sorted({host for item in items for host in plan.problem.allowed[item]})
     while plan.steps > floor and best < goal:
         waiting = [item for item in items if plan.where[item] == NOWHERE]
-        item = _next(plan, waiting, dice)
+        item = _next(plan, waiting, rng)
         dear[item] += 1
-        _throw_in(plan, item, dear, dice)
-        _shuffle(plan, items, hosts, dice)
-        _put_back(plan, (item for item in waiting + [one for one in items if plan.where[one] == NOWHERE]), dice)
+        _throw_in(plan, item, dear, rng)
+        _shuffle(plan, items, hosts, rng)
+        _put_back(plan, (item for item in waiting + [one for one in items if plan.where[one] == NOWHERE]), rng)
         plan.steps -= 2 + len(items) // 8
         found = plan.counts()
         if found >= best:
             in_vain = 0
-            if found > best or dice.below(2):
+            if found > best or rng.below(2):
                 best, best_where = found, list(plan.where)
             continue
         in_vain += 1
@@ -47,21 +47,21 @@ def squeeze(plan: Plan, items: Sequence[int], goal: tuple[int, ...], floor: int,
     plan.restore(best_where)
 
 
-def _next(plan: Plan, waiting: Sequence[int], dice: Dice) -> int:
+def _next(plan: Assignment, waiting: Sequence[int], rng: Lcg) -> int:
     """Mostly the most important, then smallest; sometimes any."""
-    if dice.below(3):
+    if rng.below(3):
         rank, memory = plan.problem.rank, plan.problem.memory
-        some = sorted({waiting[dice.below(len(waiting))], waiting[dice.below(len(waiting))]})
+        some = sorted({waiting[rng.below(len(waiting))], waiting[rng.below(len(waiting))]})
         return min(some, key=lambda one: (rank[one], memory[one], one))
-    return waiting[dice.below(len(waiting))]
+    return waiting[rng.below(len(waiting))]
 
 
-def _throw_in(plan: Plan, item: int, dear: Sequence[int], dice: Dice) -> None:
+def _throw_in(plan: Assignment, item: int, dear: Sequence[int], rng: Lcg) -> None:
     """Put *item* where it costs least; what was there and is in its way waits from now on."""
     best: Optional[tuple[int, int, int, tuple[int, ...]]] = None
     for host in plan.problem.allowed[item]:
         for price, out in _prices(plan, item, host, dear):
-            rank = price, dice.below(1 << 16), host, out
+            rank = price, rng.below(1 << 16), host, out
             if best is None or rank < best:
                 best = rank
     if best is None:
@@ -72,7 +72,7 @@ def _throw_in(plan: Plan, item: int, dear: Sequence[int], dice: Dice) -> None:
         plan.put(item, best[2])
 
 
-def _prices(plan: Plan, item: int, host: int, dear: Sequence[int]) -> Iterable[tuple[int, tuple[int, ...]]]:
+def _prices(plan: Assignment, item: int, host: int, dear: Sequence[int]) -> Iterable[tuple[int, tuple[int, ...]]]:
     """Sets of up to three VMs on *host* without which *item* fits there by size, with what they cost."""
     problem = plan.problem
     memory, cpu, rank = problem.memory, problem.cpu, problem.rank
@@ -99,7 +99,7 @@ def _prices(plan: Plan, item: int, host: int, dear: Sequence[int]) -> Iterable[t
     return found
 
 
-def _must_go(plan: Plan, item: int, host: int) -> tuple[int, ...]:
+def _must_go(plan: Assignment, item: int, host: int) -> tuple[int, ...]:
     """VMs that required rules do not let stay where they are with *item* on *host*."""
     found: dict[int, None] = {}
     for index in plan.required_of.get(item, ()):
@@ -111,15 +111,15 @@ def _must_go(plan: Plan, item: int, host: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _shuffle(plan: Plan, items: Sequence[int], hosts: Sequence[int], dice: Dice) -> None:
+def _shuffle(plan: Assignment, items: Sequence[int], hosts: Sequence[int], rng: Lcg) -> None:
     allowed = plan.problem.allowed
     for _time in range(SHUFFLES):
-        item = items[dice.below(len(items))]
+        item = items[rng.below(len(items))]
         home = plan.where[item]
         if home == NOWHERE or item in plan.unit_of:
             continue
         plan.steps -= 1
-        host = hosts[dice.below(len(hosts))]
+        host = hosts[rng.below(len(hosts))]
         if host == home or host not in allowed[item]:
             continue
         plan.take(item)
@@ -129,7 +129,7 @@ def _shuffle(plan: Plan, items: Sequence[int], hosts: Sequence[int], dice: Dice)
         swapped = False
         there = list(plan.on[host])
         if there:
-            other = there[dice.below(len(there))]
+            other = there[rng.below(len(there))]
             if home in allowed[other] and other not in plan.unit_of:
                 plan.take(other)
                 if plan.fits(item, host):
@@ -145,18 +145,18 @@ def _shuffle(plan: Plan, items: Sequence[int], hosts: Sequence[int], dice: Dice)
             plan.put(item, home)
 
 
-def _put_back(plan: Plan, waiting: Iterable[int], dice: Dice) -> None:
+def _put_back(plan: Assignment, waiting: Iterable[int], rng: Lcg) -> None:
     """Those that fit somewhere as it is, the important ones first, each where least is left or anywhere."""
     problem = plan.problem
-    sign = -1 if dice.below(2) else 1
+    sign = -1 if rng.below(2) else 1
     for item in sorted(set(waiting), key=lambda one: (problem.rank[one], sign * problem.memory[one], one)):
         if plan.where[item] != NOWHERE:
             continue
         fitting = [host for host in problem.allowed[item] if plan.fits(item, host)]
         plan.steps -= len(problem.allowed[item]) // 2
         if fitting:
-            if dice.below(3):
+            if rng.below(3):
                 host = min(fitting, key=lambda one: (plan.memory[one] - problem.memory[item], one))
             else:
-                host = fitting[dice.below(len(fitting))]
+                host = fitting[rng.below(len(fitting))]
             plan.put(item, host)

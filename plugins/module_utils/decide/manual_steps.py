@@ -12,7 +12,7 @@ from .decision import Action, Alarm, MoveAction, PlannedMove, RejoinAction, Seve
 NAMED = 5  # VMs in one text
 
 
-def by_hand(action: Action) -> str:
+def manual_step(action: Action) -> str:
     """How a person does it."""
     if isinstance(action, MoveAction):
         vm = action.vms[0]
@@ -22,11 +22,11 @@ def by_hand(action: Action) -> str:
     return "whoever asked for this decision carries out no %s; the playbook monitor does" % action.kind
 
 
-def by_hand_alarm(action: Action) -> Alarm:
+def manual_step_alarm(action: Action) -> Alarm:
     """Critical when a VM is down until somebody does it."""
     down = isinstance(action, MoveAction) and any(vm.power_on and not vm.running for vm in action.vms)
     what = _moves(action.vms) if isinstance(action, MoveAction) else "; ".join(action.reasons)
-    text = "%s %s is left to a person: %s. By hand: %s" % (action.kind, action.host, what, by_hand(action))
+    text = "%s %s is left to a person: %s. By hand: %s" % (action.kind, action.host, what, manual_step(action))
     return Alarm("by_hand:%s:%s" % (action.kind, action.host), Severity.CRITICAL if down else Severity.WARNING, action.host, text)
 
 

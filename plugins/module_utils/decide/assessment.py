@@ -21,9 +21,9 @@ from .hosts.duplicates import still_doubtful
 from .hosts.evidence import gather, judge_host
 from .hosts.fencing import fence_state, storage_servers
 from .hosts.freshness import without_old_looks
+from .hosts.host_reports import HostReport, read_report, remember_datastores, remember_storage
 from .hosts.mapping import distrust
 from .hosts.precondition import Datastores, index_initiators, sort_datastores, unfenceable, unprotected, unprotected_by_policy
-from .hosts.told import Told, hear, remember_datastores, remember_storage
 from .hosts.verdict import observer_isolated
 from .memory import HostRecord, Memory, VmRecord, servers_of
 from .observations import HostObservation, Observation
@@ -32,27 +32,27 @@ from .policy import Policy
 from .state import Cluster, Confirmation, FenceState, HostState, Unprotected, leads_to_fence
 from .tries import results_of
 from .verdict import Judgement, Verdict
+from .vms.annotations import annotate
 from .vms.inventory import update_vms
-from .vms.notes import keep_notes
 
 
 @dataclass(frozen=True)
-class Picture:
+class Assessment:
     cluster: Cluster
     alarms: tuple[Alarm, ...]  # about single VMs
     hung: Mapping[str, list[VmRecord]]  # running VMs without signs of life, by host
     watching_since: Instant
 
 
-def take_picture(policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str) -> Picture:
+def assess(policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str) -> Assessment:
     """Judge one look; the arguments are those of :func:`decide.decide`."""
     observation, wrong_bmcs = distrust(without_old_looks(observation, now, policy), memory, policy)
-    hosts, told, cut_off = _judge_all(policy, memory, observation, now, run_id, wrong_bmcs)
+    hosts, reports, cut_off = _judge_all(policy, memory, observation, now, run_id, wrong_bmcs)
     verdicts = {name: host.verdict for name, host in hosts.items()}
     results = results_of(observation.results)
-    seen_vms, vm_alarms = update_vms(memory, observation, verdicts, told, results, now)
+    seen_vms, vm_alarms = update_vms(memory, observation, verdicts, reports, results, now)
     seen_vms, vm_alarms = _without_the_fenced(memory, seen_vms, vm_alarms, hosts)
-    vms, hung = keep_notes(memory, observation, seen_vms, verdicts, told, results, policy, now)
+    vms, hung = annotate(memory, observation, seen_vms, verdicts, reports, results, policy, now)
     working = [name for name, host in hosts.items() if host.evidence.storage is Evidence.OK]
     datastores, had = remember_datastores(memory, observation, working)
     storage = remember_storage(memory, observation)
@@ -83,7 +83,7 @@ def take_picture(policy: Policy, memory: Memory, observation: Observation, now: 
         now=now,
         rules=compile_rules(policy, vms),
     )
-    return Picture(cluster, tuple(vm_alarms), hung, watching_since)
+    return Assessment(cluster, tuple(vm_alarms), hung, watching_since)
 
 
 def _without_the_fenced(
@@ -106,7 +106,7 @@ def _without_the_fenced(
 
 def _judge_all(
     policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str, wrong_bmcs: Mapping[str, str]
-) -> tuple[dict[str, HostState], dict[str, Told], bool]:
+) -> tuple[dict[str, HostState], dict[str, HostReport], bool]:
     """Every host's evidence, fence, verdict and confirmation."""
     names = sorted(set(policy.hosts) | {host.name for host in observation.hosts})
     seen = {host.name: host for host in observation.hosts}
@@ -114,8 +114,8 @@ def _judge_all(
     fences = {name: fence_state(name, observation, memory.host(name), evidence[name], policy) for name in names}
     unfenced = [name for name in names if not fences[name].listed and evidence[name].taken_at is not None]
     cut_off = observer_isolated(tuple(probe.answers for probe in observation.isolation), tuple(evidence[name].answers for name in unfenced))
-    told = {
-        name: hear(
+    reports = {
+        name: read_report(
             memory.host(name),
             seen.get(name) if evidence[name].fresh else None,
             observation.events_of(name),
@@ -127,7 +127,7 @@ def _judge_all(
     same_run = memory.run_id == run_id
     hosts = {}
     for name in names:
-        judgement, confirmation = _judge_one(told[name].record, evidence[name], fences[name], cut_off, same_run, policy, now)
+        judgement, confirmation = _judge_one(reports[name].record, evidence[name], fences[name], cut_off, same_run, policy, now)
         hosts[name] = HostState(
             policy=policy.host(name),
             seen=seen.get(name),
@@ -135,11 +135,11 @@ def _judge_all(
             judgement=judgement,
             confirmation=confirmation,
             fence=fences[name],
-            has_bmc=_has_bmc(name, policy, told[name].record, seen.get(name)) and name not in wrong_bmcs,
+            has_bmc=_has_bmc(name, policy, reports[name].record, seen.get(name)) and name not in wrong_bmcs,
             wrong_bmc=wrong_bmcs.get(name, ""),
-            restarted=told[name].restarted,
+            restarted=reports[name].restarted,
         )
-    return hosts, told, cut_off
+    return hosts, reports, cut_off
 
 
 def _has_bmc(name: str, policy: Policy, record: HostRecord, seen: Optional[HostObservation]) -> bool:

@@ -12,7 +12,7 @@ from ...errors import LibrehaError
 Read = TypeVar("Read")
 
 
-class WrongOptions(LibrehaError):
+class InvalidOptions(LibrehaError):
     """One or more options are wrong: ``errors``, each naming its option, with its remedy."""
 
     def __init__(self, errors: Sequence[LibrehaError]) -> None:
@@ -25,12 +25,12 @@ class WrongOptions(LibrehaError):
                 "%d options are wrong: %s" % (len(texts), " -- ".join(texts)), remedy="correct all of them", details={"errors": texts}
             )
 
-    def renamed(self, rename: Callable[[str], str]) -> WrongOptions:
+    def renamed(self, rename: Callable[[str], str]) -> InvalidOptions:
         """The same for another module or a role, which has other names for the options: *rename* changes a message."""
-        return WrongOptions([LibrehaError(rename(error.message), remedy=error.remedy) for error in self.errors])
+        return InvalidOptions([LibrehaError(rename(error.message), remedy=error.remedy) for error in self.errors])
 
 
-class Wrong:
+class OptionErrors:
     """Collects what is wrong; reading goes on, so that the next mistake is found too."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Wrong:
         self.note(LibrehaError("%s %s" % (option, what), remedy=remedy))
 
     def note(self, error: LibrehaError) -> None:
-        for one in error.errors if isinstance(error, WrongOptions) else (error,):
+        for one in error.errors if isinstance(error, InvalidOptions) else (error,):
             if (one.message, one.remedy) not in [(known.message, known.remedy) for known in self._errors]:
                 self._errors.append(one)
 
@@ -57,5 +57,5 @@ class Wrong:
         if self._errors:
             raise self.refusal()
 
-    def refusal(self) -> WrongOptions:
-        return WrongOptions(self._errors)
+    def refusal(self) -> InvalidOptions:
+        return InvalidOptions(self._errors)

@@ -19,7 +19,7 @@ LATE = 2.0  # s
 INTERVAL = 0.2  # s between two ticks
 
 
-class OwnDelay:
+class StallDetector:
     """Ticks inside ``with``. ``worst`` is the greatest lateness so far, in seconds."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class OwnDelay:
         self._worst = 0.0
         self._last = 0.0
 
-    def __enter__(self) -> OwnDelay:
+    def __enter__(self) -> StallDetector:
         self._last = clock.now().seconds
         threading.Thread(target=self._tick, name="own delay", daemon=True).start()
         return self

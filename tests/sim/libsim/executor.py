@@ -71,7 +71,7 @@ class Process:
         self.lost: Optional[LibrehaError] = None
 
 
-class SimulatedHands:
+class SimulatedExecutor:
     """The hands of one run."""
 
     def __init__(self, parts: Parts, run: Run) -> None:
@@ -91,7 +91,7 @@ class SimulatedHands:
         process.group.start(Blocking(partial(self._live, process)))  # type: ignore[arg-type]
         self.worker_dies(process)
 
-    def under_way(self) -> Sequence[Order]:
+    def in_progress(self) -> Sequence[Order]:
         return [process.order for process in self._processes]
 
     def ended(self) -> Sequence[Ended]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import ResetAction, StopAction
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ActUnderWay
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.under_way import LANDED
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ActInProgress
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.in_progress import LANDED
 from decide_world import ApiAnswer, Power, World, three_hosts
 
 
@@ -19,7 +19,7 @@ def fenced(**options: object) -> World:
 
 
 def starting(world: World, vm: str, host: str) -> None:
-    world.acts = (*world.acts, ActUnderWay(host, world.vms[vm].id))
+    world.acts = (*world.acts, ActInProgress(host, world.vms[vm].id))
 
 
 def test_a_vm_that_is_being_started_is_planned_no_more_until_that_has_ended() -> None:
@@ -90,6 +90,6 @@ def test_stops_and_resets_are_ordered_once(kind: type) -> None:
             world.vms["vm1"].io_idle = (world.vms["vm1"].io_idle or 60.0) + 3.0
             world.step(3)
             assert world.now < 1200
-    world.acts = (ActUnderWay("esx1", world.vms["vm1"].id),)
+    world.acts = (ActInProgress("esx1", world.vms["vm1"].id),)
     world.step(3)
     assert world.of(kind) == []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer, Evidence
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import UnderWay, VmRecord
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import OrderInProgress, VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act, ActResult, Power
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.under_way import LANDED, settle
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.in_progress import LANDED, settle
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from decide_world import World, three_hosts
 
@@ -18,7 +18,7 @@ def at(seconds: float, boot: str = "boot") -> Instant:
 
 
 def ordered(came_from: str = "", host: str = "esx1", power: Power = Power.OFF) -> VmRecord:
-    return VmRecord("id", "vm", "path", host, power=power, under_way=UnderWay("esx2", BEGAN, came_from))
+    return VmRecord("id", "vm", "path", host, power=power, in_progress=OrderInProgress("esx2", BEGAN, came_from))
 
 
 def test_without_an_order_nothing_changes() -> None:
@@ -27,9 +27,9 @@ def test_without_an_order_nothing_changes() -> None:
 
 
 def test_seen_running_there_ends_the_order_and_elsewhere_only_when_it_cannot_be_moving_any_more() -> None:
-    assert settle(ordered(), ("esx2",), True, ("esx2",), at(5)).under_way is None
-    assert settle(ordered(), ("esx1",), True, ("esx1", "esx2"), at(5)).under_way is not None
-    assert settle(ordered(), ("esx1",), True, ("esx1", "esx2"), at(LANDED)).under_way is None
+    assert settle(ordered(), ("esx2",), True, ("esx2",), at(5)).in_progress is None
+    assert settle(ordered(), ("esx1",), True, ("esx1", "esx2"), at(5)).in_progress is not None
+    assert settle(ordered(), ("esx1",), True, ("esx1", "esx2"), at(LANDED)).in_progress is None
 
 
 def test_while_one_moves_nobody_follows_it_in_the_other_direction() -> None:
@@ -47,7 +47,7 @@ def test_while_one_moves_nobody_follows_it_in_the_other_direction() -> None:
 def test_a_destination_that_cannot_be_read_has_the_vm() -> None:
     record = settle(ordered(), (), False, ("esx3",), at(5), fenced=("esx1",))
     assert (record.host, record.power) == ("esx2", Power.ON)
-    assert record.under_way == UnderWay("esx2", BEGAN, "esx1")
+    assert record.in_progress == OrderInProgress("esx2", BEGAN, "esx1")
     assert settle(record, (), False, ("esx3",), at(500)) is record  # however long it takes
 
 
@@ -62,16 +62,16 @@ def test_a_move_of_which_neither_end_can_be_read_is_accounted_for_at_both() -> N
 @pytest.mark.parametrize(("sighted", "host"), [(("esx2",), "esx2"), ((), "esx1")])
 def test_read_again_it_is_where_the_list_says_or_where_it_came_from(sighted: tuple[str, ...], host: str) -> None:
     record = settle(ordered("esx1", "esx2", Power.ON), sighted, False, ("esx2",), at(60))
-    assert (record.host, record.under_way) == (host, None)
+    assert (record.host, record.in_progress) == (host, None)
     if not sighted:
         assert record.power is Power.OFF
 
 
 def test_an_order_may_still_be_carried_out_for_a_while_and_never_after_another_boot() -> None:
     read = ("esx2",)
-    assert settle(ordered(), (), False, read, at(LANDED - 1)).under_way is not None
-    assert settle(ordered(), (), False, read, at(LANDED)).under_way is None
-    assert settle(ordered(), (), False, read, at(1, boot="next")).under_way is None
+    assert settle(ordered(), (), False, read, at(LANDED - 1)).in_progress is not None
+    assert settle(ordered(), (), False, read, at(LANDED)).in_progress is None
+    assert settle(ordered(), (), False, read, at(1, boot="next")).in_progress is None
 
 
 def result(seconds: float, asked: bool, host: str = "esx2", boot: str = "boot") -> ActResult:
@@ -93,13 +93,13 @@ def result(seconds: float, asked: bool, host: str = "esx2", boot: str = "boot") 
 )
 def test_an_order_is_void_when_its_own_record_says_that_nothing_was_asked(results: list[ActResult], void: bool) -> None:
     record = settle(ordered(), (), False, (), at(12), results, ("esx1",))
-    assert (record.host, record.power, record.under_way is None) == (("esx1", Power.OFF, True) if void else ("esx2", Power.ON, False))
+    assert (record.host, record.power, record.in_progress is None) == (("esx1", Power.OFF, True) if void else ("esx2", Power.ON, False))
     later = settle(ordered("esx1", "esx2", Power.ON), (), False, (), at(12), results)
-    assert (later.host, later.under_way is None) == (("esx1", True) if void else ("esx2", False))
+    assert (later.host, later.in_progress is None) == (("esx1", True) if void else ("esx2", False))
 
 
 def test_of_several_orders_to_one_host_the_first_one_counts() -> None:
-    record = VmRecord("id", "vm", "path", "esx1", power=Power.OFF, under_way=UnderWay("esx2", at(20), first=BEGAN))
+    record = VmRecord("id", "vm", "path", "esx1", power=Power.OFF, in_progress=OrderInProgress("esx2", at(20), first=BEGAN))
     assert settle(record, (), False, (), at(40), [result(3, True), result(30, False)], ("esx1",)).host == "esx2"
     assert settle(record, (), False, (), at(40), [result(3, False), result(30, False)], ("esx1",)).host == "esx1"
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ...instant import Instant
-from ..hosts.told import Told
+from ..hosts.host_reports import HostReport
 from ..memory import Desired, Memory, VmRecord
 from ..observations import Observation, Power, VmObservation
 from ..policy import Policy
@@ -21,12 +21,12 @@ from .start_order import note_ready
 from .vm_monitoring import ALIVE, note_signs, settle_reset, shows_signs
 
 
-def keep_notes(
+def annotate(
     memory: Memory,
     observation: Observation,
     vms: tuple[VmRecord, ...],
     verdicts: Mapping[str, Verdict],
-    told: Mapping[str, Told],
+    reports: Mapping[str, HostReport],
     results: Results,
     policy: Policy,
     now: Instant,
@@ -41,7 +41,7 @@ def keep_notes(
     after = list(vms)
     for index in restless:
         vm = vms[index]
-        crashed = _crashed(before.get(vm.id), vm, told)
+        crashed = _crashed(before.get(vm.id), vm, reports)
         vm = _orders(count(note_ready(vm, now), crashed, results.get(vm.id, ()), policy, now))
         seen = quiet.get((vm.id, vm.host))
         vm = settle_reset(note_signs(vm, seen, now) if seen is not None else shows_signs(vm), results.get(vm.id, ()))
@@ -64,13 +64,13 @@ def _at_rest(vm: VmRecord, results: Results) -> bool:
     return signs and not (vm.wanted_host or vm.tries.failed or vm.tries.rounds or vm.hang.suspected)
 
 
-def _crashed(before: VmRecord | None, vm: VmRecord, told: Mapping[str, Told]) -> str:
+def _crashed(before: VmRecord | None, vm: VmRecord, reports: Mapping[str, HostReport]) -> str:
     """The host on which it ran at the last look and stopped by itself since; empty: it did not."""
     if before is None or before.power is not Power.ON or vm.power is Power.ON:
         return ""
     if vm.desired is not Desired.STARTED or vm.restart or vm.host != before.host or vm.power is not Power.OFF:
         return ""
-    return "" if vm.host in told and told[vm.host].record.going_down else vm.host
+    return "" if vm.host in reports and reports[vm.host].record.going_down else vm.host
 
 
 def _orders(vm: VmRecord) -> VmRecord:

@@ -17,7 +17,7 @@ from ..obstacles import Obstacle, unmet
 from ..state import Cluster
 
 
-def tied_alarms(cluster: Cluster) -> list[Alarm]:
+def host_bound_alarms(cluster: Cluster) -> list[Alarm]:
     return [*_without_another_host(cluster), *_held_open(cluster)]
 
 
@@ -40,10 +40,10 @@ def _without_another_host(cluster: Cluster) -> Iterator[Alarm]:
     for vm in tied:
         missing = missing_elsewhere(vm, offers)
         if missing:
-            yield Alarm("tied:%s" % vm.id, Severity.WARNING, vm.name, tied_text(vm.name, missing))
+            yield Alarm("tied:%s" % vm.id, Severity.WARNING, vm.name, host_bound_text(vm.name, missing))
 
 
-def tied_text(name: str, missing: list[Obstacle]) -> str:
+def host_bound_text(name: str, missing: list[Obstacle]) -> str:
     blocking = [item for item in missing if item.blocks]
     begin = "%s starts on no other host" if blocking else "%s starts on another host only without a device"
     parts = ["%s: %s" % (item.lacks, item.remedy) for item in blocking or missing]

@@ -9,12 +9,12 @@ from typing import Any, Callable
 from ...errors import LibrehaError
 from .. import durable
 from ..lio import library
-from .found import dump_acl
+from .dump_reading import dump_acl
 from .model import Backstore, Chap
 from .steps import Act, Step
 
 
-class Hands:
+class StepExecutor:
     """Acts on one target. Each step may raise LibrehaError that names it; those before it are done, and running again
     goes on from there."""
 

@@ -23,7 +23,7 @@ GOING_DOWN = {"host_shutdown": "shutdown", "host_reboot": "reboot"}
 
 
 @dataclass(frozen=True)
-class Told:
+class HostReport:
     """``restarted`` since the last look; VMs that were switched off in order (``clean_off``) or ``removed``."""
 
     record: HostRecord
@@ -32,17 +32,19 @@ class Told:
     removed: frozenset[str] = frozenset()
 
 
-def hear(record: HostRecord, seen: HostObservation | None, events: Iterable[Event], policy: Policy, events_unread: bool = False) -> Told:
+def read_report(
+    record: HostRecord, seen: HostObservation | None, events: Iterable[Event], policy: Policy, events_unread: bool = False
+) -> HostReport:
     """Take over what one host told in this look, and what its new events mean.
 
     A VM's power-off is clean only if the host neither restarted nor was going down: then it was the shutdown that
     switched the VM off, and the VM stays desired. The first look's events are history and mean nothing.
     """
     if seen is None:
-        return Told(record)
+        return HostReport(record)
     record = replace(record, has_bmc=record.has_bmc or seen.has_bmc)
     if seen.api_answer is not ApiAnswer.ANSWERED:
-        return Told(record)
+        return HostReport(record)
     restarted = _restarted(record, seen)
     mine = sorted((event for event in events if event.host == record.name), key=lambda event: event.key)
     last = record.last_event
@@ -61,7 +63,7 @@ def hear(record: HostRecord, seen: HostObservation | None, events: Iterable[Even
     failed = {event.vm for event in new if event.kind == "vm_failed"}
     off = {event.vm for event in new if event.kind in ("vm_powered_off", "vm_suspended") and event.vm}
     in_order = not (restarted or going_down)
-    return Told(
+    return HostReport(
         replace(
             record,
             uptime=seen.uptime,

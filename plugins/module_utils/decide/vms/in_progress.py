@@ -19,9 +19,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from ...instant import Instant
+from ..authorization import Orders
 from ..decision import FailoverAction, MoveAction
-from ..gate import Orders
-from ..memory import UnderWay, VmRecord
+from ..memory import OrderInProgress, VmRecord
 from ..observations import Act, ActResult, Power
 
 LANDED = 30.0  # s after which an order that a killed monitor gave has been carried out, or never will be
@@ -33,17 +33,17 @@ def note_orders(vms: tuple[VmRecord, ...], orders: Orders, now: Instant) -> tupl
     ordered.update({vm.id: vm.destination for action in orders.of(MoveAction) for vm in action.vms if vm.power_on or vm.running})
     if not ordered:
         return vms
-    return tuple(replace(vm, under_way=_order(vm, ordered[vm.id], now)) if vm.id in ordered else vm for vm in vms)
+    return tuple(replace(vm, in_progress=_order(vm, ordered[vm.id], now)) if vm.id in ordered else vm for vm in vms)
 
 
-def _order(vm: VmRecord, host: str, now: Instant) -> UnderWay:
+def _order(vm: VmRecord, host: str, now: Instant) -> OrderInProgress:
     """The order given now; of several to the same host that are open, the first one's time is kept beside it."""
-    before = vm.under_way
+    before = vm.in_progress
     first = (before.first or before.at) if before is not None and before.host == host else now
-    return UnderWay(host, now, first=first)
+    return OrderInProgress(host, now, first=first)
 
 
-def never_asked(order: UnderWay, results: Iterable[ActResult]) -> bool:
+def never_asked(order: OrderInProgress, results: Iterable[ActResult]) -> bool:
     """Whether the acts on this order, which are told by *results* of the VM, have ended without a request to start it there."""
     since = order.first or order.at
     ages = [(result.at.since(since), result.asked) for result in results if result.host == order.host and result.act is Act.START]
@@ -64,30 +64,30 @@ def settle(
 ) -> VmRecord:
     """*record* with its open order judged by a look: *sighted_on* are the hosts that list the VM, *read* those whose list was read,
     *fenced* those whose fence is confirmed, *results* how acts on it ended, *acting* whether one is under way."""
-    order = record.under_way
+    order = record.in_progress
     if order is None:
         return record
     age = now.since(order.at)
     if runs:  # still where it came from: the move has not ended, or never will
         moves = order.host not in sighted_on and not order.came_from and age is not None and 0 <= age < LANDED
-        return record if moves else replace(record, under_way=None)
+        return record if moves else replace(record, in_progress=None)
     if order.host not in read:
         if never_asked(order, results):
             back = replace(record, host=order.came_from, power=Power.OFF) if order.came_from else record
-            return replace(back, under_way=None)
+            return replace(back, in_progress=None)
         if order.came_from:
             return record
         if record.host not in read and record.host not in fenced:
             return record  # a move of which neither end can be read: it may run on either, and is accounted for where it was first
         waiting = replace(order, came_from=record.host)
-        return replace(record, host=order.host, power=Power.ON, on_since=None, registered="", under_way=waiting)
+        return replace(record, host=order.host, power=Power.ON, on_since=None, registered="", in_progress=waiting)
     if order.came_from:
         if order.host in sighted_on:
-            return replace(record, under_way=None)
-        return replace(record, host=order.came_from, power=Power.OFF, under_way=None)
-    return replace(record, under_way=None) if not acting and (age is None or age >= LANDED) else record
+            return replace(record, in_progress=None)
+        return replace(record, host=order.came_from, power=Power.OFF, in_progress=None)
+    return replace(record, in_progress=None) if not acting and (age is None or age >= LANDED) else record
 
 
 def unsettled(vms: Iterable[VmRecord]) -> frozenset[str]:
     """The ids of VMs that run where they were, and may be running elsewhere in a moment: a move of theirs has not been seen to end."""
-    return frozenset(vm.id for vm in vms if vm.under_way is not None and vm.under_way.host != vm.host)
+    return frozenset(vm.id for vm in vms if vm.in_progress is not None and vm.in_progress.host != vm.host)

@@ -13,7 +13,7 @@ from ..state import FenceState
 
 
 @dataclass(frozen=True)
-class Cover:
+class FenceCoverage:
     """How far the fence of its host covers a VM: what it lacks (``missing``), and the UUIDs of the ``datastores`` behind it, None for all.
 
     With some only, the VM is registered and then asked for its files before it is started: its .vmx lies behind the fence, so what the
@@ -24,25 +24,26 @@ class Cover:
     datastores: Optional[frozenset[str]] = None
 
 
-def cover_of(
+def coverage_of(
     fence: FenceState, vm: Optional[VmRecord], datastores: Mapping[str, DatastoreRecord], storage: Iterable[StorageRecord]
-) -> Cover:
+) -> FenceCoverage:
     """*vm* is None where nothing is recorded of it: then only a fence at every storage server covers it."""
     storage = tuple(storage)
     missing = fence_gap(fence, servers_of(vm, datastores, storage) if vm is not None else frozenset())
     if missing or (fence.whole and fence.confirmed and not fence.admitted) or not fence.listed:
-        return Cover(missing)
+        return FenceCoverage(missing)
     open_targets = {target for server in storage if server.name not in fence.confirmed_at for target in server.targets}
     known = {target for server in storage for target in server.targets}
     behind = (uuid for uuid, store in datastores.items() if store.targets and set(store.targets) <= known - open_targets)
-    return Cover("", frozenset(behind))
+    return FenceCoverage("", frozenset(behind))
 
 
 def fence_gap(fence: FenceState, servers: frozenset[str]) -> str:
     """What the fence of its host still lacks for a VM that lies on *servers* (empty: not known); empty when nothing.
 
     The fence counts server by server: it is enough for a VM all of whose files are known to lie where the host can write no more.
-    What was known of its files may be older than the fence, so the destination's own list of them has the last word (:class:`Cover`).
+    What was known of its files may be older than the fence, so the destination's own list of them has the last word
+    (:class:`FenceCoverage`).
     """
     if servers and fence.listed and servers <= set(fence.confirmed_at):
         return ""
