@@ -67,15 +67,15 @@ def read(connection: Connection, recorded: Recorded | None) -> LookInputs:
     news = _news(connection)
     stamp: Optional[Stamp]
     if recorded is not None and news.stamp == recorded.stamp:
-        stamp, memory, hosts = recorded.stamp, recorded.memory, recorded.hosts
+        memory, hosts = recorded.memory, recorded.hosts
     else:
-        recorded, stamp = None, news.stamp
+        recorded = None
         memory = Memory.from_dict(state.load_memory(connection)[0])
         hosts = tuple(state.hosts(connection))
     waiting = commands.waiting(connection) if news.commands else ()
     asking = [vm.id for vm in memory.vms if vm.awaits_result]
     ended = results.read(connection, memory.results_read, asking) if asking or news.results > memory.results_read else ()
-    return LookInputs(stamp, memory, hosts, waiting, ended, recorded)
+    return LookInputs(news.stamp, memory, hosts, waiting, ended, recorded)
 
 
 def write(

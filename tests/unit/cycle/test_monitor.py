@@ -85,6 +85,22 @@ def test_vms_that_are_being_started_are_left_to_the_order_that_does_it(scene: Sc
     assert sorted(vm.name for vm in again.planned) == ["vm1", "vm2"]
 
 
+def test_nothing_is_started_on_a_fenced_host_although_it_answers(scene: Scene) -> None:
+    scene.run()
+    scene.looks(9)
+    scene.world.cut_storage("esx1")
+    scene.looks(30)
+    (order,) = scene.orders
+    assert str(order) == "fence esx1"
+    scene.world.fence("esx1")
+    for vm in scene.world.vms_on("esx1"):
+        scene.world.crash(vm.name)
+    scene.end(order)
+    scene.looks(3)
+    (starts,) = (order for order in scene.orders if isinstance(order, FailoverOrder))
+    assert starts.live == ("esx2", "esx3")
+
+
 def emptying(scene: Scene) -> MoveOrder:
     """esx1 is to be emptied; its VMs are on their way."""
     scene.run()
