@@ -65,7 +65,6 @@ class LookInputs:
 def read(connection: Connection, recorded: Recorded | None) -> LookInputs:
     """Raises ValueError where the memory cannot be understood."""
     news = _news(connection)
-    stamp: Optional[Stamp]
     if recorded is not None and news.stamp == recorded.stamp:
         memory, hosts = recorded.memory, recorded.hosts
     else:
