@@ -82,7 +82,7 @@ class Monitor:
         self._pruned_at: Optional[Instant] = None
 
     def reconfigure(self, policy: Policy, observer: Observer) -> None:
-        """Look with *eyes* and decide by *policy* from the next look on."""
+        """Look with *observer* and decide by *policy* from the next look on."""
         self._policy, self._observer = policy, observer
 
     def run_once(self) -> Judged:

@@ -42,7 +42,7 @@ class World(Protocol):
         """What acts under *run*; whatever it starts must hold *lock*."""
 
     def equip(self, executor: Executor) -> None:
-        """Have *hands*, which another world made, act in this one from now on; what is under way is not touched."""
+        """Have *executor*, which another world made, act in this one from now on; what is under way is not touched."""
 
 
 def new_holder() -> str:

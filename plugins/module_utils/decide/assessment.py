@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The picture of one look: every host judged, every VM recorded, before anything is answered.
+"""One look put together: every host judged, every VM recorded, before anything is answered.
 
 Memory fills in what a lost host cannot tell any more; whatever can be asked now is taken from this look alone.
 """

@@ -80,7 +80,7 @@ class SimulatedExecutor:
         self._processes: list[Process] = []
         self._news = Task()
 
-    # cycle/ports.py: Hands
+    # cycle/ports.py: Executor
 
     def begin(self, order: Order) -> None:
         if isinstance(order, FailoverOrder) and order.resumed:

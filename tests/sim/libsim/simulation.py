@@ -31,7 +31,7 @@ Decider = Callable[..., Any]
 
 
 class Simulation:
-    """*brain* is ``decide``; a test of the referee gives a wrong one."""
+    """*decider* is ``decide``; a test of the referee gives a wrong one."""
 
     def __init__(self, scenario: Scenario, decider: Optional[Decider] = None) -> None:
         self.scenario = scenario

@@ -55,7 +55,7 @@ class Scene:
     def journal(self, *kinds: str) -> list[str]:
         return [entry["text"] for entry in self.database.read_journal(kinds=kinds)]
 
-    # Eyes
+    # Observer
 
     def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str]) -> Observation:
         return self.world.look()
@@ -63,7 +63,7 @@ class Scene:
     def highest_token(self) -> int:
         return 0
 
-    # Hands
+    # Executor
 
     def begin(self, order: Order) -> None:
         self.when_begun(order)
