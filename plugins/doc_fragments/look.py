@@ -13,6 +13,7 @@ options:
     description:
       - The policy, C(libreha_policy) with the inventory's hosts and storage servers in it, as the filter
         P(libreha.vmware.cluster_policy#filter) puts it together. An unknown option or a wrong value is refused with its place.
+      - docs/policy.md of this collection has every option.
     type: dict
     required: true
   observation:

@@ -71,7 +71,6 @@ LIBRARIES = (
         limit=((3, 10), "9.1"),  # it needs Python 3.10, its metadata does not say so, and pip takes it on 3.9
     ),
     Library("SQLAlchemy", "sqlalchemy", "2.0", "the state database"),
-    Library("jsonschema", "jsonschema", "4.17", "the check of the policy"),
     Library("icmplib", "icmplib", "3.0", "the ping of the hosts"),
     Library("sushy", "sushy", "5.0", "power fencing by Redfish"),
     Library(

@@ -17,8 +17,8 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide impor
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import Decision
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 
 VMS_A_HOST = 125
 SERVERS = ("san1", "san2")
@@ -55,7 +55,7 @@ class BenchWorld:
 
     def __post_init__(self) -> None:
         self.names = [host_name(number) for number in range(self.hosts)]
-        self.policy = Policy.from_dict(self._policy())
+        self.policy = read_policy(self._policy())
 
     @property
     def vms(self) -> int:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import HostAffinity, VmAffinity
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.placement.place import Room, Wish
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy, Priority
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import HostAffinity, Policy, Priority, VmAffinity
 
 PRIORITIES = list(Priority)[:5]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import HostAffinity
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.placement.place import Room, Wish
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import HostAffinity
 from instances import Instance
 from ortools.sat.python import cp_model
 

@@ -129,6 +129,7 @@ def _judge_all(
     for name in names:
         judgement, confirmation = _judge_one(reports[name].record, evidence[name], fences[name], cut_off, same_run, policy, now)
         hosts[name] = HostState(
+            name=name,
             policy=policy.host(name),
             seen=seen.get(name),
             evidence=evidence[name],

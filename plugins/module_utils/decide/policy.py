@@ -2,90 +2,91 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What the operator wants, as values: the policy that ``decide`` and the acts read.
 
-``policy/schema.py`` is the same structure as a JSON Schema and ``policy/reader.py`` the way in: it checks the
-operator's YAML against the schema and only then calls :func:`Policy.from_dict`, which therefore checks nothing.
-Durations are in seconds, fractions between 0 and 1.
+This is the only place where an option of ``libreha_policy`` is written: its type, default, unit, bounds, meaning and example
+(``option.py``). ``policy/reader.py`` reads the operator's YAML by it. docs/policy.md and docs/policy.schema.json are written from it:
+``python tests/unit/policy/write_policy.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Optional, Union
+from typing import ClassVar, Optional, Union
 
-from .options import (
-    AdmissionControl,
-    AutomaticMoves,
-    DegradedResponse,
-    HostAffinity,
-    Rebalance,
-    Retention,
-    StartOrder,
-    VmAffinity,
-    VmMonitoring,
-    given_only,
-    read_admission_control,
-    read_rule,
-    read_start_order,
-    read_vm_monitoring,
-)
-from .storage_health.options import StorageHealthOptions
+from .option import REQUIRED, Choice, count, days, fraction, option, percent, seconds
+
+INITIATOR = r"^(iqn\.[0-9]{4}-[0-9]{2}\.[^\s]+|eui\.[0-9A-Fa-f]{16}|naa\.[0-9A-Fa-f]{16,32})$"
 
 
-class Mode(str, Enum):
+class Mode(Choice):
     """What is done with a decision. The decision itself is the same in all three."""
 
-    OBSERVE = "observe"  # reported only
-    ASK = "ask"  # waits for a person's yes
-    ACT = "act"  # carried out
+    OBSERVE = "observe", "they are reported only"
+    ASK = "ask", "they wait for a person's yes"
+    ACT = "act", "they are carried out"
 
 
-class FailOnAlarm(str, Enum):
-    """From which severity on a standing alarm fails the run that ends before it, and with it the job of a scheduler or of AWX."""
+class FailOnAlarm(Choice):
+    """A severity; the run fails, and with it the job of a scheduler or of AWX."""
 
-    NONE = "none"
+    NONE = "none", "no alarm fails a run"
     INFO = "info"
     WARNING = "warning"
     CRITICAL = "critical"
 
 
-class IsolationResponse(str, Enum):
-    """What to do with an isolated host (verdict row 11), whose VMs still run and write."""
+class IsolationResponse(Choice):
+    """Verdict row 11."""
 
-    LEAVE_RUNNING = "leave_running"
-    FAILOVER = "failover"
+    LEAVE_RUNNING = "leave_running", "an alarm only"
+    FAILOVER = "failover", "it is fenced and stopped, and its VMs are started elsewhere"
 
 
-class IsolationMode(str, Enum):
+class IsolationMode(Choice):
     """When ``isolation_response: failover`` really takes an isolated host away."""
 
-    CONSERVATIVE = "conservative"  # only if at least one of its running protected VMs can be placed elsewhere
-    AGGRESSIVE = "aggressive"  # always
+    CONSERVATIVE = "conservative", "only if at least one of its running protected VMs can be placed elsewhere"
+    AGGRESSIVE = "aggressive", "always"
 
 
-class AgentHungResponse(str, Enum):
-    """What to do with a host whose management agent hangs while its storage works (verdict row 10)."""
+class AgentHungResponse(Choice):
+    """Verdict row 10."""
 
-    ALARM = "alarm"
-    FAILOVER = "failover"  # as isolation_response: failover
-
-
-class Protection(str, Enum):
-    PROTECTED = "protected"
-    UNPROTECTED = "unprotected"
+    ALARM = "alarm", "an alarm only"
+    FAILOVER = "failover", "as `isolation_response: failover`"
 
 
-class Priority(str, Enum):
-    """Restart priority, in the order in which VMs are placed and started; ``disabled`` ones are left down."""
+class DegradedResponse(Choice):
+    """Verdict row 4."""
+
+    ALARM = "alarm", "an alarm only"
+    QUARANTINE = "quarantine", "it takes no further VM"
+    EVACUATE = "evacuate", "it takes no further VM, and its VMs are moved away"
+
+
+class AutomaticMoves(Choice):
+    """Which moves of running VMs decide makes unasked."""
+
+    NONE = "none", "no move"
+    LIVE = "live", "only where the hosts can move a VM without stopping it"
+    ALL = "all", "also by stopping the VM, moving it, and starting it again"
+
+
+class Protection(Choice):
+    PROTECTED = "protected", "it is started elsewhere when its host is lost"
+    UNPROTECTED = "unprotected", "it is left alone"
+
+
+class Priority(Choice):
+    """Restart priority, in the order in which VMs are placed and started."""
 
     HIGHEST = "highest"
     HIGH = "high"
     MEDIUM = "medium"
     LOW = "low"
     LOWEST = "lowest"
-    DISABLED = "disabled"
+    DISABLED = "disabled", "the VM is left down"
 
     @property
     def rank(self) -> int:
@@ -93,154 +94,263 @@ class Priority(str, Enum):
         return list(Priority).index(self)
 
 
+class ReadyCondition(Choice):
+    """When a VM counts as up for those that start after it."""
+
+    RESOURCES_ALLOCATED = "resources_allocated", "it has its place; the others follow at once, in order"
+    POWERED_ON = "powered_on", "it is powered on"
+    GUEST_HEARTBEAT = "guest_heartbeat", "VMware Tools in its guest answer"
+
+
+class AdmissionForm(Choice):
+    """vSphere HA's three forms of admission control."""
+
+    DISABLED = "disabled", "not at all"
+    HOST_FAILURES = "host_failures", "the protected VMs still fit, in slots, when that many of the largest hosts are gone"
+    RESOURCE_PERCENTAGE = "resource_percentage", "that part of the cluster's memory and CPU stays free"
+    FAILOVER_HOSTS = "failover_hosts", "those hosts are kept empty for failovers"
+
+
+class HeartbeatResponse(Choice):
+    ALARM = "alarm", "an alarm only"
+    RESET = "reset", "the VM is reset"
+
+
 @dataclass(frozen=True)
 class HostPolicy:
     """One ESXi host."""
 
-    name: str
-    initiator: str = ""  # its iSCSI initiator name (IQN); without one the host is unfenceable
-    has_bmc: bool = False  # its power can be read and switched off through a BMC
-    ignored_sensors: tuple[str, ...] = ()  # hardware sensors that are red for no reason
+    initiator: str = option(
+        "",
+        "The host's own iSCSI initiator name, as the host itself tells it. Without one the host is unfenceable. "
+        "The inventory's `libreha_initiator` is the usual place for it.",
+        unit="an iSCSI name",
+        pattern=INITIATOR,
+        example="iqn.1998-01.com.vmware:esx1",
+    )
+    has_bmc: bool = option(
+        False,
+        "Whether the host's power can be read and switched off through a BMC. The inventory's `libreha_bmc` is the usual place for it.",
+    )
+    ignored_sensors: tuple[str, ...] = option(
+        (),
+        "Hardware sensors, named as the host names them, whose red does not count: a sensor that is red for no reason degrades the host "
+        "for ever.",
+        example=["System Chassis 1 UID"],
+    )
 
 
 @dataclass(frozen=True)
 class TargetPolicy:
-    """One storage server whose targets hold the VMs; all its targets are fenced together."""
+    """One storage server; all targets that it exports are fenced together."""
 
-    name: str
+
+@dataclass(frozen=True)
+class StartOrder:
+    """When the next restart priority, or a VM that starts after this one, may start."""
+
+    condition: ReadyCondition = option(ReadyCondition.RESOURCES_ALLOCATED, "What the VMs that are waited for must have reached.")
+    delay: float = option(0.0, "Time after the condition is met.", unit="seconds", at_least=0, example=30)
+    timeout: float = seconds(600.0, "After this time the others start all the same.")
 
 
 @dataclass(frozen=True)
 class VmPolicy:
-    """One VM, named by its name or by its id (datastore UUID and vmx path)."""
+    """One VM. What is not given holds for it as for the cluster."""
 
-    protection: Protection = Protection.PROTECTED
-    priority: Priority = Priority.MEDIUM
-    start_after: tuple[str, ...] = ()  # VMs that must be up before this one starts
-    start_order: Optional[StartOrder] = None  # when others that start after it may; None: the cluster's
-    max_restart: Optional[int] = None  # None: the cluster's
-    max_relocate: Optional[int] = None
+    protection: Optional[Protection] = option(None, "Whether the VM is failed over.", inherits="default_protection")
+    priority: Priority = option(Priority.MEDIUM, "Restart priority: the order in which VMs are placed and started.")
+    start_after: tuple[str, ...] = option((), "VMs that must be up before this one starts.", example=["db1"])
+    start_order: Optional[StartOrder] = option(None, inherits="start_order")
+    max_restart: Optional[int] = count(None, "As the cluster's max_restart, for this VM.", inherits="max_restart", example=1)
+    max_relocate: Optional[int] = count(None, "As the cluster's max_relocate, for this VM.", inherits="max_relocate", example=1)
+
+
+@dataclass(frozen=True)
+class HostAffinity:
+    """VMs that belong on certain hosts."""
+
+    type: ClassVar[str] = "host_affinity"
+
+    vms: tuple[str, ...] = option(REQUIRED, "VMs by name, or by id (datastore UUID and vmx path).", example=["web1", "web2"])
+    hosts: Mapping[str, int] = option(
+        REQUIRED, "Hosts and their preference, higher is preferred.", unit="a whole number", at_least=0, example={"esx1": 2, "esx2": 1}
+    )
+    required: bool = option(True, "Never broken by a start or a move; otherwise a preference.")
+    name: str = option("", "For people: the rule's name in reports.", example="licensed hosts")
+
+
+@dataclass(frozen=True)
+class VmAffinity:
+    """VMs that belong on one host, or each on another one."""
+
+    type: ClassVar[str] = "vm_affinity"
+
+    vms: tuple[str, ...] = option(REQUIRED, "VMs by name, or by id (datastore UUID and vmx path).", example=["dc1", "dc2"])
+    together: bool = option(REQUIRED, "On one host, or each on another one.", example=False)
+    required: bool = option(True, "Never broken by a start or a move; otherwise a preference.")
+    name: str = option("", "For people: the rule's name in reports.", example="domain controllers apart")
+
+
+Rule = Union[HostAffinity, VmAffinity]
 
 
 @dataclass(frozen=True)
 class FailoverPolicy:
-    """Bounds of the failover transaction."""
+    """Bounds of the failover of one VM."""
 
-    lock_retry: float = 60.0  # file-lock faults are retried this long; longer than VMFS' lock lease of about 16 s
-    lock_retry_interval: float = 3.0  # seconds between two such tries
-    power_on_timeout: float = 60.0  # seconds that one power-on task may take
-    start_bound: float = 240.0  # seconds after which a VM that is not up is reported as failed
-    parallel_per_host: int = 4  # VMs that are started at the same time on one host
+    lock_retry: float = seconds(60.0, "How long file-lock faults are retried; longer than VMFS' lock lease of about 16 s.", at_least=20)
+    lock_retry_interval: float = seconds(3.0, "Time between two such tries.")
+    power_on_timeout: float = seconds(60.0, "How long one power-on task may take.")
+    start_bound: float = seconds(240.0, "After this time a VM that is not up is reported as failed.")
+    parallel_per_host: int = count(4, "VMs that are started at the same time on one host.", at_least=1)
+
+
+@dataclass(frozen=True)
+class AdmissionControl:
+    """What the cluster must be able to lose. Failovers are never refused by it."""
+
+    form: AdmissionForm = option(AdmissionForm.HOST_FAILURES, "How it is counted, as in vSphere HA.")
+    host_failures: int = count(1, "With form host_failures: how many hosts, the largest first.", at_least=1)
+    slot_memory: int = count(0, "With form host_failures: memory of a slot; 0 is the largest protected VM.", unit="MiB", example=4096)
+    slot_cpu: int = count(0, "With form host_failures: CPU of a slot; 0 is the largest reservation, at least 32.", unit="MHz", example=500)
+    memory_percent: float = percent(25.0, "With form resource_percentage: part of the cluster's memory that stays free.")
+    cpu_percent: float = percent(25.0, "With form resource_percentage: part of the cluster's CPU that stays free.")
+    failover_hosts: tuple[str, ...] = option((), "With form failover_hosts: hosts that are kept empty for failovers.", example=["esx3"])
+    enforce: bool = option(False, "Refuse an operator's start that it does not admit; otherwise it is only an alarm.")
+
+
+@dataclass(frozen=True)
+class VmMonitoring:
+    """Guests that hang, as vSphere HA's VM monitoring sees them."""
+
+    response: HeartbeatResponse = option(HeartbeatResponse.ALARM, "What to do when a guest's heartbeat is lost and it does no I/O.")
+    failure_interval: float = seconds(30.0, "Time without heartbeat.")
+    io_interval: float = seconds(
+        120.0, "Time without disk and network I/O, by the host's statistics, of which it makes one every 20 s.", at_least=20, at_most=300
+    )
+    min_uptime: float = seconds(120.0, "Time after its start in which a VM is left alone.")
+    max_resets: int = count(3, "Resets of one VM within reset_window.", at_least=1)
+    reset_window: float = seconds(3600.0, "The window in which resets are counted.")
+
+
+@dataclass(frozen=True)
+class Rebalance:
+    """Moves that bring the hosts' load closer together."""
+
+    after_failover: bool = option(False, "Rebalance when a failover is complete; otherwise only when asked.")
+    band: float = fraction(0.2, "How far the most loaded host may be above the least loaded one.")
+    max_moves: int = count(8, "Moves in one plan.", at_least=1)
+
+
+@dataclass(frozen=True)
+class StorageHealthOptions:
+    """From when on the state of a storage server itself is worth an alarm. Nothing is done on any host because of it."""
+
+    interval: float = seconds(60.0, "How often space and RAID are read, at most.")
+    disk_interval: float = seconds(1800.0, "How often the disks' SMART state is read, at most.")
+    space_warning: float = percent(80.0, "Thin pools, file systems and snapshots that are this full: an early alarm.")
+    space_critical: float = percent(90.0, "Thin pools and file systems that are this full: a critical alarm.")
+    metadata_warning: float = percent(70.0, "Thin pools whose metadata is this full: an early alarm.")
+    metadata_critical: float = percent(85.0, "Thin pools whose metadata is this full: a critical alarm.")
+    hysteresis: float = percent(3.0, "How far below its threshold it must be again before an alarm ends.")
+    full_within: float = seconds(
+        14400.0, "However much room there is: an early alarm when it would be full within this time at the present rate."
+    )
+    growth_window: float = seconds(
+        3600.0, "The time over which that rate is measured; 10 minutes of watching give the first.", at_least=600
+    )
+    wear_warning: float = percent(80.0, "Disks of whose rated writes this much is used up: an early alarm.")
+    wear_critical: float = percent(95.0, "Disks of whose rated writes this much is used up: a critical alarm.")
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How much of the record the monitor keeps. What is older or more is removed while no host is suspect and nothing is under way; what
+    is still needed stays whatever its age, as do the newest 1000 of each."""
+
+    journal_days: float = days(90.0, "Journal entries older than this go.")
+    journal_entries: int = count(100000, "Of more journal entries than this the oldest go.", at_least=1000)
+    transaction_days: float = days(365.0, "Closed failover transactions older than this go.")
+    transactions: int = count(10000, "Of more failover transactions than this the oldest closed ones go.", at_least=1000)
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The cluster. Every field is an option of ``libreha_policy`` with the default given here."""
+    """What the operator wants from libreha.vmware."""
 
-    mode: Mode = Mode.OBSERVE
-    fail_on_alarm: FailOnAlarm = FailOnAlarm.CRITICAL
-    confirm_after: float = 15.0  # s that a verdict must last, with three fresh samples no further apart than this
-    io_stale: float = 10.0  # s without progress after which a session at the target counts as failed
-    storage_grace: float = 180.0  # s after the target's start in which missing sessions say nothing about hosts
-    max_dead_fraction: float = 0.5  # brake: more than this part of the hosts lost within brake_window is held
-    brake_window: float = 120.0  # s
-    isolation_response: IsolationResponse = IsolationResponse.LEAVE_RUNNING
-    isolation_mode: IsolationMode = IsolationMode.CONSERVATIVE
-    isolation_addresses: tuple[str, ...] = ()  # that answer the observer unless it is cut off itself
-    agent_hung_response: AgentHungResponse = AgentHungResponse.ALARM
-    allow_unstopped_source: tuple[str, ...] = ()  # hosts without a BMC whose VMs may be moved while they still execute
-    recovery_bound: float = 300.0  # s within which a VM must run again after faults stop
-    reboot_grace: float = 120.0  # s that a host which reboots in order is given to come back
-    lease: float = 60.0  # s for which one run may act before it must renew its lease
-    default_protection: Protection = Protection.PROTECTED  # of VMs that vms does not name
-    hosts: Mapping[str, HostPolicy] = field(default_factory=dict)
-    storage: Mapping[str, TargetPolicy] = field(default_factory=dict)
-    vms: Mapping[str, VmPolicy] = field(default_factory=dict)
-    failover: FailoverPolicy = FailoverPolicy()
-    max_restart: int = 1  # starts of a VM on one host that may fail before another host is tried
-    max_relocate: int = 1  # other hosts tried in one round; rounds are repeated for ever, with growing pauses
-    retry_interval: float = 60.0  # s before the second round, doubled up to four times
-    stable_after: float = 600.0  # s of running after which earlier failed starts and crashes are forgotten
-    rules: tuple[Union[HostAffinity, VmAffinity], ...] = ()
-    start_order: StartOrder = StartOrder()
-    admission_control: AdmissionControl = AdmissionControl()
-    vm_monitoring: VmMonitoring = VmMonitoring()
-    degraded_response: DegradedResponse = DegradedResponse.ALARM
-    automatic_moves: AutomaticMoves = AutomaticMoves.LIVE
-    rebalance: Rebalance = Rebalance()
-    storage_health: StorageHealthOptions = StorageHealthOptions()
-    retention: Retention = Retention()
+    mode: Mode = option(Mode.OBSERVE, "What is done with decisions.")
+    fail_on_alarm: FailOnAlarm = option(
+        FailOnAlarm.CRITICAL,
+        "From which severity on a standing alarm fails a run of monitor or failover. The exit status of ansible-playbook and the colour of "
+        "a job in AWX follow it.",
+    )
+    lease: float = seconds(
+        60.0,
+        "A run may act for this long before it must renew its lease; longer than a look at hosts that do not answer.",
+        at_least=5,
+    )
+    confirm_after: float = seconds(
+        15.0, "How long every path to a host must have been silent before it is fenced, by at least three probes of each."
+    )
+    io_stale: float = seconds(10.0, "Without progress for this long, a host's session at the target counts as failed.")
+    storage_grace: float = seconds(180.0, "For this long after the target's start, missing sessions say nothing about hosts.")
+    reboot_grace: float = seconds(120.0, "A host that reboots in order is given this long to come back.")
+    recovery_bound: float = seconds(300.0, "A VM must run again within this time after faults stop.")
+    max_dead_fraction: float = fraction(
+        0.5, "The brake: when more than this part of the hosts is lost within brake_window, all fences are held."
+    )
+    brake_window: float = seconds(120.0, "The window in which lost hosts are counted for the brake.")
+    isolation_addresses: tuple[str, ...] = option(
+        (), "Addresses that answer the observer unless it is cut off itself, such as the gateway.", example=["192.0.2.1"]
+    )
+    isolation_response: IsolationResponse = option(
+        IsolationResponse.LEAVE_RUNNING, "What to do with a host that cannot be reached while its storage works, so that its VMs still run."
+    )
+    isolation_mode: IsolationMode = option(
+        IsolationMode.CONSERVATIVE, "With isolation_response failover: when such a host is really taken away."
+    )
+    agent_hung_response: AgentHungResponse = option(
+        AgentHungResponse.ALARM, "What to do with a host whose management agent hangs while its storage works."
+    )
+    degraded_response: DegradedResponse = option(
+        DegradedResponse.ALARM, "What to do with a host whose hardware sensors are red while it works."
+    )
+    allow_unstopped_source: tuple[str, ...] = option(
+        (), "Hosts without a BMC whose VMs may be moved although they may still execute there, without a disk.", example=["esx1"]
+    )
+    default_protection: Protection = option(Protection.PROTECTED, "Protection of VMs that vms does not name, or names without it.")
+    automatic_moves: AutomaticMoves = option(
+        AutomaticMoves.LIVE, "Which moves of running VMs are made unasked, to keep rules, to return after maintenance, to balance."
+    )
+    max_restart: int = count(1, "Starts of a VM on one host that may fail before another host is tried.")
+    max_relocate: int = count(1, "Other hosts tried in one round; rounds are repeated for ever, with growing pauses.")
+    retry_interval: float = seconds(60.0, "Pause before the second round, doubled up to four times.")
+    stable_after: float = seconds(600.0, "Time of running after which earlier failed starts and crashes of a VM are forgotten.")
+    hosts: Mapping[str, HostPolicy] = option({}, "The hosts by their inventory names.")
+    storage: Mapping[str, TargetPolicy] = option({}, "The storage servers by their inventory names.")
+    vms: Mapping[str, VmPolicy] = option({}, "VMs by name, or by id (datastore UUID and vmx path).")
+    rules: tuple[Rule, ...] = option((), "Where VMs may run: on which hosts (host_affinity), or together or apart (vm_affinity).")
+    start_order: StartOrder = option(StartOrder())
+    failover: FailoverPolicy = option(FailoverPolicy())
+    admission_control: AdmissionControl = option(AdmissionControl())
+    vm_monitoring: VmMonitoring = option(VmMonitoring())
+    rebalance: Rebalance = option(Rebalance())
+    storage_health: StorageHealthOptions = option(StorageHealthOptions())
+    retention: Retention = option(Retention())
 
     def host(self, name: str) -> HostPolicy:
         """The host's policy; one that the policy does not name has no initiator and is therefore unfenceable."""
-        return self.hosts.get(name) or HostPolicy(name)
+        return self.hosts.get(name) or HostPolicy()
 
     def vm(self, identity: str, name: str) -> VmPolicy:
-        """The VM's policy: by id, else by name, else the default."""
-        return self.vms.get(identity) or self.vms.get(name) or self._unnamed_vm
+        """The VM's policy: by id, else by name, else the default. Its protection is never None."""
+        return self._named_vms.get(identity) or self._named_vms.get(name) or self._unnamed_vm
+
+    @cached_property
+    def _named_vms(self) -> Mapping[str, VmPolicy]:
+        return {name: vm if vm.protection else replace(vm, protection=self.default_protection) for name, vm in self.vms.items()}
 
     @cached_property
     def _unnamed_vm(self) -> VmPolicy:
         return VmPolicy(self.default_protection)
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> Policy:
-        """Read a structure that the schema has accepted. Absent keys take their defaults, null counts as absent."""
-        given = given_only(value)
-        default_protection = Protection(given.get("default_protection", "protected"))
-        plain = (
-            "confirm_after",
-            "io_stale",
-            "storage_grace",
-            "max_dead_fraction",
-            "brake_window",
-            "recovery_bound",
-            "reboot_grace",
-            "lease",
-            "retry_interval",
-            "stable_after",
-        )
-        enums: Mapping[str, type[Enum]] = {
-            "mode": Mode,
-            "fail_on_alarm": FailOnAlarm,
-            "isolation_response": IsolationResponse,
-            "isolation_mode": IsolationMode,
-            "agent_hung_response": AgentHungResponse,
-            "degraded_response": DegradedResponse,
-            "automatic_moves": AutomaticMoves,
-        }
-        fields: dict[str, Any] = {key: float(given[key]) for key in plain if key in given}
-        fields.update({key: kind(given[key]) for key, kind in enums.items() if key in given})
-        fields.update({key: int(given[key]) for key in ("max_restart", "max_relocate") if key in given})
-        for key in ("isolation_addresses", "allow_unstopped_source"):
-            fields[key] = tuple(given.get(key, ()))
-        return cls(
-            default_protection=default_protection,
-            hosts={name: _host(name, given_only(entry)) for name, entry in given.get("hosts", {}).items()},
-            storage={name: TargetPolicy(name) for name in given.get("storage", {})},
-            vms={name: _vm(given_only(entry), default_protection) for name, entry in given.get("vms", {}).items()},
-            failover=FailoverPolicy(**given_only(given.get("failover", {}))),
-            rules=tuple(read_rule(given_only(rule)) for rule in given.get("rules", ())),
-            start_order=read_start_order(given.get("start_order")),
-            admission_control=read_admission_control(given_only(given.get("admission_control"))),
-            vm_monitoring=read_vm_monitoring(given_only(given.get("vm_monitoring"))),
-            rebalance=Rebalance(**given_only(given.get("rebalance"))),
-            storage_health=StorageHealthOptions(**given_only(given.get("storage_health"))),
-            retention=Retention(**given_only(given.get("retention"))),
-            **fields,
-        )
-
-
-def _host(name: str, value: Mapping[str, Any]) -> HostPolicy:
-    return HostPolicy(name, **{**value, "ignored_sensors": tuple(value.get("ignored_sensors", ()))})
-
-
-def _vm(value: Mapping[str, Any], default: Protection) -> VmPolicy:
-    return VmPolicy(
-        Protection(value.get("protection", default)),
-        Priority(value.get("priority", "medium")),
-        start_after=tuple(value.get("start_after", ())),
-        start_order=read_start_order(value["start_order"]) if "start_order" in value else None,
-        max_restart=value.get("max_restart"),
-        max_relocate=value.get("max_relocate"),
-    )

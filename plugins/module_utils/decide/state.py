@@ -54,6 +54,7 @@ class Unprotected:
 
 @dataclass(frozen=True)
 class HostState:
+    name: str
     policy: HostPolicy
     seen: Optional[HostObservation]
     evidence: HostEvidence
@@ -64,10 +65,6 @@ class HostState:
     wrong_bmc: str = ""  # why the one that it is said to have is another machine's
     restarted: bool = False
     unfenceable: str = ""  # why; empty: a fence of it means something
-
-    @property
-    def name(self) -> str:
-        return self.policy.name
 
     @property
     def verdict(self) -> Verdict:

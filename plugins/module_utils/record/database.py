@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from ..decide.commands import Command
     from ..decide.observations import ActResult
-    from ..decide.options import Retention
+    from ..decide.policy import Retention
     from ..instant import Instant
 
 DEFAULT_URL = "sqlite:////var/lib/libreha/state.db"

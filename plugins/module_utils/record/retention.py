@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..decide.memory import Memory
-from ..decide.options import Retention
+from ..decide.policy import Retention
 from ..decide.vms.transaction import registered_in_vain
 from ..instant import Instant
 from . import schema

@@ -95,7 +95,7 @@ def test_every_playbook_is_understood_and_a_first_run_works(tmp_path: Path, core
         assert code == 0, said
     code, said = call("ansible", "san1", "-m", "libreha.vmware.ha_state", "-a", "state=present state_url={{ libreha_state_url }}")
     assert code == 0, said
-    # Each looks at the whole cluster: hosts by pyVmomi, the target by its driver, the policy by jsonschema, the state by SQLAlchemy.
+    # Each looks at the whole cluster: hosts by pyVmomi, the target by its driver, the state by SQLAlchemy.
     for name in ("monitor", "preflight", "drill"):
         code, said = call("ansible-playbook", "libreha.vmware.%s" % name, libreha_max_looks=1)
         assert "esx1" in said and "unreachable=0" in said, said

@@ -114,7 +114,7 @@ def _named(items: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 def _alarms(*looks: dict[str, Any]) -> dict[str, Alarm]:
     """What decide says after these looks, by key."""
-    policy = read_policy({"mode": "observe"}, [{"name": "esx1"}], [{"name": "san"}])
+    policy = read_policy({"hosts": {"esx1": {}}, "storage": {"san": {}}})
     memory, found = Memory(), []
     for look in looks:
         now = Instant("brain", look["taken_at"]["seconds"])

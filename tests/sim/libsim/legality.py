@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Optional
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import HostAffinity, VmAffinity
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import HostAffinity, Policy, VmAffinity
 
 from .truth.vms import Vm
 from .truth.world import World

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Optional
 
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import ReadyCondition
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Mode, Policy, Priority, Protection
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Mode, Policy, Priority, Protection, ReadyCondition
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.verdict import Verdict
 
 from .engine import Engine

@@ -15,10 +15,9 @@ from typing import Any, Optional
 
 import yaml
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.obstacles import Obstacle, ObstacleKind
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import read_rule
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
-from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_options, read_policy
 
 from .names import SERVER, initiator, vm_id
 
@@ -199,7 +198,7 @@ class _Reader:
         except LibrehaError as error:
             raise BadScenario("\n".join((error.details or {}).get("errors") or [str(error)])) from None
         # Rules that contradict each other are an operator's mistake, but a possible one: what becomes of it is worth seeing.
-        policy = replace(policy, rules=(*policy.rules, *map(read_rule, rules)))
+        policy = replace(policy, rules=(*policy.rules, *read_options(Policy, {"rules": rules}, "").rules))
         found = sorted((entry for entry in timeline if entry is not None), key=lambda entry: entry.at)
         return Scenario(name, policy, hosts, vms, tuple(found), until, servers)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "decide"))
 
@@ -13,7 +14,8 @@ from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import 
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import ABLE, Monitor
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import Ended, Order
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Retention
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 from decide_world import World
 
@@ -37,10 +39,10 @@ class Scene:
     waited: list[float] = field(default_factory=list)
     while_waiting: Callable[[], None] = lambda: None
 
-    def run(self, holder: str = "run-1", only_host: str = "") -> Monitor:
+    def run(self, holder: str = "run-1", only_host: str = "", retention: Optional[Retention] = None) -> Monitor:
         """A new run, which takes the lease."""
         self.token = self.database.acquire_lease(holder, LEASE).token
-        policy = Policy.from_dict(self.world.full_policy())
+        policy = replace(read_policy(self.world.full_policy()), retention=retention or Retention())
         self.monitor = Monitor(policy, self, self, self.database, RunContext(holder, self.token, ABLE, self.world.at, only_host))
         return self.monitor
 

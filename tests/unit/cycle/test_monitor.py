@@ -12,7 +12,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import Retention
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Retention
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.transaction import Do, Move, Step, closed, to_record
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost
 from ansible_collections.libreha.vmware.plugins.module_utils.record import retention
@@ -259,8 +259,7 @@ def test_pruning_in_the_middle_of_a_failover_takes_nothing_of_what_it_still_asks
 
 def test_the_record_is_pruned_when_all_is_calm_and_never_in_the_way_of_a_failover(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "NEWEST", 1)
-    scene.world.policy["retention"] = {"journal_entries": 10}
-    scene.run()
+    scene.run(retention=Retention(journal_entries=10))
     scene.database.journal([JournalEntry("note", "note %d" % number) for number in range(50)], scene.token)
     scene.monitor.run_once()
     assert len(scene.journal("note")) == 50, "the first look of a run is not settled"

@@ -19,6 +19,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory impor
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Event, Observation, Power, Sensor
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from ansible_collections.libreha.vmware.plugins.module_utils.record import opening, state
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 from scene import LEASE, Scene
@@ -184,7 +185,7 @@ def test_what_another_run_recorded_meanwhile_is_read_although_a_memory_is_there(
     scene.looks(3)
     scene.database.release_lease("run-2", scene.token)
     token = scene.database.acquire_lease("run-1", LEASE).token
-    policy = Policy.from_dict(scene.world.full_policy())
+    policy = read_policy(scene.world.full_policy())
     context = RunContext("run-1", token, ABLE, scene.world.at)
     judged = judge(scene.database, policy, scene.world.look(), context, commit=True, recorded=stale)
     assert "Ada" in judged.decision.memory.disarmed

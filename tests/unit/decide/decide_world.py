@@ -28,6 +28,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory impor
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.obstacles import Obstacle
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_options
 
 ApiAnswer, Evidence, Power = seen.ApiAnswer, seen.Evidence, seen.Power
 TARGET = "iqn.2026-01.lab:san"
@@ -156,7 +157,7 @@ class World:
     def command(self, kind: str, subject: str = "", host: str = "", by: str = "", reason: str = "") -> str:
         """What an operator asks for; the next step acts on it."""
         asked = Command(CommandKind(kind), subject, host, by, reason)
-        self.memory, text = apply_command(Policy.from_dict(self.full_policy()), self.memory, asked, self.at())
+        self.memory, text = apply_command(self.read_policy(), self.memory, asked, self.at())
         return text
 
     def crash(self, vm: str) -> None:
@@ -204,7 +205,7 @@ class World:
         for host in self.hosts.values():
             if host.writes and host.session:
                 host.counter += 1 if after else 0
-        policy = Policy.from_dict(self.full_policy())
+        policy = self.read_policy()
         look = seen.Observation.from_dict(json.loads(json.dumps(to_dict(look or self.look()))))
         memory = Memory.from_dict(json.loads(json.dumps(self.memory.to_dict())))
         for command in self.commands:
@@ -221,6 +222,11 @@ class World:
         while self.now < end:
             self.step(every)
         return self.last
+
+    def read_policy(self) -> Policy:
+        """Contradictions are let through: decide holds what the reader would have refused, too."""
+        policy: Policy = read_options(Policy, self.full_policy(), "")
+        return policy
 
     def full_policy(self) -> dict[str, Any]:
         return {

@@ -13,8 +13,8 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.forecast.adm
     kept_for_failover,
     refuses_start,
 )
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.state import Cluster
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from decide_world import Host, Power, Vm, World
 
 
@@ -32,7 +32,7 @@ def standing(world: World) -> Admission:
 
 
 def cluster_of(world: World) -> Cluster:
-    return assess(Policy.from_dict(world.full_policy()), world.memory, world.look(), world.at(), world.run_id).cluster
+    return assess(read_policy(world.full_policy()), world.memory, world.look(), world.at(), world.run_id).cluster
 
 
 def vms(host: str, count: int, memory: int = 1024, prefix: str = "") -> list[Vm]:
@@ -89,8 +89,8 @@ def test_failover_hosts_run_no_protected_vm() -> None:
     away.hosts["esx2"].maintenance = True
     away.step(3)
     assert standing(away).text == "the failover hosts are not free: esx2 cannot take VMs now"
-    assert kept_for_failover(Policy.from_dict(away.full_policy())) == {"esx2"}
-    assert not kept_for_failover(Policy.from_dict({"admission_control": {"failover_hosts": ["esx2"]}}))
+    assert kept_for_failover(read_policy(away.full_policy())) == {"esx2"}
+    assert not kept_for_failover(read_policy({"admission_control": {"failover_hosts": ["esx2"]}}))
 
 
 def test_vms_that_are_not_ours_take_their_room() -> None:

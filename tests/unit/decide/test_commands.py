@@ -9,7 +9,8 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands imp
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import KINDS, FenceAction, MoveAction, StopAction
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Approval, Desired, Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Sensor
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Mode, Policy
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Mode
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from decide_world import Power, World, three_hosts
 
 
@@ -223,7 +224,7 @@ def test_a_yes_to_moves_is_none_to_a_fence() -> None:
 def test_a_yes_to_moves_is_none_to_a_fence_of_the_same_look() -> None:
     """A host that lost one of its targets works, is fenced there, and may be left by VMs at the same time."""
     world = evacuated()
-    hosts = assess(Policy.from_dict(world.full_policy()), world.memory, world.look(), world.at(), world.run_id).cluster.hosts
+    hosts = assess(read_policy(world.full_policy()), world.memory, world.look(), world.at(), world.run_id).cluster.hosts
     fence = FenceAction("esx1", ("iqn.2026-01.org.example:esx1",), ("stor1",), False, False, (), ("lost it there",))
     move = MoveAction("esx1", (), ("degraded",))
     memory = Memory(approved=(Approval("esx1", "alice", works=True),))
@@ -301,4 +302,4 @@ def test_a_command_that_nobody_carries_out_is_refused(kind: str, words: tuple[st
     world = three_hosts()
     able = tuple(action for action in KINDS if action != needs)
     with pytest.raises(CommandRefused, match="nobody carries out a %s here; do it by hand" % needs):
-        apply_command(Policy.from_dict(world.full_policy()), world.memory, Command(CommandKind(kind), *words), world.at(), able)
+        apply_command(read_policy(world.full_policy()), world.memory, Command(CommandKind(kind), *words), world.at(), able)

@@ -163,7 +163,7 @@ def test_counters_of_any_one_session_suffice() -> None:
 
 def test_initiator_names_are_compared_without_case() -> None:
     world = three_hosts()
-    world.policy["hosts"] = {name: {"initiator": "IQN.1998-01.com.VMWARE:%s" % name} for name in world.hosts}
+    world.policy["hosts"] = {name: {"initiator": "iqn.1998-01.COM.VMWARE:%s" % name} for name in world.hosts}
     world.step(3)
     world.step(3)
     assert storage(world)[0] == "ok"

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.silence import listen
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Silence
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from decide_world import ApiAnswer, Evidence, World, three_hosts
 
 
@@ -144,7 +144,7 @@ def evidence(seconds: float, boot: str = "boot"):
     from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.evidence import gather
 
     look = world.look()
-    policy = Policy.from_dict(world.full_policy())
+    policy = read_policy(world.full_policy())
     found = gather("esx1", look, world.memory, policy, world.at())
     return dataclasses.replace(found, taken_at=Instant(boot, AT.seconds + seconds), targets=()), policy
 

@@ -12,10 +12,10 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide impor
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.host_reports import HostReport
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired, HostRecord, Memory, VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing, Observation, Power, VmObservation
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.verdict import Verdict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms import inventory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.inventory import update_vms
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from decide_world import World, three_hosts
 
 NOW = three_hosts().at()
@@ -133,4 +133,4 @@ def _decide(world: World, memory: Memory) -> Memory:
     world.now += 3
     for host in world.hosts.values():
         host.counter += 1
-    return decide(Policy.from_dict(world.full_policy()), memory, world.look(), world.at(), world.run_id).memory
+    return decide(read_policy(world.full_policy()), memory, world.look(), world.at(), world.run_id).memory

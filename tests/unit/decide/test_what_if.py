@@ -18,7 +18,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.forecast.wha
     what_if,
 )
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired, Memory
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from decide_world import Host, Power, Vm, World, initiator, three_hosts
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,11 +27,11 @@ EXAMPLES = 40 * int(os.environ.get("LIBREHA_REPEAT", "1"))  # make prove sets mo
 
 
 def ask(world: World, *lost: str) -> WhatIf:
-    return what_if(Policy.from_dict(world.full_policy()), world.memory, world.look(), world.at(), lost)
+    return what_if(read_policy(world.full_policy()), world.memory, world.look(), world.at(), lost)
 
 
 def ask_all(world: World) -> Drill:
-    return drill(Policy.from_dict(world.full_policy()), world.memory, world.look(), world.at())
+    return drill(read_policy(world.full_policy()), world.memory, world.look(), world.at())
 
 
 def destinations(case: WhatIf) -> dict[str, str]:

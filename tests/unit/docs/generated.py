@@ -14,10 +14,10 @@ import yaml
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ALIVE, ApiAnswer, Evidence
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts import confirm, silence
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.verdict import NOT_OK, TABLE, Row
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.option import options_of
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import FailoverPolicy, Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.state import leads_to_fence
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.verdict import Verdict
-from ansible_collections.libreha.vmware.plugins.module_utils.policy.schema import POLICY_SCHEMA
 from ansible_collections.libreha.vmware.plugins.module_utils.storage import verification
 from ansible_collections.libreha.vmware.plugins.modules import iscsi_fence
 
@@ -93,11 +93,10 @@ def answers() -> str:
 
 
 def timers() -> str:
-    options = POLICY_SCHEMA["properties"]
+    options, failover = options_of(Policy), options_of(FailoverPolicy)
     margin = yaml.safe_load(iscsi_fence.DOCUMENTATION)["options"]["margin"]["default"]
-    rows = [("`%s`" % name, "%g s" % options[name]["default"], options[name]["description"]) for name in TIMERS]
-    failover = options["failover"]["properties"]
-    rows += [("`failover.%s`" % name, "%g s" % failover[name]["default"], failover[name]["description"]) for name in FAILOVER_TIMERS]
+    rows = [("`%s`" % name, "%g s" % options[name].default, options[name].meaning) for name in TIMERS]
+    rows += [("`failover.%s`" % name, "%g s" % failover[name].default, failover[name].meaning) for name in FAILOVER_TIMERS]
     rows += [
         ("fixed", "%d" % silence.PROBES, "Failed probes of each path that a confirmation needs at least."),
         ("fixed", "%d x `confirm_after`" % confirm.LONGEST, "The longest time that flapping leads to."),

@@ -10,11 +10,12 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs/variables.md"
+POLICY = ROOT / "docs/policy.md"
 HEAD = """# Variables of the playbooks
 
 Written by tests/unit/docs/write_variables.py from `playbooks/tasks/variables.yml`, by which each playbook checks them before it does
 anything else. The cluster itself is described in the inventory: `playbooks/inventory.example`, and
-[policy.schema.json](policy.schema.json) for `libreha_policy`.
+[%(policy)s](%(policy)s) for `libreha_policy`.
 """
 
 
@@ -26,7 +27,7 @@ def variables() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def render() -> str:
-    parts = [HEAD]
+    parts = [HEAD % {"policy": POLICY.name}]
     for playbook, described in variables().items():
         parts.append("## %s\n" % ("Every playbook" if playbook == "everywhere" else playbook))
         parts.append("| variable | type | what it says |\n| --- | --- | --- |")

@@ -17,6 +17,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy impor
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_run import argument_spec, line_of, run, unless_failing
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 
 POLICY = {"hosts": {"esx1": {"initiator": "iqn.1998-01.com.vmware:esx1"}}, "storage": {"san1": {}}}
 HOST = {"name": "esx1", "username": "ha", "password": "secret"}
@@ -80,7 +81,7 @@ def alarms(*severities: Severity) -> Decision:
     ],
 )
 def test_the_policy_says_which_alarms_fail_a_run(fail_on_alarm: str, failing: list[str]) -> None:
-    policy = Policy.from_dict({"fail_on_alarm": fail_on_alarm})
+    policy = read_policy({"fail_on_alarm": fail_on_alarm})
     assert failing_alarms(alarms(Severity.WARNING, Severity.CRITICAL, Severity.INFO), policy) == failing
 
 

@@ -18,12 +18,12 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations
     Power,
     StorageObservation,
 )
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.preflight_info import result_of
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.host_survey import HostSurvey, Licence, OtherSession, SurveyedVm
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.libraries import LIBRARIES
 from ansible_collections.libreha.vmware.plugins.module_utils.libraries import Finding as LibraryFinding
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from ansible_collections.libreha.vmware.plugins.module_utils.preflight import on_arbiter, on_cluster, on_hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.preflight.certificates import Certificate
 from ansible_collections.libreha.vmware.plugins.module_utils.preflight.finding import Finding, Level, in_order, table, worst
@@ -217,7 +217,7 @@ def test_power_fencing_is_told_apart() -> None:
 def test_what_rests_on_a_host_that_was_not_read_is_not_ok() -> None:
     host = HostObservation("esx1", AT, ApiAnswer.TIMED_OUT)
     look = Observation(AT, (host,), storage=(StorageObservation("san1", AT),))
-    policy = Policy.from_dict({"hosts": {"esx1": {"initiator": "iqn.a:b"}}, "storage": {"san1": {}}})
+    policy = read_policy({"hosts": {"esx1": {"initiator": "iqn.2026-01.a:b"}}, "storage": {"san1": {}}})
     found = list(on_cluster.of_decision(decide(policy, Memory(), look, AT, "run"), look))
     assert {check.name for check in on_cluster.CHECKS} <= {one.check for one in found}
     assert not [one for one in found if one.level is Level.OK]
@@ -229,8 +229,7 @@ def test_the_worst_is_first_and_decides_by_the_policy() -> None:
     assert worst(found) is Level.CRITICAL
     assert worst(found[:2]) is Level.UNKNOWN
     counted = {
-        name: len(result_of(found, Policy.from_dict({"fail_on_alarm": name}))["failing"])
-        for name in ("none", "critical", "warning", "info")
+        name: len(result_of(found, read_policy({"fail_on_alarm": name}))["failing"]) for name in ("none", "critical", "warning", "info")
     }
     assert counted == {"none": 0, "critical": 1, "warning": 3, "info": 4}
     assert table(in_order(found))[0] == "critical  a  x  text -> remedy"

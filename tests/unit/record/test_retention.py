@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import HostRecord, Memory, OrderInProgress, VmRecord
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.options import Retention
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Retention
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.record import retention

@@ -16,6 +16,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import Ru
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import Order
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.lease.lock import LeaseLock
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 from ansible_collections.libreha.vmware.plugins.module_utils.service.log import Log
 from ansible_collections.libreha.vmware.plugins.module_utils.service.resident import ResidentMonitor, Setup
@@ -52,7 +53,7 @@ class Cluster:
 
     def __post_init__(self) -> None:
         self.state_url = self.scene.url
-        self.policy = Policy.from_dict(self.scene.world.full_policy())
+        self.policy = read_policy(self.scene.world.full_policy())
         self.scene.while_waiting = self._happen
         self.clock = self.scene.world.at
 

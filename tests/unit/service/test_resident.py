@@ -11,8 +11,8 @@ import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.act.worker import ForkServerGone
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import FailoverOrder, FenceOrder, Order
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError, StaleToken
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 from ansible_collections.libreha.vmware.plugins.module_utils.service.resident import PATIENCE, TICK
 from resident_scene import Cluster, Service
@@ -227,7 +227,7 @@ def reloaded(service: Service, with_what: Any, after: float = 30) -> None:
 
 
 def other_policy(service: Service, **options: Any) -> Cluster:
-    policy = Policy.from_dict({**service.world.full_policy(), **options})
+    policy = read_policy({**service.world.full_policy(), **options})
     cluster = dataclasses.replace(service.cluster)
     cluster.policy = policy
     service.scene.while_waiting = service.cluster._happen

@@ -27,10 +27,9 @@ from typing import Optional
 from ..decision import Admission, Alarm, Severity, Shortfall
 from ..memory import Desired, VmRecord
 from ..observations import Power
-from ..options import AdmissionControl, AdmissionForm
 from ..placement.capacity import rooms_for
 from ..placement.place import Room
-from ..policy import Policy
+from ..policy import AdmissionControl, AdmissionForm, Policy
 from ..state import Cluster
 from .losses import loss_texts, shortfalls_without
 

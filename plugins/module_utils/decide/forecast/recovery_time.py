@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from ..decision import PlannedVm
 from ..hosts.confirm import needed_for
 from ..memory import HostRecord
-from ..options import ReadyCondition, StartOrder
-from ..policy import Policy
+from ..policy import Policy, ReadyCondition, StartOrder
 
 LOCK_LEASE = 16.0  # s after which VMFS gives the lock of a host that is silent to another one
 

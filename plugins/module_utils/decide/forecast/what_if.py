@@ -26,8 +26,7 @@ from ..decide import decide
 from ..decision import Admission, Decision, FailoverAction, Held, HostVerdict, PlannedVm, Shortfall, UnplacedVm
 from ..memory import Desired, Memory, VmRecord
 from ..observations import Observation, Power
-from ..options import StartOrder
-from ..policy import Mode, Policy
+from ..policy import Mode, Policy, StartOrder
 from ..state import Cluster
 from ..verdict import Verdict
 from ..vms.start_order import StartOrderPlan

@@ -18,9 +18,9 @@ from ..decision import Alarm, Cause, Held, MoveAction, Severity
 from ..forecast.admission import kept_for_failover
 from ..memory import VmRecord
 from ..observations import Power
-from ..options import DegradedResponse
 from ..placement.capacity import rooms_for, running_on, takes_vms
 from ..placement.place import Place
+from ..policy import DegradedResponse
 from ..state import Cluster, HostState
 from ..verdict import Verdict
 from ..vms.in_progress import unsettled

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from ..decision import Alarm, Cause, Held, MoveAction, PlannedMove, Severity
 from ..memory import VmRecord
 from ..observations import Power
-from ..options import AutomaticMoves
 from ..placement.capacity import less, wish_for
 from ..placement.place import Place, Room, Wish, place
+from ..policy import AutomaticMoves
 from ..state import Cluster, HostState
 from ..vms.recover import Findings, planned_move
 

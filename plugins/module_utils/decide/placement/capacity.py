@@ -13,8 +13,7 @@ from collections.abc import Iterable, Mapping
 from ...instant import Instant
 from ..memory import Desired, VmRecord
 from ..observations import Power
-from ..options import DegradedResponse
-from ..policy import Policy
+from ..policy import DegradedResponse, Policy
 from ..state import Cluster, HostState
 from ..tries import avoided
 from ..verdict import Verdict

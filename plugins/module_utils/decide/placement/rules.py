@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Union
 
 from ..memory import VmRecord
-from ..options import HostAffinity, VmAffinity
-from ..policy import Policy
+from ..policy import HostAffinity, Policy, VmAffinity
 from ..rules import NO_RULES, Group, HostRule, Rules
 
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 
 from ...instant import Instant
 from ..decision import Alarm, Severity
+from ..policy import StorageHealthOptions
 from .growth import Point, follow, full_in, in_words
-from .options import StorageHealthOptions
 from .record import FillRecord, HealthRecord, ServerHealth
 from .sensors import Fill, FillKind, Health, StorageHealth, StorageSensor, in_units
 

@@ -14,9 +14,8 @@ from collections.abc import Iterable, Iterator
 from ..answers import ApiAnswer
 from ..decision import Alarm, Severity
 from ..memory import VmRecord
-from ..options import HostAffinity
 from ..placement.rules import rule_name
-from ..policy import Policy
+from ..policy import HostAffinity, Policy
 from ..state import Cluster
 
 

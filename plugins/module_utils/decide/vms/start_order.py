@@ -16,8 +16,7 @@ from typing import Optional
 from ...instant import Instant
 from ..memory import Desired, VmRecord
 from ..observations import Power
-from ..options import ReadyCondition, StartOrder
-from ..policy import Policy, Priority
+from ..policy import Policy, Priority, ReadyCondition, StartOrder
 
 
 def note_ready(vm: VmRecord, now: Instant) -> VmRecord:

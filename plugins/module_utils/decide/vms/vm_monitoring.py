@@ -20,8 +20,7 @@ from ..authorization import Orders
 from ..decision import Alarm, ResetAction, Severity, VmTarget
 from ..memory import Hang, VmRecord
 from ..observations import Act, ActResult, Power, VmObservation
-from ..options import HeartbeatResponse
-from ..policy import Policy
+from ..policy import HeartbeatResponse, Policy
 
 ALIVE = ("green", "yellow")
 
