@@ -87,19 +87,23 @@ def fence_power(
         readings = [read_device(fence) if reading.error is None else reading for fence, reading in zip(fences, readings)]
         after, result["reason"] = combine(readings)
         confirmed_off = off.proved and (state == "cycled" or after is Power.OFF)
-        if state == "off" and after is not Power.OFF and not (_all_say(readings, "off") and not off.proved):
-            raise LibrehaError(
-                "it was off, and %s is read now (%s)" % (after.value, result["reason"]),
-                host=host,
-                remedy="something switches it on again (power policy, a person), or a device is another machine's: look at the BMC",
-                details={**_told(result, after, readings), "changed": True},
-            )
+        if state == "off" and after is not Power.OFF and (off.proved or not _all_say(readings, "off")):
+            raise _on_again(host, after, _told(result, after, readings))
     return {
         **_told(result, after, readings),
         "changed": changed,
         "confirmed_off": confirmed_off,
         "diff": {"before": {"power": before.value}, "after": {"power": after.value}},
     }
+
+
+def _on_again(host: str, after: Power, result: dict[str, Any]) -> LibrehaError:
+    return LibrehaError(
+        "it was off, and %s is read now (%s)" % (after.value, result["reason"]),
+        host=host,
+        remedy="something switches it on again (power policy, a person), or a device is another machine's: look at the BMC",
+        details={**result, "changed": True},
+    )
 
 
 def _judged(readings: Sequence[Reading], machine: Machine | None) -> tuple[Power, str]:

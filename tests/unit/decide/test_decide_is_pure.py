@@ -31,12 +31,6 @@ def test_nothing_impure_is_imported_or_called(path: Path) -> None:
             assert node.func.id not in ("open", "print", "input", "exec", "eval", "__import__", "hash", "id")
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: str(path.relative_to(FOLDER)))
-def test_functions_stay_readable(path: Path) -> None:
-    functions = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)]
-    assert [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 60] == []
-
-
 def test_memory_survives_json() -> None:
     world = three_hosts(bmc=True)
     world.kill("esx1")
