@@ -66,7 +66,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.entry.storage_serve
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.task import carry_out
 
 # What the program consists of is read from these, so they must be sent along with the module.
-from ansible_collections.libreha.vmware.plugins.module_utils.observe import served  # noqa: F401
+from ansible_collections.libreha.vmware.plugins.module_utils.observe import served  # noqa: F401  # pylint: disable=unused-import
 
 
 def main() -> None:

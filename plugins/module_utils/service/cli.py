@@ -352,4 +352,4 @@ def _since(text: str) -> tuple[Optional[int], str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

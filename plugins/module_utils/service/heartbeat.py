@@ -46,7 +46,7 @@ class Heartbeat:
                 null = subprocess.DEVNULL
                 subprocess.run(shlex.split(self._to), stdin=null, stdout=null, stderr=null, timeout=TIMEOUT, check=True)
             else:
-                with urllib.request.urlopen(self._to, timeout=TIMEOUT):
+                with urllib.request.build_opener().open(self._to, timeout=TIMEOUT):
                     pass
         except subprocess.CalledProcessError as error:
             self._report("its command ended with exit code %d" % error.returncode)

@@ -9,13 +9,14 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from typing import Optional
 
 
 class Notifier:
     """Tells systemd how the service does; without systemd it tells nobody. What systemd does not take is lost: it is never waited for."""
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        self._address = environment.get("NOTIFY_SOCKET", "")
+    def __init__(self, environment: Optional[Mapping[str, str]] = None) -> None:
+        self._address = (os.environ if environment is None else environment).get("NOTIFY_SOCKET", "")
         self._status = ""
 
     def ready(self) -> None:

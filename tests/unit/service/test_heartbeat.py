@@ -104,6 +104,6 @@ def test_one_that_hangs_holds_up_nobody_and_is_ended(monkeypatch: pytest.MonkeyP
 
 
 def test_without_one_nothing_is_sent() -> None:
-    heartbeat = Heartbeat("", lambda why: pytest.fail(why))
+    heartbeat = Heartbeat("", pytest.fail)
     heartbeat.beat()
     assert heartbeat._sending is None

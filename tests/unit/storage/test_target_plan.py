@@ -19,8 +19,8 @@ from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.mode
 )
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.names import derived_serial
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.plan import (
-    Plan,
     Situation,
+    TargetPlan,
     make_plan,
     with_serials,
     without_fenced,
@@ -45,7 +45,7 @@ EMPTY = Model(NAME, exists=False)
 ALL_IN = Situation(sessions=frozenset({(1, ESX1), (1, ESX2)}))
 
 
-def steps(plan: Plan) -> list[str]:
+def steps(plan: TargetPlan) -> list[str]:
     assert plan.refusals == []
     return [str(step) for step in plan.steps]
 
