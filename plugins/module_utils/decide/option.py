@@ -65,10 +65,9 @@ class Option:
 
 def option(default: Any, meaning: str = "", **details: Any) -> Any:
     """A dataclass field that is an option of the policy; *details* are those of :class:`Option`."""
-    metadata = {"option": Option(default, meaning, **details)}
-    if isinstance(default, dict):
-        return dataclasses.field(default_factory=default.copy, metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+    how = {"default_factory": default.copy} if isinstance(default, dict) else {"default": default}
+    described: Any = dataclasses.field  # it stands in a dataclass: where this function is called
+    return described(metadata={"option": Option(default, meaning, **details)}, **how)
 
 
 def seconds(default: float, meaning: str, at_least: float = 0, **details: Any) -> Any:
