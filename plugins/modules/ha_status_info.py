@@ -151,7 +151,7 @@ status:
         subject: {description: "The host, VM or storage server.", returned: always, type: str}
         text: {description: What is wrong., returned: always, type: str}
         since: {description: "Since when, where the record was read; null otherwise.", returned: always, type: dict}
-    under_way:
+    in_progress:
       description: The acts that have begun and not ended.
       returned: always
       type: list

@@ -155,7 +155,7 @@ def status_of(
 
     Args:
         judged: The last look that was judged; None before the first one, or while another run holds the lease.
-        under_way: Orders that have begun and not ended.
+        in_progress: Orders that have begun and not ended.
         started_at: When the service started.
         look_ended_at: When the last look was complete, on the clock of *now*.
         state: ``looking``, ``standby``, ``starting`` or ``stopping``.

@@ -98,7 +98,7 @@ def test_it_brings_a_dead_hosts_vms_back_by_itself_and_ends_cleanly(chain_of: Ma
         wait_for("the first look", service.looks, 60)
         lab("fault", "esx1", "kill")
         wait_for("esx1's VMs elsewhere", partial(elsewhere, chain), 180)
-        wait_for("nothing under way", lambda: not service.status()["under_way"], 60)
+        wait_for("nothing under way", lambda: not service.status()["in_progress"], 60)
         run.process.send_signal(signal.SIGTERM)
         done = run.finish()
     moved(chain, done)
@@ -128,7 +128,7 @@ def test_killed_at_every_step_of_a_failover_it_goes_on_within_seconds(chain_of: 
             wait_for("%s, or the end" % moment, lambda moment=moment: reached(chain, moment) or elsewhere(chain), 120)
     with service.running() as run:
         wait_for("esx1's VMs elsewhere", partial(elsewhere, chain), 180)
-        wait_for("nothing under way", lambda: service.looks() and not service.status()["under_way"], 60)
+        wait_for("nothing under way", lambda: service.looks() and not service.status()["in_progress"], 60)
         run.process.send_signal(signal.SIGTERM)
         done = run.finish()
     moved(chain, done)

@@ -297,5 +297,5 @@ def test_the_status_is_of_the_last_look_and_of_what_is_under_way(service: Servic
     (status,) = seen
     assert status["service"]["state"] == "looking"
     assert status["service"]["token"] == service.cluster.runs[0].token
-    assert "fence esx1" in str(status["under_way"])
+    assert "fence esx1" in str(status["in_progress"])
     assert [message for message in service.said.messages if message.startswith("STATUS=") and "under way: fence esx1" in message]
