@@ -32,13 +32,8 @@ options:
       - Whether the resident monitor runs on this machine (role P(libreha.vmware.ha_monitor#role)), which needs ansible-core.
     type: bool
     default: false
-attributes:
-  check_mode:
-    description: Only reads.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: none
+extends_documentation_fragment:
+  - libreha.vmware.info
 """
 
 EXAMPLES = r"""

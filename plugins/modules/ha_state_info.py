@@ -60,14 +60,8 @@ options:
         type: int
         default: 20
 extends_documentation_fragment:
+  - libreha.vmware.info
   - libreha.vmware.state
-attributes:
-  check_mode:
-    description: Only reads.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: none
 seealso:
   - module: libreha.vmware.ha_state
 """

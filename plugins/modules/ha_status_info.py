@@ -30,14 +30,8 @@ options:
     type: float
     default: 30
 extends_documentation_fragment:
+  - libreha.vmware.info
   - libreha.vmware.state
-attributes:
-  check_mode:
-    description: Only reads.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: none
 seealso:
   - module: libreha.vmware.ha_state_info
   - module: libreha.vmware.ha_command

@@ -27,14 +27,8 @@ options:
     elements: str
     default: []
 extends_documentation_fragment:
+  - libreha.vmware.info
   - libreha.vmware.hosts
-attributes:
-  check_mode:
-    description: Can run in check mode and return the same as outside of it.
-    support: full
-  diff_mode:
-    description: Returns what changed, or would change, in diff mode.
-    support: none
 requirements:
   - icmplib >= 3.0 (optional; without it no ICMP echo is sent)
 notes:

@@ -17,14 +17,8 @@ description:
   - Not every fence agent proves by its off that a machine has no power, see O(bmc[].proves_power_off).
   - The task fails when no device can be asked. It succeeds when one can; RV(devices) then says which could not.
 extends_documentation_fragment:
+  - libreha.vmware.info
   - libreha.vmware.power
-attributes:
-  check_mode:
-    description: Only reads.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: none
 seealso:
   - module: libreha.vmware.host_fence
 """

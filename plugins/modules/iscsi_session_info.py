@@ -20,6 +20,7 @@ description:
   - A service that is down or cannot be asked is a result and no failed task. A fence list that cannot be understood fails the task.
   - It changes nothing. Run it as root on the storage server.
 extends_documentation_fragment:
+  - libreha.vmware.info
   - libreha.vmware.storage
 options:
   name:
@@ -27,13 +28,6 @@ options:
       - The name of the storage server in the inventory; the result names it so.
       - The default is the machine's host name.
     type: str
-attributes:
-  check_mode:
-    description: It changes nothing, so check mode makes no difference.
-    support: full
-  diff_mode:
-    description: It changes nothing.
-    support: none
 seealso:
   - module: libreha.vmware.iscsi_fence
   - module: libreha.vmware.ha_run

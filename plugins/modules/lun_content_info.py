@@ -31,13 +31,8 @@ options:
     description: Seconds to wait for each answer of tgtd.
     type: float
     default: 5.0
-attributes:
-  check_mode:
-    description: It changes nothing, so check mode makes no difference.
-    support: full
-  diff_mode:
-    description: It changes nothing.
-    support: none
+extends_documentation_fragment:
+  - libreha.vmware.info
 seealso:
   - module: libreha.vmware.vmfs_datastore
   - module: libreha.vmware.iscsi_target

@@ -41,16 +41,10 @@ options:
     type: float
     default: 7
 extends_documentation_fragment:
+  - libreha.vmware.info
   - libreha.vmware.hosts
   - libreha.vmware.state
   - libreha.vmware.storage_servers
-attributes:
-  check_mode:
-    description: Only reads.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: none
 """
 
 EXAMPLES = r"""

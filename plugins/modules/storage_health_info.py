@@ -21,6 +21,7 @@ description:
   - All tools run at the same time, each within O(timeout). It changes nothing, and wakes no disk that sleeps. Run it as root on the
     storage server.
 extends_documentation_fragment:
+  - libreha.vmware.info
   - libreha.vmware.storage
 options:
   name:
@@ -49,13 +50,6 @@ options:
 requirements:
   - lvm2 (where there are LVM volumes)
   - smartmontools 7.0 or newer (for O(smart))
-attributes:
-  check_mode:
-    description: It changes nothing, so check mode makes no difference.
-    support: full
-  diff_mode:
-    description: It changes nothing.
-    support: none
 seealso:
   - module: libreha.vmware.iscsi_session_info
   - module: libreha.vmware.ha_run

@@ -30,13 +30,8 @@ options:
     type: list
     elements: str
     default: []
-attributes:
-  check_mode:
-    description: It changes nothing, so check mode makes no difference.
-    support: full
-  diff_mode:
-    description: It changes nothing.
-    support: none
+extends_documentation_fragment:
+  - libreha.vmware.info
 requirements:
   - blkid (util-linux), ip (iproute2)
 seealso:

@@ -37,14 +37,8 @@ options:
     type: float
     default: 0.0
 extends_documentation_fragment:
+  - libreha.vmware.info
   - libreha.vmware.hosts
-attributes:
-  check_mode:
-    description: It only reads.
-    support: full
-  diff_mode:
-    description: It changes nothing.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -33,14 +33,8 @@ options:
     type: dict
     default: {}
 extends_documentation_fragment:
+  - libreha.vmware.info
   - libreha.vmware.hosts
-attributes:
-  check_mode:
-    description: Can run in check mode and return the same as outside of it.
-    support: full
-  diff_mode:
-    description: Returns what changed, or would change, in diff mode.
-    support: none
 seealso:
   - module: libreha.vmware.host_health_info
   - module: libreha.vmware.ha_run

@@ -19,7 +19,7 @@ unfence
 rescan
     It looks for its storage. Whether that works, the next looks see at the target.
 
-Every act is under the lease with its token, and the kernel ends the process at the deadline (act/deadman.py). Nothing is started here.
+Every act is under the lease with its token, and the kernel ends the process at the deadline (lease/deadman.py). Nothing is started here.
 """
 
 from __future__ import annotations
@@ -102,6 +102,11 @@ class Rejoining:
         hosts = self.world.hosts
         return Permit(lease.expires.seconds, now=hosts.clock, host=self.action.host, deadman=hosts.deadman())
 
+    def keeper(self, seconds: float) -> LeaseKeeper:
+        """For requests to the host that take *seconds* in all, and the lease's own time."""
+        hosts = self.world.hosts
+        return LeaseKeeper(self.database, self.run.holder, self.run.token, self.run.lease + seconds, hosts.clock, hosts.deadman())
+
 
 def rejoin_host(step: Rejoining) -> Rejoined:
     """Carry the step out. Raises LeaseLost or StaleToken, or LibrehaError when it is not done."""
@@ -118,30 +123,26 @@ def _power(step: Rejoining) -> Rejoined:
 
 
 def _unregister(step: Rejoining) -> Rejoined:
-    host, deadman = step.action.host, step.world.hosts.deadman()
-    seconds = step.run.lease + UNREGISTER * len(step.action.stale) + LOOK_TIMEOUTS * step.access.connection.timeout
-    keeper = LeaseKeeper(step.database, step.run.holder, step.run.token, seconds, step.world.hosts.clock, deadman)
+    host = step.action.host
     changed = False
     failed: list[str] = []
-    try:
-        with step.world.hosts.open(step.access, keeper.guard) as hypervisor:
-            listed = registered(hypervisor.virtual_machines(), [stale.id for stale in step.action.stale])
-            for stale in step.action.stale:
-                vm = listed.get(stale.id)
-                if vm is None:
-                    continue
-                if vm.power is Power.ON:
-                    failed.append("%s runs on %s, so it stays registered there; stop it at the host" % (stale.name, host))
-                    continue
-                try:
-                    hypervisor.unregister(vm.moid)
-                except Exception as error:
-                    failed.append(str(as_outcome(error, "unregistering %s" % stale.name, host)))
-                    continue
-                changed = True
-                _journal(step, "%s was unregistered on %s; %s has it by now" % (stale.name, host, stale.host), vm=stale.id)
-    finally:
-        deadman.disarm()
+    seconds = UNREGISTER * len(step.action.stale) + LOOK_TIMEOUTS * step.access.connection.timeout
+    with step.keeper(seconds) as keeper, step.world.hosts.open(step.access, keeper.guard) as hypervisor:
+        listed = registered(hypervisor.virtual_machines(), [stale.id for stale in step.action.stale])
+        for stale in step.action.stale:
+            vm = listed.get(stale.id)
+            if vm is None:
+                continue
+            if vm.power is Power.ON:
+                failed.append("%s runs on %s, so it stays registered there; stop it at the host" % (stale.name, host))
+                continue
+            try:
+                hypervisor.unregister(vm.moid)
+            except Exception as error:
+                failed.append(str(as_outcome(error, "unregistering %s" % stale.name, host)))
+                continue
+            changed = True
+            _journal(step, "%s was unregistered on %s; %s has it by now" % (stale.name, host, stale.host), vm=stale.id)
     return Rejoined(changed, tuple(failed))
 
 
@@ -202,13 +203,8 @@ def _open(step: Rejoining, server: ServerAccess, request: UnfenceRequest, permit
 
 
 def _rescan(step: Rejoining) -> Rejoined:
-    deadman = step.world.hosts.deadman()
-    keeper = LeaseKeeper(step.database, step.run.holder, step.run.token, step.run.lease + RESCAN, step.world.hosts.clock, deadman)
-    try:
-        with step.world.hosts.open(step.access, keeper.guard) as hypervisor:
-            hypervisor.rescan_storage(RESCAN)
-    finally:
-        deadman.disarm()
+    with step.keeper(RESCAN) as keeper, step.world.hosts.open(step.access, keeper.guard) as hypervisor:
+        hypervisor.rescan_storage(RESCAN)
     return Rejoined(True)
 
 

@@ -72,16 +72,11 @@ def fail_over(
     sources = {transaction.source for transaction in (*planned, *left_open) if transaction.way is None}
     covers = _covers((*planned, *left_open), storage, database.memory(), policy, around.clock())
     usable = [access for access in accesses if access.name not in sources or access.name in _restarts(planned)]
-    deadman = around.deadman()
-    keeper = LeaseKeeper(database, *lease, around.clock, deadman)
-    try:
-        with around.connect(usable, keeper) as (hosts, unopened):
-            run = FailoverRun(database, keeper, hosts, policy.failover, around.clock, covers, unopened, leave, stopping, around.runtime)
-            work = run.run(planned)
-            deadman.disarm()  # what follows only reads
-            return work, [] if stopping() else around.search(hosts, work)
-    finally:
-        deadman.disarm()
+    with LeaseKeeper(database, *lease, around.clock, around.deadman()) as keeper, around.connect(usable, keeper) as (hosts, unopened):
+        run = FailoverRun(database, keeper, hosts, policy.failover, around.clock, covers, unopened, leave, stopping, around.runtime)
+        work = run.run(planned)
+        keeper.end()  # what follows only reads
+        return work, [] if stopping() else around.search(hosts, work)
 
 
 def _unregistered(hosts: Mapping[str, Hypervisor], work: Sequence[Work]) -> list[str]:

@@ -112,14 +112,10 @@ def power_vms(
     world: HostWorld = REAL_HOSTS,
 ) -> dict[str, Any]:
     """Carry *request* out on the hosts *accesses*; the module's result. Raises LibrehaError naming every VM with which it was not done."""
-    deadman = world.deadman()
     # The acts take their time without this thread, so the lease is taken for all of them at once.
-    keeper = LeaseKeeper(database, holder, token, lease + _longest(accesses, request), world.clock, deadman)
-    try:
+    with LeaseKeeper(database, holder, token, lease + _longest(accesses, request), world.clock, world.deadman()) as keeper:
         found = _find(accesses, request, world)
         ended = _carry_out(accesses, found, request, database, keeper, world) if found.todo else []
-    finally:
-        deadman.disarm()
     return _result(request.state, found, ended)
 
 

@@ -279,6 +279,11 @@ class Memory:
     def _targets_of(self) -> Mapping[str, tuple[str, ...]]:
         return {record.uuid: record.targets for record in reversed(self.datastores)}
 
+    @property
+    def awaiting(self) -> frozenset[str]:
+        """Ids of the VMs of which it still waits to hear how an act ended."""
+        return frozenset(vm.id for vm in self.vms if vm.awaits_result)
+
     def host(self, name: str) -> HostRecord:
         return self._host_named.get(name) or HostRecord(name)
 

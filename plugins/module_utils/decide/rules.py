@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Optional
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,6 @@ class Rules:
 
     def concerns(self, vm: str) -> bool:
         return vm in self.hosts or vm in self.groups
-
-    def allowed_hosts(self, vm: str) -> Optional[frozenset[str]]:
-        """The hosts that its required host affinities leave it; None: all."""
-        required = [frozenset(rule.steps) for rule in self.hosts.get(vm, ()) if rule.required]
-        return frozenset.intersection(*required) if required else None
 
     def host_violation(self, vm: str, host: str) -> str:
         """The required host affinity that *vm* on *host* breaks, in words; empty: none."""

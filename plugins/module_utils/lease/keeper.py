@@ -36,7 +36,8 @@ class Leases(Protocol):
 
 
 class LeaseKeeper:
-    """One run's lease. ``guard`` may be called from any thread; ``keep`` from the one that writes to the database."""
+    """One run's lease, for the length of a ``with`` block: the kernel ends the process at the lease's end until :meth:`end`, or the end of
+    the block. ``guard`` may be called from any thread; ``keep`` from the one that writes to the database."""
 
     def __init__(self, database: Leases, holder: str, token: int, seconds: float, clock: Callable[[], Instant], deadman: Deadman) -> None:
         self.token = token
@@ -46,6 +47,16 @@ class LeaseKeeper:
         self._clock = clock
         self._deadman = deadman
         self._lease = self._renew()
+
+    def __enter__(self) -> LeaseKeeper:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Nothing acts any more: the process may outlive the lease."""
+        self._deadman.disarm()
 
     def guard(self) -> None:
         """Raise LeaseLost unless the lease lasts for some time yet."""

@@ -360,9 +360,8 @@ class StateDatabase:
 
     def results(self, memory: Memory) -> tuple[ActResult, ...]:
         """How acts on VMs ended: what *memory* has not counted yet, and all about VMs of which it still waits to hear."""
-        asking = [vm.id for vm in memory.vms if vm.awaits_result]
         with self._reading("reading how acts ended") as connection:
-            return results.read(connection, memory.results_read, asking)
+            return results.read(connection, memory.results_read, memory.awaiting)
 
     def waiting_commands(self) -> tuple[Waiting, ...]:
         """What people ask for that no run has taken up."""

@@ -72,7 +72,7 @@ def read(connection: Connection, recorded: Recorded | None) -> LookInputs:
         memory = Memory.from_dict(state.load_memory(connection)[0])
         hosts = tuple(state.hosts(connection))
     waiting = commands.waiting(connection) if news.commands else ()
-    asking = [vm.id for vm in memory.vms if vm.awaits_result]
+    asking = memory.awaiting
     ended = results.read(connection, memory.results_read, asking) if asking or news.results > memory.results_read else ()
     return LookInputs(news.stamp, memory, hosts, waiting, ended, recorded)
 

@@ -116,7 +116,7 @@ def _prune_results(connection: Connection, memory: Memory) -> int:
     _total, last = _extent(connection, table, table.c.seq)
     counted = min(memory.results_read, last - NEWEST)
     oldest = sa.select(table.c.seq, table.c.vm_id).where(table.c.seq <= counted).order_by(table.c.seq).limit(BATCH)
-    asking = {vm.id for vm in memory.vms if vm.awaits_result}
+    asking = memory.awaiting
     return _delete(connection, table.c.seq, [int(seq) for seq, vm in connection.execute(oldest) if vm not in asking])
 
 

@@ -54,6 +54,7 @@ from .names import initiator, instant, name_of
 from .observe import QUICK, TIMEOUT
 from .parts import Parts, SimulatedDeadman
 from .requests import Strange, ends_well
+from .truth.hosts import Host
 from .truth.target import StaleToken
 
 BMC = 1.0  # s that a BMC takes to switch
@@ -247,13 +248,22 @@ class SimulatedExecutor:
         devices = (PowerDevice(host, host),) if self._parts.world.hosts[host].has_bmc else ()
         return HostAccess(Connection(host, host, "", ""), devices)
 
-    def _fence_at_server(self, server: ServerAccess, request: FenceRequest, permit: Permit) -> Mapping[str, Any]:
-        """storage/fencing.py, here or over ssh: revoke, drop the sessions, verify."""
-        parts, host, target = self._parts, self._parts.world.hosts[request.host], self._parts.world.targets[server.name]
-        if not parts.observer.reaches_server(target):
+    def _reach_server(self, server: ServerAccess) -> None:
+        if not self._parts.observer.reaches_server(self._parts.world.targets[server.name]):
             wait(TIMEOUT)
             raise LibrehaError("could not be asked over ssh", host=server.name)
         wait(QUICK)
+
+    def _reach_bmc(self, host: Host) -> None:
+        wait(BMC)
+        if not self._parts.observer.reaches_bmc(host):
+            wait(TIMEOUT)
+            raise LibrehaError("the BMC does not answer", host=host.name)
+
+    def _fence_at_server(self, server: ServerAccess, request: FenceRequest, permit: Permit) -> Mapping[str, Any]:
+        """storage/fencing.py, here or over ssh: revoke, drop the sessions, verify."""
+        parts, host, target = self._parts, self._parts.world.hosts[request.host], self._parts.world.targets[server.name]
+        self._reach_server(server)
         with permit if target.own else nullcontext():
             permit.check("fence %s" % host.name)
             if initiator(host.name) in request.initiators:
@@ -267,10 +277,7 @@ class SimulatedExecutor:
 
     def _switch_off(self, devices: Sequence[PowerDevice], permit: Permit, _machine: Machine) -> Mapping[str, Any]:
         host = self._parts.world.hosts[devices[0].name]
-        wait(BMC)
-        if not self._parts.observer.reaches_bmc(host):
-            wait(TIMEOUT)
-            raise LibrehaError("the BMC does not answer", host=host.name)
+        self._reach_bmc(host)
         with permit:
             permit.check("switch it off")
             self._parts.world.power_off(host)
@@ -359,10 +366,7 @@ class SimulatedExecutor:
     def _let_in(self, server: ServerAccess, request: UnfenceRequest, permit: Permit) -> Mapping[str, Any]:
         """storage/unfencing.py, here or over ssh, with its own proof of a fresh start."""
         parts, host, target = self._parts, self._parts.world.hosts[request.host], self._parts.world.targets[server.name]
-        if not parts.observer.reaches_server(target):
-            wait(TIMEOUT)
-            raise LibrehaError("could not be asked over ssh", host=server.name)
-        wait(QUICK)
+        self._reach_server(server)
         line = target.fences.get(host.name)
         if line is None:
             return {"changed": False}
@@ -389,10 +393,7 @@ class SimulatedExecutor:
         if state == "cycled":
             self._switch_off(devices, permit, machine)
         host = self._parts.world.hosts[devices[0].name]
-        wait(BMC)
-        if not self._parts.observer.reaches_bmc(host):
-            wait(TIMEOUT)
-            raise LibrehaError("the BMC does not answer", host=host.name)
+        self._reach_bmc(host)
         with permit:
             permit.check("switch it on")
             self._parts.world.power_on(host)

@@ -139,19 +139,6 @@ class Assignment:
         self.put(item, host)
         return cost
 
-    def total_cost(self) -> int:
-        problem = self.problem
-        total = 0
-        for item, static in enumerate(problem.cost):
-            if static is not None and self.where[item] != NOWHERE:
-                total += static[self.where[item]]
-        for group, occupied in zip(problem.groups, self.occupied):
-            if not group.required:
-                same = sum(number * (number - 1) // 2 for number in occupied.values())
-                number = sum(occupied.values())
-                total += group.weight * (number * (number - 1) // 2 - same if group.together else same)
-        return total
-
     def counts(self) -> tuple[int, ...]:
         """How many are placed of each rank: the greater tuple is the better plan."""
         found = [0] * (1 + max(self.problem.rank, default=0))
