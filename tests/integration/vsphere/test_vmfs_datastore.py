@@ -60,7 +60,7 @@ class Bench:
 
 @pytest.fixture
 def bench(bare_host: Callable[..., Host], ca_path: Path, storage: StorageServer, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(vmfs_datastore, "SETTLE_SECONDS", 0.5)  # these hosts list at once what a rescan found
+    monkeypatch.setattr(configuring, "SETTLE_SECONDS", 0.5)  # these hosts list at once what a rescan found
     bench = Bench([bare_host(), bare_host(), bare_host()], ca_path, storage)
     bench.rescan()
     return bench
@@ -205,7 +205,7 @@ def test_a_run_that_was_cut_after_the_format_is_completed_by_the_next(bench: Ben
         raise LibrehaError("cut", host="esx2")
 
     with monkeypatch.context() as patched:
-        patched.setattr(vmfs_datastore, "_mount", cut)
+        patched.setattr(configuring, "_mount", cut)
         with pytest.raises(LibrehaError, match="done before: create the datastore on esx1"):
             bench.run()
     created = bench.storage.content(512)
