@@ -149,7 +149,7 @@ def cpu(surveys: Iterable[HostSurvey]) -> Iterator[Finding]:
 
 
 def certificate(name: str, found: Certificate) -> Iterator[Finding]:
-    fetch = "fetch it: openssl s_client -connect %s -showcerts </dev/null; put the CA that signed it into libreha_ca_path" % found.address
+    fetch = "give the CA that signed it as libreha_ca_path, or the certificate itself once its fingerprint was compared: host_certificate"
     renew = "renew it: in the host's web client under Security & users, Certificates, or /sbin/generate-certificates and a restart of hostd"
     if found.days_left is not None and found.days_left <= 0:
         yield Finding("certificate", name, Level.CRITICAL, "its certificate has expired", renew)
