@@ -26,6 +26,12 @@ options:
     description: The variable C(hostvars).
     type: dict
     required: true
+  login:
+    description:
+      - The prefix of variables that replace C(libreha_username) and C(libreha_password) where a host has them, for what another user
+        than the monitor's does, as V(vmware_server) for C(vmware_server_username) and C(vmware_server_password).
+    type: str
+    default: libreha
 """
 
 EXAMPLES = r"""
@@ -47,9 +53,10 @@ from typing import Any
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.bmc import bmc_list
 
 OPTIONS = ("username", "password", "port", "validate_certs", "ca_path", "proxy_host", "proxy_port", "timeout", "bmc")
+LOGIN = ("username", "password")
 
 
-def host_connections(names: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
+def host_connections(names: Iterable[str], hostvars: Mapping[str, Any], login: str = "libreha") -> list[dict[str, Any]]:
     """See DOCUMENTATION."""
     found = []
     for name in names:
@@ -57,6 +64,8 @@ def host_connections(names: Iterable[str], hostvars: Mapping[str, Any]) -> list[
         connection = {"name": name, "hostname": variables.get("ansible_host", name)}
         for option in OPTIONS:
             value = variables.get("libreha_%s" % option)
+            if option in LOGIN:
+                value = variables.get("%s_%s" % (login, option), value)
             if value is not None:
                 connection[option] = bmc_list(value) if option == "bmc" else value
         found.append(connection)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ..decide.answers import ApiAnswer
 from ..decide.observations import HostObservation, Observation
 from ..hypervisor.host_survey import HostSurvey
+from ..hypervisor.privileges import NEEDED_NAMES
 from .certificates import Certificate
 from .finding import Finding, Level
 
@@ -17,19 +18,6 @@ CLOCK_BOUND = 5.0  # s by which a host's clock may differ from the arbiter's
 EXPIRES_SOON, EXPIRES_NOW = 30.0, 7.0  # days
 LICENCE_SOON = 30 * 24  # hours
 FREE_EDITIONS = ("esxbasic", "esx.hypervisor", "esxfree")
-# For the calls that the monitor makes, as docs/requirements.md lists them. The first are for reading.
-PRIVILEGES = (
-    "System.View",
-    "System.Read",
-    "Host.Config.Storage",
-    "Datastore.Browse",
-    "VirtualMachine.Inventory.Register",
-    "VirtualMachine.Inventory.Unregister",
-    "VirtualMachine.Interact.PowerOn",
-    "VirtualMachine.Interact.PowerOff",
-    "VirtualMachine.Interact.Reset",
-    "VirtualMachine.Interact.AnswerQuestion",
-)
 VCENTER_USER = "vpxuser"
 BACKUP = re.compile(
     r"veeam|nakivo|acronis|commvault|bacula|bareos|networker|veritas|netbackup|rubrik|cohesity|altaro|hornetsecurity|vdp|backup", re.I
@@ -86,12 +74,12 @@ def privileges(host: HostSurvey) -> Iterator[Finding]:
             "privileges", host.name, Level.UNKNOWN, text, "give it System.View and System.Read on the host, or try a drill and fence_test"
         )
         return
-    missing = [name for name in PRIVILEGES if name not in host.privileges]
+    missing = [name for name in NEEDED_NAMES if name not in host.privileges]
     if missing:
         text = "the user lacks %s" % ", ".join(missing)
-        yield Finding("privileges", host.name, Level.CRITICAL, text, "add them to its role (docs/requirements.md lists them)")
+        yield Finding("privileges", host.name, Level.CRITICAL, text, "give them: esxi_monitor_user, or by hand (docs/host-privileges.md)")
     else:
-        yield Finding("privileges", host.name, Level.OK, "the user has all %d that are needed" % len(PRIVILEGES))
+        yield Finding("privileges", host.name, Level.OK, "the user has all %d that are needed" % len(NEEDED_NAMES))
 
 
 def autostart(host: HostSurvey) -> Iterator[Finding]:
@@ -161,7 +149,7 @@ def cpu(surveys: Iterable[HostSurvey]) -> Iterator[Finding]:
 
 
 def certificate(name: str, found: Certificate) -> Iterator[Finding]:
-    fetch = "fetch it: openssl s_client -connect %s -showcerts </dev/null; put the CA that signed it into libreha_ca_path" % found.address
+    fetch = "give the CA that signed it as libreha_ca_path, or the certificate itself once its fingerprint was compared: host_certificate"
     renew = "renew it: in the host's web client under Security & users, Certificates, or /sbin/generate-certificates and a restart of hostd"
     if found.days_left is not None and found.days_left <= 0:
         yield Finding("certificate", name, Level.CRITICAL, "its certificate has expired", renew)

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.entry import host_certificate
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
 from real_hosts import ROOT, TARGET, Host, StorageServer
 
 SECRETS = {"esx1": "secret-of-esx1", "esx2": "secret-of-esx2", "esx3": "secret-of-esx3"}
 MUTUAL = "secret-of-the-san"
+MONITOR_PASSWORD = "Secret-of-the-monitor-1"
 
 
 @dataclass
@@ -78,7 +81,7 @@ class Site:
             env=environment, cwd=self.folder, capture_output=True, text=True, check=False,
         )  # fmt: skip
         said = done.stdout + done.stderr
-        assert not any(secret in said for secret in [*SECRETS.values(), MUTUAL]), "a secret was shown"
+        assert not any(secret in said for secret in [*SECRETS.values(), MUTUAL, MONITOR_PASSWORD]), "a secret was shown"
         assert "{" in done.stdout, said
         return done.returncode, json.loads(done.stdout[done.stdout.index("{") :])["stats"], said
 
@@ -92,6 +95,10 @@ def site(tmp_path: Path, bare_host: Callable[..., Host], storage: StorageServer,
         storage.admin("--op", "new", "--mode", "account", "--user", user, "--password", secret)
         storage.admin("--op", "bind", "--mode", "account", "--tid", "1", "--user", user, *(["--outgoing"] if user == "san" else []))
     return Site(folder, hosts, storage, ca_path)
+
+
+def shown_by(host: Host) -> dict[str, Any]:
+    return {"name": host.name, "hostname": "127.0.0.1", "port": host.port, "timeout": 5.0, "fingerprint": None, "path": None}
 
 
 def changed(stats: dict[str, dict[str, int]]) -> int:
@@ -108,6 +115,42 @@ def test_from_installed_to_a_shared_datastore(site: Site) -> None:
     for options in ((), ("--check",)):
         rc, stats, said = site.run(*options)
         assert (rc, changed(stats)) == (0, 0), said
+
+
+def test_the_administrator_sets_up_and_the_monitor_logs_in_as_its_own_user(site: Site) -> None:
+    site.changes = {
+        "libreha_username": "libreha",
+        "libreha_password": MONITOR_PASSWORD,
+        "vmware_server_username": "root",
+        "vmware_server_password": "VMware1!",
+        "vmware_server_monitor_user": "{{ libreha_username }}",
+        "vmware_server_monitor_password": "{{ libreha_password }}",
+    }
+    rc, stats, said = site.run()
+    assert (rc, changed(stats)) == (0, 3 + 1 + 3 + 3), said
+    for options in ((), ("--check",)):
+        rc, stats, said = site.run(*options)
+        assert (rc, changed(stats)) == (0, 0), said
+    for host in site.hosts:
+        with open_hypervisor(host.connection(site.ca_path, username="libreha", password=MONITOR_PASSWORD)) as opened:
+            assert [datastore.name for datastore in opened.health().datastores if datastore.luns] == ["ds1"]
+
+
+def test_a_certificate_is_taken_by_its_fingerprint_before_anything_is_asked(site: Site) -> None:
+    folder = site.folder / "ca"
+    fingerprints = {host.name: host_certificate.run(shown_by(host), False)["fingerprint"] for host in site.hosts}
+    site.changes = {
+        "libreha_ca_path": "%s/{{ inventory_hostname }}.pem" % folder,
+        "vmware_server_certificate_fingerprint": "{{ %s[inventory_hostname] }}" % json.dumps(fingerprints),
+    }
+    rc, stats, said = site.run("--check")
+    assert (rc, changed(stats)) == (0, 6) and not folder.exists(), said
+    rc, stats, said = site.run()
+    # The three hosts are delegated to one arbiter, so the folder is made by whoever comes first, and by others that looked at once.
+    assert rc == 0 and 3 + 3 + 1 + 3 + 1 <= changed(stats) <= 3 + 3 + 1 + 3 + 3, said
+    assert sorted(file.name for file in folder.iterdir()) == ["esx1.pem", "esx2.pem", "esx3.pem"]
+    rc, stats, said = site.run()
+    assert (rc, changed(stats)) == (0, 0), said
 
 
 def test_a_lun_with_a_file_system_stops_the_role_before_anything_is_formatted(site: Site) -> None:

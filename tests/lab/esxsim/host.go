@@ -42,6 +42,7 @@ type host struct {
 	sendTarget []types.HostInternetScsiHbaSendTarget
 	adapter    *softwareISCSI // of a bare host, else nil
 	settings   hostSettings
+	accounts   *accounts
 
 	mu         sync.Mutex
 	registered *registrations
@@ -60,6 +61,9 @@ func newHost(config *Config) (*host, error) {
 		return nil, err
 	}
 	if h.registered, err = loadRegistrations(config.StateDir); err != nil {
+		return nil, err
+	}
+	if h.accounts, err = loadAccounts(config.StateDir); err != nil {
 		return nil, err
 	}
 	h.session, err = newLunPath(config, h.storageChanged)
@@ -135,6 +139,7 @@ func (h *host) inventory() {
 		&performanceManager{PerformanceManager: h.registry.Get(*esx.ServiceContent.PerfManager).(*simulator.PerformanceManager), host: h},
 	}
 	h.wrappers = append(h.wrappers, h.makeSettings()...)
+	h.wrappers = append(h.wrappers, h.makeAccounts()...)
 	for _, entry := range h.registered.VMs {
 		h.addMachine(entry)
 	}

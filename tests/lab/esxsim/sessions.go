@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/simulator/esx"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
@@ -95,13 +96,16 @@ func (h *host) handle(ctx *simulator.Context, method *simulator.Method) (mo.Refe
 		for _, object := range h.wrappers {
 			ctx.Session.Registry.Put(object)
 		}
+		if collector, is := ctx.Session.Get(esx.ServiceContent.PropertyCollector).(*simulator.PropertyCollector); is && !h.mayEverything(ctx.Session.UserName) {
+			ctx.Session.Registry.Put(&propertyCollector{PropertyCollector: collector, host: h})
+		}
 	}
 	for _, v := range h.known() { // a datastore that was mounted since the login, too
 		if reference := v.object.Self; fresh || ctx.Session.Registry.Get(reference) == nil {
 			ctx.Session.Registry.Put(&datastoreObject{Datastore: v.object, host: h})
 		}
 	}
-	return nil, nil
+	return nil, h.authorize(ctx, method)
 }
 
 func notAuthenticated(object types.ManagedObjectReference) types.BaseMethodFault {

@@ -20,6 +20,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations
 )
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.preflight_info import result_of
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.host_survey import HostSurvey, Licence, OtherSession, SurveyedVm
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.privileges import NEEDED_NAMES
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.libraries import LIBRARIES
 from ansible_collections.libreha.vmware.plugins.module_utils.libraries import Finding as LibraryFinding
@@ -31,7 +32,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.preflight.on_arbite
 
 ROOT = Path(__file__).resolve().parents[3]
 AT = Instant("boot", 100.0)
-ALL = frozenset(on_hosts.PRIVILEGES)
+ALL = frozenset(NEEDED_NAMES)
 WELL = HostSurvey(
     "esx1",
     clock_ahead=0.1,
