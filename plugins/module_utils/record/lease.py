@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LeaseLost, LibrehaError
@@ -85,13 +86,13 @@ class LeaseRow:
 
 def read(connection: Connection) -> LeaseRow:
     """The row, locked until the end of the transaction where the database locks rows (SQLite has locked it all)."""
-    row = connection.execute(sa.select(schema.LEASE).with_for_update()).mappings().one()
+    row = connection.execute(_select(locking=True)).mappings().one()
     return _row(row)
 
 
 def look(connection: Connection) -> LeaseRow:
     """The row, without a lock."""
-    return _row(connection.execute(sa.select(schema.LEASE)).mappings().one())
+    return _row(connection.execute(_select(locking=False)).mappings().one())
 
 
 def verify(row: LeaseRow, token: int, now: Instant, holder: str | None = None) -> float:
@@ -200,11 +201,22 @@ def _extend(connection: Connection, row: LeaseRow, now: Instant, seconds: float)
 
 
 def _store(connection: Connection, row: LeaseRow) -> None:
-    connection.execute(
-        sa.update(schema.LEASE).values(
-            holder=row.holder, token=row.token, seconds=row.seconds, renewals=row.renewals, **schema.moment("granted", row.granted)
-        )
-    )
+    values = {"holder": row.holder, "token": row.token, "seconds": row.seconds, "renewals": row.renewals}
+    connection.execute(_update(), {**values, **schema.moment("granted", row.granted)})
+
+
+# Made once: each look takes them.
+
+
+@cache
+def _update() -> Any:
+    return sa.update(schema.LEASE)
+
+
+@cache
+def _select(locking: bool) -> Any:
+    query = sa.select(schema.LEASE)
+    return query.with_for_update() if locking else query
 
 
 def _row(row: Any) -> LeaseRow:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Optional
 
 from ..decide.memory import Memory
@@ -91,10 +92,12 @@ def write(
     transaction is to be rolled back, when the memory is no longer that of *inputs*."""
     before, rows = inputs.recorded, tuple(hosts)
     stamp = state.save_look(connection, now, token, before.memory if before else None, memory, inputs.stamp)
-    state.record_hosts(connection, now, rows, before.hosts if before else None)
     if before is None:
+        state.record_hosts(connection, now, rows)
         state.record_vms(connection, now, state.vm_rows(memory))
     else:
+        if rows != before.hosts:
+            state.record_hosts(connection, now, rows, before.hosts)
         state.record_vm_changes(connection, now, state.difference(before.memory.vms, memory.vms, "id"))
     changes = journal.alarms(connection, now, token, holder, alarms, before.alarms if before else None)
     return Recorded(stamp, memory, rows, changes.standing), changes
@@ -110,10 +113,13 @@ class _News:
 
 
 def _news(connection: Connection) -> _News:
+    row = connection.execute(_news_query()).one()
+    return _News(None if row[2] is None else Stamp(int(row[2]), int(row[3])), int(row[0]), int(row[1]))
+
+
+@cache
+def _news_query() -> Any:
     waiting, ended, memory = schema.COMMANDS, schema.RESULTS, schema.MEMORY
     counted = sa.select(sa.func.count()).select_from(waiting).where(waiting.c.state == commands.WAITING).scalar_subquery()
     last = sa.select(sa.func.coalesce(sa.func.max(ended.c.seq), 0)).scalar_subquery()
-    version = sa.select(memory.c.version).scalar_subquery()
-    token = sa.select(memory.c.token).scalar_subquery()
-    row = connection.execute(sa.select(counted, last, version, token)).one()
-    return _News(None if row[2] is None else Stamp(int(row[2]), int(row[3])), int(row[0]), int(row[1]))
+    return sa.select(counted, last, *(sa.select(column).scalar_subquery() for column in (memory.c.version, memory.c.token)))

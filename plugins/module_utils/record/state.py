@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar
 
 from ..decide.json_form import to_dict
@@ -118,8 +119,8 @@ def _save_rest(connection: Connection, now: Instant, token: int, rest: Mapping[s
     saved = Stamp(stamp.version + 1 if stamp else 1, token)
     values = {"version": saved.version, "document": _text(rest), "token": token, **schema.moment("saved", now)}
     if stamp is not None:
-        same = sa.update(table).where(table.c.version == stamp.version, table.c.token == stamp.token)
-        done = connection.execute(same.values(**values)).rowcount == 1
+        was = {"was_version": stamp.version, "was_token": stamp.token}
+        done = connection.execute(_update_of_the_same(), {**values, **was}).rowcount == 1
     else:
         done = _stamp(connection) is None
         if done:
@@ -127,6 +128,12 @@ def _save_rest(connection: Connection, now: Instant, token: int, rest: Mapping[s
     if not done:
         raise MemoryChanged("the memory was saved by somebody else meanwhile; nothing was written", remedy="look again")
     return saved
+
+
+@cache
+def _update_of_the_same() -> Any:
+    table = schema.MEMORY
+    return sa.update(table).where(table.c.version == sa.bindparam("was_version"), table.c.token == sa.bindparam("was_token"))
 
 
 def _stamp(connection: Connection) -> Stamp | None:

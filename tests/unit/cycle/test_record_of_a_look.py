@@ -95,14 +95,18 @@ def test_the_commit_of_a_look_prolongs_the_lease(scene: Scene) -> None:
 
 
 def test_a_slow_look_renews_the_lease_before_and_after_it(scene: Scene) -> None:
-    """A look may take nearly as long as the lease, at any time."""
+    """A look may take nearly as long as the lease, at any time, and the decision has time of its own."""
     settled(scene)
+
+    def thinks(*arguments: Any) -> Any:
+        scene.world.now += 2
+        return decide(*arguments)
 
     def takes_long(seen: Observation) -> Observation:
         scene.world.now += LEASE - 1
         return seen
 
-    scene.world.change = takes_long
+    scene.world.change, scene.monitor._decider = takes_long, thinks
     for _look in range(3):
         scene.world.now += LEASE / 5
         scene.monitor.run_once()

@@ -28,7 +28,7 @@ def shortfalls_without(cluster: Cluster, rooms: Mapping[str, Room], claims: Sequ
     wishes = [wish_for(vm, cluster.policy) for vm in homeless if vm.id not in stuck]
     running = {identity: host for identity, host in running_on(cluster).items() if host not in gone}
     left = {name: room for name, room in rooms.items() if name not in gone}
-    for item in place(wishes, left, cluster.rules, running, LOOK_STEPS):
+    for item in place(wishes, left, cluster.rules, running, LOOK_STEPS, distribute=False):
         if not item.host:
             found.append(Shortfall(item.wish.vm.id, item.wish.vm.name, tuple(lost), refusal_text(item.refusals)))
     return found

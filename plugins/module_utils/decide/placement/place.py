@@ -33,12 +33,14 @@ def place(
     rules: Rules = NO_RULES,
     running: Optional[Mapping[str, str]] = None,
     steps: Optional[int] = None,
+    distribute: bool = True,
 ) -> list[Place]:
     """Plan all *wishes*, in the order in which they are to be started; *rooms* are left untouched.
 
     *running* is the host of every VM that runs, or is planned already; what it says of the wished VMs themselves
     counts for nothing, so that a VM may be planned away from where it runs. *steps* bounds the search, and with it the
-    time that a plan takes where not all VMs fit.
+    time that a plan takes where not all VMs fit. Without *distribute* the plan says only who finds a place: where that is everybody, it is
+    not the best one.
     """
     ordered = sorted(wishes, key=_order)
     names = sorted(rooms)
@@ -53,7 +55,7 @@ def place(
     problem = candidates.problem(starting, [count[name] for name in names])
     if steps is None:
         steps = min(STEPS_FOR_FEW, STEPS_PER_PAIR * len(starting) ** 2) if len(starting) <= FEW else STEPS
-    return explain(ordered, candidates, problem, search(problem, steps))
+    return explain(ordered, candidates, problem, search(problem, steps, distribute))
 
 
 def _order(wish: Wish) -> tuple[int, bool, int, str, str]:

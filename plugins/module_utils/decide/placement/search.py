@@ -19,16 +19,21 @@ from .pack import pack
 from .problem import NOWHERE, Assignment, Problem
 
 
-def search(problem: Problem, steps: int) -> list[int]:
-    """The host of each VM; NOWHERE for those that no host takes. *steps* bounds the places that are tried."""
+def search(problem: Problem, steps: int, distribute: bool = True) -> list[int]:
+    """The host of each VM; NOWHERE for those that no host takes. *steps* bounds the places that are tried.
+
+    Without *distribute* the search ends as soon as every VM has a place, wherever that is. Those without a place are the same either way:
+    distributing them leaves no VM out that had one.
+    """
     plan = Assignment(problem, steps)
     order = range(len(problem.memory))
     possible = [item for item in order if problem.allowed[item]]
     left = fill(plan, possible)
     if left:
         pack(plan, possible)
-    balance(plan)
-    _nobody_in_vain(plan, possible)
+    if distribute or NOWHERE in plan.where:
+        balance(plan)
+        _nobody_in_vain(plan, possible)
     return plan.where
 
 
