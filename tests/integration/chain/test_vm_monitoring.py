@@ -45,7 +45,7 @@ def test_a_guest_that_hangs_is_reset_once_and_no_other(chain_of: MakeChain) -> N
     chain.play("monitor", "--check")
     assert acts(chain) == []
 
-    done = runs_until(chain, "changed: [san1] => (item=reset)")
+    done = runs_until(chain, "vm01 on esx1 was reset")
     assert acts(chain) == [("vm01", "reset", "before", None), ("vm01", "reset", "after", True)]
     assert done.changed == 1, done.log
     quiet = chain.play("monitor")
