@@ -29,6 +29,7 @@ from ..record.commands import APPLIED, REFUSED, CommandWithdrawn, Heard, Waiting
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
 from ..record.lease import Lease
+from ..record.near_misses import NEAR_MISS
 from ..record.recorded import LookInputs, Recorded
 from ..record.state import MemoryChanged
 from ..record.storage_report import health_lines
@@ -105,7 +106,7 @@ def _judge(
     decision = decider(policy, memory, seen, context.clock(), run_id, context.able, context.only_host)
     before = {row["name"]: row for row in inputs.hosts}
     ordered = [_order_entry(action, policy) for action in decision.actions if not is_empty(action)]
-    news = [*said, *_verdict_entries(decision, before), *ordered]
+    news = [*said, *_verdict_entries(decision, before), *_near_misses(decision), *ordered]
     standing = [*map(to_dict, decision.alarms), *_proposals(decision), *_holds(decision)]
     told = [item for item in standing if not item["key"].startswith(HOLD)]
     lease: Optional[Lease] = None
@@ -159,6 +160,10 @@ def _verdict_entries(decision: Decision, before: Mapping[str, Mapping[str, Any]]
         if old != (host.verdict.value, _acted_on(host)):
             data = {"verdict": host.verdict.value, "confirmed": host.confirmed, "row": host.row, "samples": host.samples}
             yield JournalEntry("verdict", _verdict_text(host), subject=host.host, data=data)
+
+
+def _near_misses(decision: Decision) -> Iterable[JournalEntry]:
+    return (JournalEntry(NEAR_MISS, miss.text, subject=miss.host, data=to_dict(miss)) for miss in decision.near_misses)
 
 
 def _acted_on(host: HostVerdict) -> bool:

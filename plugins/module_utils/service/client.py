@@ -8,6 +8,7 @@ The protocol: a Unix stream socket, one JSON object a line in each direction; ``
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from typing import Any
 from .. import clock
 from ..decide.json_form import from_dict
 from ..errors import LibrehaError
+from ..record import near_misses
 from ..record.database import DEFAULT_URL, StateDatabase
 from .status import Status, recorded_status
 
@@ -114,6 +116,9 @@ def read_status(places: Places, seconds: float = TIMEOUT) -> Status:
                 details={"why": error.why.value},
             ) from None
     if answered.last_look is not None:
+        # What the monitor says is shown all the same.
+        with contextlib.suppress(LibrehaError), StateDatabase.open(places.state_url, create=False) as database:
+            answered = replace(answered, near_misses=tuple(near_misses.summary(near_misses.read(database))))
         return answered
     try:
         return replace(_recorded(places.state_url, ""), service=answered.service, in_progress=answered.in_progress)
@@ -134,4 +139,5 @@ def _recorded(url: str, problem: str) -> Status:
     with StateDatabase.open(url, create=False) as database:
         memory = database.memory()
         snapshot = database.snapshot(journal_limit=0, closed_limit=0)
-    return _status(recorded_status(snapshot, memory, clock.now(), problem))
+        missed = tuple(near_misses.summary(near_misses.read(database)))
+    return replace(_status(recorded_status(snapshot, memory, clock.now(), problem)), near_misses=missed)
