@@ -18,6 +18,7 @@ from ..decide.authorization import is_empty
 from ..decide.commands import Command, CommandRefused, apply_command
 from ..decide.decide import decide
 from ..decide.decision import Action, Alarm, Decision, FailoverAction, HostVerdict, PlannedVm, RestartAction, Severity
+from ..decide.inputs import Decider, DecisionInputs
 from ..decide.json_form import to_dict
 from ..decide.memory import Memory
 from ..decide.observations import Observation
@@ -61,10 +62,7 @@ class Judged:
     refused: tuple[str, ...] = ()  # commands, each with the reason
     recorded: Optional[Recorded] = None  # what the commit left in the record, for the same run's next look
     lease: Optional[Lease] = None  # as the commit prolonged it
-
-
-Decider = Callable[..., Decision]
-"""``decide``, or in a test of the referee a wrong one."""
+    decided_from: Optional[DecisionInputs] = None
 
 
 def judge(
@@ -103,7 +101,8 @@ def _judge(
     run_id = context.holder or "check mode"
     memory, said, heard = _hear_persons(policy, inputs.memory, inputs.waiting, context)
     seen = replace(observation, results=inputs.results)
-    decision = decider(policy, memory, seen, context.clock(), run_id, context.able, context.only_host)
+    decided_from = DecisionInputs(policy, memory, seen, context.clock(), run_id, tuple(context.able), context.only_host)
+    decision = decided_from.decide(decider)
     before = {row["name"]: row for row in inputs.hosts}
     ordered = [_order_entry(action, policy) for action in decision.actions if not is_empty(action)]
     news = [*said, *_verdict_entries(decision, before), *_near_misses(decision), *ordered]
@@ -122,7 +121,7 @@ def _judge(
         left_open = database.open_transactions()
     report = [entry.text for entry in news] + [_line(item) for item in told]
     refused = tuple(entry.text for entry in said if entry.data.get("refused"))
-    return Judged(decision, observation, tuple(report), tuple(left_open), commit, refused, recorded, lease)
+    return Judged(decision, observation, tuple(report), tuple(left_open), commit, refused, recorded, lease, decided_from)
 
 
 def _hear_persons(
@@ -251,7 +250,7 @@ def result_of(judged: Judged) -> Result:
         **{name: to_dict(getattr(decision, name)) for name in shown},
         "proposed": [{**to_dict(item.action), "why_not": item.why_not} for item in decision.proposed],
         "disarmed": decision.memory.disarmed,
-        "summary": _summary(decision),
+        "summary": summary_of(decision),
         "undone": _undone(decision),
     }
 
@@ -282,7 +281,8 @@ def wait_after(judged: Judged) -> float:
     return round(max(0.0, decision.next_sample_in - took), 1)
 
 
-def _summary(decision: Decision) -> list[str]:
+def summary_of(decision: Decision) -> list[str]:
+    """How it stands after a look, in words."""
     lines = [host.text for host in decision.hosts] + health_lines(decision.storage)
     lines += ["alarm: %s" % alarm.text for alarm in decision.alarms]
     lines += ["held: %s" % held.reason for held in decision.held]

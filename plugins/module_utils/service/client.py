@@ -2,12 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Asks the resident monitor over its socket, and reads the state database where it does not answer.
 
-The protocol: a Unix stream socket, one JSON object a line in each direction; ``{"request": "status"}`` is answered by the form of
-``status.Status``, what cannot be answered by ``{"error": "..."}``. Who may ask is what the socket's permissions say.
+The protocol: a Unix stream socket, one JSON object a line in each direction. ``{"request": "status"}`` is answered by the form of
+``status.Status``, ``{"request": "recording"}`` by ``{"recording": BASE64}`` (``looks``), and what cannot be answered by an object with
+``error``. Who may ask is what the socket's permissions say.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import socket
@@ -25,6 +27,7 @@ from .status import Status, recorded_status
 
 DEFAULT_SOCKET = "/run/libreha/monitor.sock"
 TIMEOUT = 5.0  # s in which the monitor must answer; it answers from memory
+RECORDING_TIMEOUT = 60.0  # s; it writes up to some hundred looks
 LONGEST = 1 << 26  # bytes of an answer
 UNIT = "libreha-monitor.service"
 
@@ -124,6 +127,12 @@ def read_status(places: Places, seconds: float = TIMEOUT) -> Status:
         return replace(_recorded(places.state_url, ""), service=answered.service, in_progress=answered.in_progress)
     except LibrehaError:  # what the monitor says of itself is shown all the same
         return answered
+
+
+def read_recording(places: Places, seconds: float = RECORDING_TIMEOUT) -> bytes:
+    """The monitor's newest looks, as a recording. Raises NotAnswered, and LibrehaError when it cannot give it."""
+    answer = ask(places.socket, {"request": "recording"}, seconds)
+    return base64.b64decode(str(answer.get("recording") or ""))
 
 
 def _status(answer: Mapping[str, Any]) -> Status:
