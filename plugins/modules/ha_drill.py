@@ -233,8 +233,14 @@ cases:
             least: {description: Seconds., type: float, sample: 15.0}
             most: {description: Seconds., type: float, sample: 18.0}
             source: {description: Where the figures come from., type: str, sample: confirm_after}
+near_misses:
+  description: Suspicions of the last 30 days that ended without a fence, and what they say of C(confirm_after), in words.
+  returned: success
+  type: list
+  elements: str
+  sample: ["1 near miss in 30 days; the longest silence was 9.0 of 15 s (esx1)"]
 picture:
-  description: How the cluster stands now, in words.
+  description: How the cluster stands now, in words; RV(near_misses) among it.
   returned: success
   type: list
   elements: str

@@ -167,6 +167,12 @@ status:
         reason: {description: Why it is not done., returned: always, type: str}
     proposed: {description: "What would be done in another mode, in words.", returned: always, type: list, elements: str}
     admission: {description: "What the cluster can lose, in words; empty if it is not known.", returned: always, type: str}
+    near_misses:
+      description: Suspicions of the last 30 days that ended without a fence, and what they say of C(confirm_after), in words.
+      returned: always
+      type: list
+      elements: str
+      sample: ["1 near miss in 30 days; the longest silence was 9.0 of 15 s (esx1)"]
 """
 
 from ansible.module_utils.basic import AnsibleModule

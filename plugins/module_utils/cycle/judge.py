@@ -18,6 +18,7 @@ from ..decide.authorization import is_empty
 from ..decide.commands import Command, CommandRefused, apply_command
 from ..decide.decide import decide
 from ..decide.decision import Action, Alarm, Decision, FailoverAction, HostVerdict, PlannedVm, RestartAction, Severity
+from ..decide.inputs import Decider, DecisionInputs
 from ..decide.json_form import to_dict
 from ..decide.memory import Memory
 from ..decide.observations import Observation
@@ -29,6 +30,7 @@ from ..record.commands import APPLIED, REFUSED, CommandWithdrawn, Heard, Waiting
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
 from ..record.lease import Lease
+from ..record.near_misses import NEAR_MISS
 from ..record.recorded import LookInputs, Recorded
 from ..record.state import MemoryChanged
 from ..record.storage_report import health_lines
@@ -60,10 +62,7 @@ class Judged:
     refused: tuple[str, ...] = ()  # commands, each with the reason
     recorded: Optional[Recorded] = None  # what the commit left in the record, for the same run's next look
     lease: Optional[Lease] = None  # as the commit prolonged it
-
-
-Decider = Callable[..., Decision]
-"""``decide``, or in a test of the referee a wrong one."""
+    decided_from: Optional[DecisionInputs] = None
 
 
 def judge(
@@ -102,10 +101,11 @@ def _judge(
     run_id = context.holder or "check mode"
     memory, said, heard = _hear_persons(policy, inputs.memory, inputs.waiting, context)
     seen = replace(observation, results=inputs.results)
-    decision = decider(policy, memory, seen, context.clock(), run_id, context.able, context.only_host)
+    decided_from = DecisionInputs(policy, memory, seen, context.clock(), run_id, tuple(context.able), context.only_host)
+    decision = decided_from.decide(decider)
     before = {row["name"]: row for row in inputs.hosts}
     ordered = [_order_entry(action, policy) for action in decision.actions if not is_empty(action)]
-    news = [*said, *_verdict_entries(decision, before), *ordered]
+    news = [*said, *_verdict_entries(decision, before), *_near_misses(decision), *ordered]
     standing = [*map(to_dict, decision.alarms), *_proposals(decision), *_holds(decision)]
     told = [item for item in standing if not item["key"].startswith(HOLD)]
     lease: Optional[Lease] = None
@@ -121,7 +121,7 @@ def _judge(
         left_open = database.open_transactions()
     report = [entry.text for entry in news] + [_line(item) for item in told]
     refused = tuple(entry.text for entry in said if entry.data.get("refused"))
-    return Judged(decision, observation, tuple(report), tuple(left_open), commit, refused, recorded, lease)
+    return Judged(decision, observation, tuple(report), tuple(left_open), commit, refused, recorded, lease, decided_from)
 
 
 def _hear_persons(
@@ -159,6 +159,10 @@ def _verdict_entries(decision: Decision, before: Mapping[str, Mapping[str, Any]]
         if old != (host.verdict.value, _acted_on(host)):
             data = {"verdict": host.verdict.value, "confirmed": host.confirmed, "row": host.row, "samples": host.samples}
             yield JournalEntry("verdict", _verdict_text(host), subject=host.host, data=data)
+
+
+def _near_misses(decision: Decision) -> Iterable[JournalEntry]:
+    return (JournalEntry(NEAR_MISS, miss.text, subject=miss.host, data=to_dict(miss)) for miss in decision.near_misses)
 
 
 def _acted_on(host: HostVerdict) -> bool:
@@ -246,7 +250,7 @@ def result_of(judged: Judged) -> Result:
         **{name: to_dict(getattr(decision, name)) for name in shown},
         "proposed": [{**to_dict(item.action), "why_not": item.why_not} for item in decision.proposed],
         "disarmed": decision.memory.disarmed,
-        "summary": _summary(decision),
+        "summary": summary_of(decision),
         "undone": _undone(decision),
     }
 
@@ -277,7 +281,8 @@ def wait_after(judged: Judged) -> float:
     return round(max(0.0, decision.next_sample_in - took), 1)
 
 
-def _summary(decision: Decision) -> list[str]:
+def summary_of(decision: Decision) -> list[str]:
+    """How it stands after a look, in words."""
     lines = [host.text for host in decision.hosts] + health_lines(decision.storage)
     lines += ["alarm: %s" % alarm.text for alarm in decision.alarms]
     lines += ["held: %s" % held.reason for held in decision.held]

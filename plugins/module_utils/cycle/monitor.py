@@ -23,13 +23,14 @@ from typing import Any, Optional
 
 from ..decide.decide import decide
 from ..decide.decision import FailoverAction, FenceAction, MoveAction, RejoinAction, ResetAction, RestartAction, StopAction
+from ..decide.inputs import Decider
 from ..decide.observations import ActInProgress, Observation
 from ..decide.policy import Mode, Policy
 from ..instant import Instant
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
 from ..record.lease import Lease
-from .judge import Decider, Judged, RunContext, events_seen, judge, live_hosts, wait_after
+from .judge import Judged, RunContext, events_seen, judge, live_hosts, wait_after
 from .ports import Ended, Executor, FailoverOrder, FenceOrder, MoveOrder, Observer, Order, PowerOrder, RejoinOrder
 
 ABLE = ("fence", "failover", "restart", "move", "stop", "reset", "rejoin")  # kinds of action that are carried out here

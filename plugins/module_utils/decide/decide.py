@@ -25,6 +25,7 @@ from .hosts.alarms import raise_alarms
 from .hosts.brake import Brake, HostForBrake, apply_brake
 from .hosts.duplicates import note_doubtful
 from .hosts.host_reports import rebooting
+from .hosts.near_misses import near_misses
 from .hosts.rejoin import Rejoins, note_steps, plan_rejoins
 from .hosts.respond import Responses, choose_fences
 from .memory import HostRecord, Memory, RejoinRecord, VmRecord
@@ -86,6 +87,7 @@ def decide(
     )
     down = still_down(cluster, vms, authorised.orders, authorised.proposed, plan.held)
     vms = note_down(vms, down, cluster)
+    missed = near_misses(memory, hosts.values(), policy)
     kept = _remembered(memory, assessment, health.records, brake, observation.results, run_id)
     return Decision(
         taken_at=now,
@@ -103,6 +105,7 @@ def decide(
         memory=_with_orders(kept, cluster, vms, plan, authorised.orders),
         settled=settled,
         next_sample_in=_next_sample(policy, settled),
+        near_misses=missed,
     )
 
 

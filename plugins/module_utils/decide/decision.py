@@ -83,6 +83,26 @@ class HostVerdict:
 
 
 @dataclass(frozen=True)
+class NearMiss:
+    """A suspicion that ended without a fence: the host works again."""
+
+    host: str
+    verdict: Verdict  # that was suspected
+    silent: float  # s for which every path that it called failed was silent, from the last sign of life to the last failed probe
+    needed: float  # s of silence by which it would have been confirmed
+    enough: float  # s: a confirm_after no longer than this would have confirmed it
+    paths: tuple[str, ...]  # that were silent
+
+    @property
+    def text(self) -> str:
+        """ "near miss: esx1 was suspected dead: api and ping were silent for 9.0 s, and a fence needs 15 s" """
+        paths = " and ".join(filter(None, (", ".join(self.paths[:-1]), self.paths[-1])))
+        were = "was" if len(self.paths) == 1 else "were"
+        said = "near miss: %s was suspected %s: %s %s silent for %.1f s, and a fence needs %.0f s"
+        return said % (self.host, self.verdict.value, paths, were, self.silent, self.needed)
+
+
+@dataclass(frozen=True)
 class FenceAction:
     """Revoke the host's initiators on all ``storage`` servers; first contact decides, it is repeated until confirmed.
 
@@ -311,6 +331,7 @@ class Decision:
     down: tuple[DownVm, ...] = ()
     storage: tuple[ServerHealth, ...] = ()
     admission: Optional[Admission] = None
+    near_misses: tuple[NearMiss, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form; the memory included."""

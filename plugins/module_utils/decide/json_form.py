@@ -42,7 +42,7 @@ def to_dict(value: Any, whole: bool = True) -> Any:
 
 
 def from_dict(kind: Any, value: Any, place: str) -> Any:
-    """Read *value* as *kind* (a dataclass, enum, tuple, optional or plain type).
+    """Read *value* as *kind* (a dataclass, enum, tuple, mapping, optional or plain type).
 
     Unknown keys are ignored, so that a module may return more than decide uses; missing ones take the field's default.
     Raises ValueError that names the *place* of what is wrong.
@@ -75,11 +75,13 @@ def _reader(kind: Any) -> _Reader:
     """How a *kind* is read. Types are looked at here, once for each, and not once for each value."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Union:
-        (one,) = [argument for argument in arguments if argument is not type(None)]
-        read = _reader(one)
+        present = [argument for argument in arguments if argument is not type(None)]
+        read = _reader(present[0]) if len(present) == 1 else _union_reader(present)
         return lambda value: None if value is None else read(value)
     if origin is tuple:
         return _tuple_reader(_reader(arguments[0]))
+    if origin is Mapping:
+        return _mapping_reader(_reader(arguments[1]))
     if isinstance(kind, type) and issubclass(kind, Enum):
         return _enum_reader(kind)
     if isinstance(kind, type) and (dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")):
@@ -102,6 +104,37 @@ def _tuple_reader(read: _Reader) -> _Reader:
         return tuple(items)
 
     return read_tuple
+
+
+def _union_reader(kinds: Iterable[Any]) -> _Reader:
+    """Of structures that are told apart by their fields."""
+    readers = [(_defaults(kind), _reader(kind)) for kind in kinds]
+
+    def read_union(value: Any) -> Any:
+        given = set(value) if isinstance(value, Mapping) else set()
+        for fields, read in readers:
+            required = {name for name, default in fields.items() if default is _REQUIRED}
+            if required <= given <= set(fields):
+                return read(value)
+        raise _Misfit("it has the fields of none of the kinds that may stand here")
+
+    return read_union
+
+
+def _mapping_reader(read: _Reader) -> _Reader:
+    def read_mapping(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise _Misfit("expected a mapping, got %s" % type(value).__name__)
+        items = {}
+        key: Any = None
+        try:
+            for key, item in value.items():
+                items[key] = read(item)
+        except _Misfit as misfit:
+            raise misfit.within("[%s]" % key) from None
+        return items
+
+    return read_mapping
 
 
 def _enum_reader(kind: type[Enum]) -> _Reader:
@@ -134,7 +167,7 @@ def _structure_reader(kind: Any) -> _Reader:
     fields = {name: (_plain_kind(hints[name]), _reader(hints[name])) for name in defaults}
     names = tuple(fields)
     required = frozenset(name for name, default in defaults.items() if default is _REQUIRED)
-    values_of = itemgetter(*names) if len(names) > 1 else lambda value: (value[names[0]],)
+    values_of = itemgetter(*names) if len(names) > 1 else lambda value: tuple(value[name] for name in names)
 
     @cache
     def work_for(types: tuple[type[Any], ...]) -> list[tuple[int, _Reader]]:

@@ -20,6 +20,7 @@ from ..decide.policy import Policy
 from ..errors import LibrehaError
 from ..instant import Instant
 from ..policy.reader import read_policy
+from ..record import near_misses
 from ..record.database import StateDatabase
 from .drill_report import picture_lines, report_lines, summary_line
 from .options.look import look_spec
@@ -44,11 +45,12 @@ def run(params: Mapping[str, Any], check_mode: bool) -> Result:
     policy = read_policy(params["policy"])
     earlier = [_read(raw, "earlier[%d]" % number) for number, raw in enumerate(params["earlier"])]
     observation = _read(params["observation"], "observation")
-    memory, results = _remembered(params["state_url"])
+    memory, results, missed = _remembered(params["state_url"])
     remembered = memory != Memory()
     for look in earlier:
         memory = decide(policy, memory, look, _complete_at(look), RUN).memory
-    return _result(policy, memory, _with(observation, results), tuple(params["hosts_lost"]), remembered)
+    result = _result(policy, memory, _with(observation, results), tuple(params["hosts_lost"]), remembered)
+    return {**result, "near_misses": missed, "picture": result["picture"] + missed}
 
 
 def _read(raw: Mapping[str, Any], place: str) -> Observation:
@@ -65,13 +67,14 @@ def _complete_at(look: Observation) -> Instant:
     return max((at for at in parts if at.boot_id == look.taken_at.boot_id), key=lambda at: at.seconds)
 
 
-def _remembered(url: str) -> tuple[Memory, tuple[ActResult, ...]]:
-    """The monitor's memory, and how acts ended that it has not counted yet; both empty where no monitor has run yet."""
+def _remembered(url: str) -> tuple[Memory, tuple[ActResult, ...], list[str]]:
+    """The monitor's memory, how acts ended that it has not counted yet, and what near misses there were, in words; all empty where no
+    monitor has run yet."""
     if StateDatabase.examine(url) is None:
-        return Memory(), ()
+        return Memory(), (), []
     with StateDatabase.open(url, create=False) as database:
         memory = database.memory()
-        return memory, database.results(memory)
+        return memory, database.results(memory), near_misses.summary(near_misses.read(database))
 
 
 def _with(observation: Observation, results: Iterable[ActResult]) -> Observation:

@@ -9,6 +9,7 @@ is right; 2 when it is wrong; 1 when something else keeps it from its work.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 from collections.abc import Sequence
 from typing import Optional
@@ -42,12 +43,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             found = read_config(options.config, options.secrets)
             return Setup(RealWorld(found.site, server), found.heartbeat)
 
-        monitor = ResidentMonitor(Setup(RealWorld(config.site, server), config.heartbeat), reread, log, Notifier())
+        monitor = ResidentMonitor(Setup(RealWorld(config.site, server), config.heartbeat), reread, log, Notifier(), incidents=_incidents())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: monitor.stop())
         signal.signal(signal.SIGHUP, lambda _number, _frame: monitor.reload())
         try:
-            listener = Listener(config.socket, {"status": monitor.status})
+            listener = Listener(config.socket, {"status": monitor.status, "recording": monitor.recording})
             try:
                 monitor.run()
             finally:
@@ -56,6 +57,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             log.say(ERROR, str(error))
             return 1
     return 0
+
+
+def _incidents() -> str:
+    """Below the folder that systemd made for the service's state (StateDirectory=); nowhere without it."""
+    folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return os.path.join(folder, "incidents") if folder else ""
 
 
 def _arguments() -> argparse.ArgumentParser:

@@ -33,8 +33,13 @@ from ..record.commands import VALID_FOR, read_command
 from ..record.database import StateDatabase
 from ..record.journal_text import journal_lines
 from .client import Places, read_status
+from .client import read_recording as ask_recording
 from .explain import Recorded, explain, subject_of
 from .health import OLDEST, Level, health_of, plugin_line, unknown_line
+from .looks import Look, replay
+from .looks import read as read_recording
+from .redaction import redacted
+from .replay_text import look_lines, replay_form, replay_lines
 from .status import ABSENT, Status
 from .status_text import BY_SEVERITY, Paint, coloured, plain, status_lines
 
@@ -111,6 +116,8 @@ def parser() -> argparse.ArgumentParser:
     _status_options(_part(parts, "status", run_status, "how the cluster stands: hosts, VMs at risk, alarms, what is under way"))
     _journal_options(_part(parts, "journal", run_journal, "what happened and why, an entry a line and below it the reasons"))
     _explain_options(_part(parts, "explain", run_explain, "why a VM is where it is, or a host what it is, and why nothing was done"))
+    _replay_options(_part(parts, "replay", run_replay, "decide again on what the monitor saw, look by look, and see why"))
+    _incident_options(_part(parts, "incident", run_incident, "what the monitor saw and decided, without names, as one file to give away"))
     _command_options(_part(parts, "command", run_command, "tell the cluster what you want: stop, migrate, disarm, approve and so on"))
     _check_options(_part(parts, "check", run_check, "one line and an exit code, for Icinga, Nagios, Checkmk and others"))
     return top
@@ -161,6 +168,20 @@ def _explain_options(part: argparse.ArgumentParser) -> None:
     part.add_argument("subject", metavar="VM|HOST", help="a VM by its name or id, or a host")
     part.add_argument("-n", "--lines", metavar="N", type=_count, default=10, help="the last N journal entries about it (%(default)s)")
     part.add_argument("--json", action="store_true", help="for programs: one JSON object")
+
+
+def _replay_options(part: argparse.ArgumentParser) -> None:
+    source = "a recording: of libreha incident, or one of those that the monitor keeps of each incident (none: the monitor's newest looks)"
+    part.add_argument("file", metavar="FILE", nargs="?", help=source)
+    part.add_argument("--look", metavar="N", type=_count, help="all that was decided on the Nth look")
+    part.add_argument("--json", action="store_true", help="for programs: one JSON object a look")
+
+
+def _incident_options(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--out", metavar="FILE", required=True, help="where to write it; it must not be there yet")
+    part.add_argument("--of", metavar="FILE", help="of this recording (none: of the monitor's newest looks)")
+    names = "keep the names of hosts, VMs, files, networks and people; without it they are replaced, and the result is replayed first"
+    part.add_argument("--with-names", action="store_true", help=names)
 
 
 def _command_options(part: argparse.ArgumentParser) -> None:
@@ -276,6 +297,53 @@ def run_explain(options: argparse.Namespace, places: Places, terminal: Terminal)
     else:
         terminal.write(*found.lines())
     return DONE
+
+
+def run_replay(options: argparse.Namespace, places: Places, terminal: Terminal) -> int:
+    found = replay(_looks(options.file, places))
+    if options.look is not None and not 1 <= options.look <= len(found):
+        raise LibrehaError("there is no look %d" % options.look, remedy="give one from 1 to %d" % len(found))
+    chosen = range(len(found)) if options.look is None else [options.look - 1]
+    if options.json:
+        for index in chosen:
+            terminal.write_json(replay_form(index + 1, found[index]))
+    elif options.look is not None:
+        terminal.write(*look_lines(options.look, found[options.look - 1]))
+    else:
+        terminal.write(*replay_lines(found))
+    return FAILED if any(found[index].differs for index in chosen) else DONE
+
+
+def run_incident(options: argparse.Namespace, places: Places, terminal: Terminal) -> int:
+    content = _recording(options.of, places)
+    looks = read_recording(content, options.of or "what the monitor answered")
+    if not looks:
+        raise LibrehaError("the monitor has not looked yet", remedy="wait for its first look: libreha status")
+    if not options.with_names:
+        content = redacted(looks)
+    try:
+        with open(os.open(options.out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            out.write(content)
+    except OSError as error:
+        raise LibrehaError("%s cannot be written: %s" % (options.out, error.strerror), remedy="name a new file with --out") from None
+    names = "with all names" if options.with_names else "without names; it replays as the original does"
+    terminal.write("%s: %d looks, %s" % (options.out, len(looks), names))
+    return DONE
+
+
+def _looks(file: Optional[str], places: Places) -> list[Look]:
+    return read_recording(_recording(file, places), file or "what the monitor answered")
+
+
+def _recording(file: Optional[str], places: Places) -> bytes:
+    if file is None:
+        return ask_recording(places)
+    try:
+        with open(file, "rb") as source:
+            return source.read()
+    except OSError as error:
+        kept = "the monitor keeps recordings of incidents in /var/lib/libreha/incidents"
+        raise LibrehaError("%s cannot be read: %s" % (file, error.strerror), remedy=kept) from None
 
 
 def run_command(options: argparse.Namespace, places: Places, terminal: Terminal) -> int:

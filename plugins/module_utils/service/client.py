@@ -2,12 +2,15 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Asks the resident monitor over its socket, and reads the state database where it does not answer.
 
-The protocol: a Unix stream socket, one JSON object a line in each direction; ``{"request": "status"}`` is answered by the form of
-``status.Status``, what cannot be answered by ``{"error": "..."}``. Who may ask is what the socket's permissions say.
+The protocol: a Unix stream socket, one JSON object a line in each direction. ``{"request": "status"}`` is answered by the form of
+``status.Status``, ``{"request": "recording"}`` by ``{"recording": BASE64}`` (``looks``), and what cannot be answered by an object with
+``error``. Who may ask is what the socket's permissions say.
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import socket
 from collections.abc import Mapping
@@ -18,11 +21,13 @@ from typing import Any
 from .. import clock
 from ..decide.json_form import from_dict
 from ..errors import LibrehaError
+from ..record import near_misses
 from ..record.database import DEFAULT_URL, StateDatabase
 from .status import Status, recorded_status
 
 DEFAULT_SOCKET = "/run/libreha/monitor.sock"
 TIMEOUT = 5.0  # s in which the monitor must answer; it answers from memory
+RECORDING_TIMEOUT = 60.0  # s; it writes up to some hundred looks
 LONGEST = 1 << 26  # bytes of an answer
 UNIT = "libreha-monitor.service"
 
@@ -114,11 +119,20 @@ def read_status(places: Places, seconds: float = TIMEOUT) -> Status:
                 details={"why": error.why.value},
             ) from None
     if answered.last_look is not None:
+        # What the monitor says is shown all the same.
+        with contextlib.suppress(LibrehaError), StateDatabase.open(places.state_url, create=False) as database:
+            answered = replace(answered, near_misses=tuple(near_misses.summary(near_misses.read(database))))
         return answered
     try:
         return replace(_recorded(places.state_url, ""), service=answered.service, in_progress=answered.in_progress)
     except LibrehaError:  # what the monitor says of itself is shown all the same
         return answered
+
+
+def read_recording(places: Places, seconds: float = RECORDING_TIMEOUT) -> bytes:
+    """The monitor's newest looks, as a recording. Raises NotAnswered, and LibrehaError when it cannot give it."""
+    answer = ask(places.socket, {"request": "recording"}, seconds)
+    return base64.b64decode(str(answer.get("recording") or ""))
 
 
 def _status(answer: Mapping[str, Any]) -> Status:
@@ -134,4 +148,5 @@ def _recorded(url: str, problem: str) -> Status:
     with StateDatabase.open(url, create=False) as database:
         memory = database.memory()
         snapshot = database.snapshot(journal_limit=0, closed_limit=0)
-    return _status(recorded_status(snapshot, memory, clock.now(), problem))
+        missed = tuple(near_misses.summary(near_misses.read(database)))
+    return replace(_status(recorded_status(snapshot, memory, clock.now(), problem)), near_misses=missed)

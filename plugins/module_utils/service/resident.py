@@ -16,6 +16,7 @@ Standby: while another run holds the lease (``ha_run``, another monitor), it tri
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ from ..instant import Instant
 from ..record.database import StateDatabase
 from ..record.lease import LeaseHeld
 from .heartbeat import Heartbeat
+from .incidents import Incidents
 from .log import ERROR, INFO, NOTICE, WARNING, Log
 from .status import status_of
 from .systemd import Notifier
@@ -71,10 +73,17 @@ class ResidentMonitor:
     setup: What it begins with.
     reread: Reads the configuration anew; raises LibrehaError for one that is wrong.
     sleep: The waiter, where there is nothing else to wait for.
+    incidents: The folder for recordings of incidents; empty: none are kept.
     """
 
     def __init__(
-        self, setup: Setup, reread: Callable[[], Setup], log: Log, notifier: Notifier, sleep: Callable[[float], None] = clock.sleep
+        self,
+        setup: Setup,
+        reread: Callable[[], Setup],
+        log: Log,
+        notifier: Notifier,
+        sleep: Callable[[float], None] = clock.sleep,
+        incidents: str = "",
     ) -> None:
         self._world = setup.world
         self._reread = reread
@@ -83,6 +92,7 @@ class ResidentMonitor:
         self._sleep = sleep
         self._heartbeat = self._heartbeat_to(setup.heartbeat)
         self._follower = JournalFollower(log.entry)
+        self._incidents = Incidents(incidents, lambda text: log.say(NOTICE, text))
         self._started_at = setup.world.clock()
         self._view = _View()
         self._stopping = False
@@ -113,6 +123,10 @@ class ResidentMonitor:
             problem=view.problem,
         )
 
+    def recording(self) -> dict[str, Any]:
+        """The newest looks (service/looks.py), as base64 in one field."""
+        return {"recording": base64.b64encode(self._incidents.recording()).decode()}
+
     # The loop
 
     def run(self) -> None:
@@ -127,6 +141,8 @@ class ResidentMonitor:
             except Exception as error:
                 self._run_failed(error)
                 self._idle(RETRY)
+        self._incidents.end()
+        self._incidents.finish()
         self._notifier.stopping("stopped")
 
     def _use(self, database: StateDatabase) -> None:
@@ -184,6 +200,7 @@ class ResidentMonitor:
         self._notifier.alive()
         self._notifier.status(_summary(judged, in_progress))
         self._heartbeat.beat()
+        self._incidents.looked(judged)
 
     def _pause(self, run: LeasedRun, judged: Judged, url: str) -> None:
         """Until the next look is due, an act ends, or a signal came."""

@@ -137,6 +137,7 @@ class Status:
     held: tuple[HeldStatus, ...] = ()  # the first LISTED
     proposed: tuple[str, ...] = ()  # what would be done in another mode, in words
     admission: str = ""  # what the cluster can lose, in words
+    near_misses: tuple[str, ...] = ()  # suspicions of late that ended without a fence, and what they say of confirm_after, in words
 
 
 def status_of(

@@ -42,6 +42,7 @@ def status_lines(status: Status, paint: Paint = plain) -> list[str]:
     lines += _part("Under way", [INDENT + _with_since(act.what, act.since) for act in status.in_progress], paint)
     lines += _part("Held", [INDENT + "%s: %s" % (item.what, item.reason) for item in status.held], paint)
     lines += _part("Proposed, not carried out", [INDENT + text for text in status.proposed], paint)
+    lines += _part("Near misses", [INDENT + text for text in status.near_misses], paint)
     lines += ["", paint("Admission control", "bold") + " " + status.admission] if status.admission else []
     return lines
 

@@ -15,8 +15,10 @@ from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
+from ansible_collections.libreha.vmware.plugins.module_utils.record import near_misses
 from ansible_collections.libreha.vmware.plugins.module_utils.record.commands import read_command
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
+from ansible_collections.libreha.vmware.plugins.module_utils.record.near_misses import NEAR_MISS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "decide"))  # the simulated cluster of decide's tests
 from decide_world import Host, Vm, World, three_hosts
@@ -128,6 +130,18 @@ def test_a_proposal_that_stands_is_journaled_when_it_begins_and_when_it_ends(clu
     assert [text.partition(": ")[0] for text in fences] == ["fence esx1", "cleared"]
 
 
+def test_a_suspicion_that_ends_without_a_fence_is_journaled_as_a_near_miss(cluster: Any) -> None:
+    lab = cluster(three_hosts())
+    lab.world.kill("esx1")
+    lab.look(looks=4)
+    lab.world.heal("esx1")
+    lab.look(looks=4)
+    (told,) = lab.journal(NEAR_MISS)
+    assert told.startswith("near miss: esx1 was suspected dead: ")
+    with StateDatabase.open(lab.url, create=False) as database:
+        assert [item.miss.text for item in near_misses.of_entries(database.read_journal(kinds=[NEAR_MISS]))] == [told]
+
+
 def test_what_a_disarmed_cluster_does_not_do_says_that_it_is_disarmed(cluster: Any) -> None:
     lab = cluster(three_hosts())
     lab.look(commands=[{"kind": "disarm", "by": "alice", "reason": "new switch"}])
@@ -182,7 +196,7 @@ def test_the_holds_of_two_vms_of_one_name_are_both_journaled(cluster: Any) -> No
     lab.world.kill("esx1")
     lab.look(looks=10)
     lab.world.fence("esx1", confirmed=False)
-    lab.look(looks=3)
+    lab.look(looks=4)
     with StateDatabase.open(lab.url, create=False) as database:
         keys = [entry["key"] for entry in database.read_journal() if entry["key"].startswith("hold/failover/")]
     assert keys == ["hold/failover/ds-shared:vm1/vm1.vmx", "hold/failover/ds-shared:vm2/vm2.vmx"]

@@ -13,13 +13,17 @@ import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations as seen
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import NearMiss
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.verdict import Verdict
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.ha_drill import run
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
+from ansible_collections.libreha.vmware.plugins.module_utils.record.journal import JournalEntry
+from ansible_collections.libreha.vmware.plugins.module_utils.record.near_misses import NEAR_MISS
 
 TARGET, STORE = "iqn.2026-01.lab:san", "ds-shared"
 HOSTS = ("esx1", "esx2")
@@ -108,6 +112,15 @@ def test_it_knows_what_the_monitor_remembers_and_leaves_the_database_as_it_was_w
     assert [(vm["name"], vm["power_on"]) for vm in case["plan"]] == [("web1", True)]
     forgotten = run(parameters(url + ".other", observation=look(0, running=False)), False)["cases"][0]
     assert [(vm["name"], vm["power_on"]) for vm in forgotten["plan"]] == [("web1", False)]
+
+
+def test_near_misses_are_told_with_the_picture(url: str) -> None:
+    miss = NearMiss("esx1", Verdict.DEAD, 9.0, 15.0, 9.0, ("api", "ping"))
+    with StateDatabase.open(url) as database:
+        token = database.acquire_lease("monitor", 60).token
+        database.journal([JournalEntry(NEAR_MISS, miss.text, "esx1", data=to_dict(miss))], token)
+    result = run(parameters(url), False)
+    assert result["near_misses"][0].startswith("1 near miss in 30 days") and result["near_misses"] == result["picture"][-3:]
 
 
 def test_each_host_in_turn_where_none_is_named(url: str) -> None:

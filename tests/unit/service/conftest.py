@@ -20,4 +20,5 @@ from scene import LEASE, Scene
 def service(tmp_path: Path) -> Service:
     world = three_hosts(lease=LEASE)
     url = "sqlite:///%s/state.db" % tmp_path
-    return Service(Cluster(Scene(world, StateDatabase.open(url, clock=world.at, sleep=lambda seconds: None), url)))
+    scene = Scene(world, StateDatabase.open(url, clock=world.at, sleep=lambda seconds: None), url)
+    return Service(Cluster(scene), incidents=str(tmp_path / "incidents"))

@@ -102,10 +102,11 @@ class Service:
     log: io.StringIO = field(default_factory=io.StringIO)
     said: Said = field(default_factory=Said)
     rereads: list[Any] = field(default_factory=list)
+    incidents: str = ""
     monitor: ResidentMonitor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.monitor = ResidentMonitor(Setup(self.cluster), self._reread, Log(self.log), self.said, self.cluster.sleep)
+        self.monitor = ResidentMonitor(Setup(self.cluster), self._reread, Log(self.log), self.said, self.cluster.sleep, self.incidents)
 
     def _reread(self) -> Setup:
         found = self.rereads.pop(0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import gzip
 import io
 import json
 import os
@@ -25,6 +28,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands imp
 from ansible_collections.libreha.vmware.plugins.module_utils.record.commands import Heard
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import JournalEntry, StateDatabase
 from ansible_collections.libreha.vmware.plugins.module_utils.service import cli
+from ansible_collections.libreha.vmware.plugins.module_utils.service.looks import LookLog
 from ansible_collections.libreha.vmware.plugins.module_utils.service.status import status_of
 from decide_world import three_hosts
 from scene import LEASE, Scene
@@ -376,3 +380,81 @@ def test_it_runs_as_a_program_and_bears_a_reader_that_goes_away(scene: Scene, tm
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# replay and incident
+
+
+def recording_of(scene: Scene) -> LookLog:
+    """Ten looks at a host that dies."""
+    log = LookLog()
+    scene.world.kill("esx1")
+    for _look in range(10):
+        scene.looks(1)
+        judged = scene.monitor.judged
+        assert judged is not None and judged.decided_from is not None
+        log.add(judged.decided_from, judged.decision)
+    return log
+
+
+@contextlib.contextmanager
+def giving(log: LookLog, path: Path) -> Iterator[None]:
+    with serving(path, lambda request: {"recording": base64.b64encode(log.recording()).decode()}):
+        yield
+
+
+def test_replay_shows_what_each_look_brought_and_that_it_is_decided_so_again(scene: Scene, libreha: Libreha, tmp_path: Path) -> None:
+    with giving(recording_of(scene), tmp_path / "monitor.sock"):
+        ran = libreha("replay")
+        one = libreha("replay", "--look", "10")
+        form = libreha("replay", "--json").lines
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.lines[-1] == "10 looks, all decided as it was then"
+    assert any("esx1 dead?" in line for line in ran.lines) and any("ordered: fence esx1" in line for line in ran.lines)
+    assert one.lines[0].startswith("look 10, ") and one.lines[-1] == "decided as it was then"
+    assert [json.loads(line)["look"] for line in form] == list(range(1, 11))
+
+
+def test_a_recording_that_this_release_decides_differently_ends_with_1(scene: Scene, libreha: Libreha, tmp_path: Path) -> None:
+    first, *lines = gzip.decompress(recording_of(scene).recording()).decode().splitlines()
+    other = json.loads(lines[-1])
+    other["decided"]["settled"] = not other["decided"]["settled"]
+    file = tmp_path / "one.libreha"
+    file.write_bytes(gzip.compress("\n".join([first, *lines[:-1], json.dumps(other)]).encode()))
+    ran = libreha("replay", str(file))
+    assert ran.code == 1
+    assert "DECIDED DIFFERENTLY: settled" in ran.out and ran.lines[-1] == "10 looks, 1 DECIDED DIFFERENTLY"
+
+
+def test_an_incident_is_written_without_names_and_replays(scene: Scene, libreha: Libreha, tmp_path: Path) -> None:
+    out, named = tmp_path / "out.libreha", tmp_path / "named.libreha"
+    with giving(recording_of(scene), tmp_path / "monitor.sock"):
+        ran = libreha("incident", "--out", str(out))
+        assert libreha("incident", "--out", str(named), "--with-names").code == 0
+    assert (ran.code, ran.lines) == (0, ["%s: 10 looks, without names; it replays as the original does" % out])
+    assert "esx1" not in gzip.decompress(out.read_bytes()).decode() and "esx1" in gzip.decompress(named.read_bytes()).decode()
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert libreha("replay", str(out)).lines[-1] == "10 looks, all decided as it was then"
+    assert libreha("incident", "--of", str(named), "--out", str(tmp_path / "again.libreha")).code == 0
+    again = libreha("incident", "--of", str(named), "--out", str(out))
+    assert again.code == 1 and "cannot be written: File exists" in again.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["replay"], "no resident monitor listens"),
+        (["replay", "/nowhere"], "/nowhere cannot be read: No such file"),
+        (["replay", __file__], "is no recording that can be read"),
+        (["incident", "--out", "/nowhere/file"], "no resident monitor listens"),
+    ],
+)
+def test_what_cannot_be_replayed_is_said_with_what_to_do(libreha: Libreha, words: list[str], says: str) -> None:
+    ran = libreha(*words)
+    assert ran.code == 1 and says in ran.err and "Remedy" in ran.err
+
+
+def test_a_look_that_is_not_there_is_named(scene: Scene, libreha: Libreha, tmp_path: Path) -> None:
+    with giving(recording_of(scene), tmp_path / "monitor.sock"):
+        ran = libreha("replay", "--look", "11")
+    assert ran.code == 1 and "give one from 1 to 10" in ran.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -12,11 +13,17 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import NearMiss
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.json_form import to_dict
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import HostRecord, Memory
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.verdict import Verdict
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
+from ansible_collections.libreha.vmware.plugins.module_utils.record.journal import JournalEntry
+from ansible_collections.libreha.vmware.plugins.module_utils.record.near_misses import NEAR_MISS
 from ansible_collections.libreha.vmware.plugins.module_utils.service.client import NotAnswered, Places, Unanswered, ask, read_status
 from ansible_collections.libreha.vmware.plugins.module_utils.service.status import ABSENT, status_of
+from ansible_collections.libreha.vmware.plugins.module_utils.service.status_text import INDENT, status_lines
 from socket_server import serving
 
 STATUS = {"request": "status"}
@@ -143,6 +150,19 @@ def test_a_monitor_that_answers_is_shown_although_the_record_cannot_be_read(plac
     with serving(Path(places.socket), standby):
         found = read_status(Places(places.socket, "sqlite:///%s/none/state.db" % tmp_path))
     assert found.service.state == "standby" and found.hosts == ()
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_near_misses_are_shown_whoever_answers(places: Places, answers: bool) -> None:
+    miss = NearMiss("esx1", Verdict.DEAD, 9.0, 15.0, 9.0, ("api",))
+    with StateDatabase.open(places.state_url) as database:
+        token = database.lease()["token"]
+        database.journal([JournalEntry(NEAR_MISS, miss.text, "esx1", data=to_dict(miss))], token)
+    looked = json.loads(json.dumps({**standby({}), "last_look": {"taken_at": to_dict(clock.now()), "age": 1.0}}))
+    with serving(Path(places.socket), lambda request: looked) if answers else contextlib.nullcontext():
+        found = read_status(places)
+    assert found.near_misses[0] == "1 near miss in 30 days; the longest silence was 9.0 of 15 s (esx1)"
+    assert INDENT + found.near_misses[0] in status_lines(found)
 
 
 def test_a_status_that_cannot_be_understood_is_no_status(places: Places) -> None:
