@@ -45,7 +45,7 @@ types: setup ## mypy, strict for decide/
 
 # The tests of decide compute, most others wait for something: side by side they take less than one after the other.
 unit: setup ## Unit tests
-	@log=$$(mktemp); $(PYTHON) -m pytest -q -m "not prove" tests/unit/decide >$$log 2>&1 & decide=$$!; \
+	@log=$$(mktemp); $(PYTHON) -m pytest -q -m "not prove" tests/unit/decide >$$log 2>&1 & decide=$$!; trap 'kill $$decide 2>/dev/null || true' EXIT; \
 	  $(PYTHON) -m pytest -q -m "not prove" tests/unit --ignore=tests/unit/decide; others=$$?; \
 	  wait $$decide; pure=$$?; cat $$log; rm -f $$log; exit $$((others | pure))
 
