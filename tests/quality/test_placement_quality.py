@@ -12,7 +12,7 @@ from instances import Instance, vm
 from optimum import better_value, cost_of, least_load
 from quality import measure
 
-INSTANCES = int(os.environ.get("LIBREHA_INSTANCES", "60"))
+INSTANCES = int(os.environ.get("LIBREHA_INSTANCES", "30"))
 SEED = int(os.environ.get("LIBREHA_SEED", "1"))
 MOST_WORSE = 1 / 1000
 MEDIAN_LOAD = 1.05

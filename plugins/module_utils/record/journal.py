@@ -12,6 +12,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Union
 
 from ..decide.json_form import to_dict
@@ -76,7 +77,7 @@ def append(connection: Connection, now: Instant, token: int, holder: str, entrie
     entries = list(entries)
     if not entries:
         return []
-    last = int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(schema.JOURNAL.c.seq), 0))).scalar_one())
+    last = int(connection.execute(_last_number()).scalar_one())
     rows = []
     for seq, entry in enumerate(map(entry_of, entries), start=last + 1):
         rows.append(
@@ -92,8 +93,21 @@ def append(connection: Connection, now: Instant, token: int, holder: str, entrie
                 **schema.moment("at", now),
             }
         )
-    connection.execute(sa.insert(schema.JOURNAL), rows)
+    connection.execute(_insert(), rows)
     return [row["seq"] for row in rows]
+
+
+# Made once: most looks take them.
+
+
+@cache
+def _last_number() -> Any:
+    return sa.select(sa.func.coalesce(sa.func.max(schema.JOURNAL.c.seq), 0))
+
+
+@cache
+def _insert() -> Any:
+    return sa.insert(schema.JOURNAL)
 
 
 def read(

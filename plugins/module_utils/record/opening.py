@@ -15,6 +15,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -114,12 +115,22 @@ def open_engine(parsed: URL, place: DatabaseLocation, busy_seconds: float, creat
 
 def memory_engine() -> tuple[Engine, DatabaseLocation]:
     """A database in this process' memory, of one connection, with the settings and transactions of an SQLite file."""
-    engine = sa.create_engine(
-        "sqlite://", creator=lambda: sqlite3.connect(":memory:", isolation_level=None), poolclass=sa.pool.StaticPool, hide_parameters=True
-    )
+    dialect, compiled = _memory_dialect()
+    connect: Any = lambda: sqlite3.connect(":memory:", isolation_level=None)  # noqa: E731
+    engine = sa.engine.Engine(sa.pool.StaticPool(connect), dialect, sa.engine.make_url("sqlite://"), hide_parameters=True)
+    engine.update_execution_options(compiled_cache=compiled)
     sa.event.listen(engine, "connect", _set_up_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine, DatabaseLocation("state database in memory")
+
+
+@cache
+def _memory_dialect() -> tuple[Any, dict[Any, Any]]:
+    """Shared, with the statements that it has compiled: the simulator opens thousands of such databases in one process."""
+    first = sa.create_engine("sqlite://")
+    with first.connect():  # which sets the dialect up
+        pass
+    return first.dialect, {}
 
 
 def prepare(engine: Engine, place: DatabaseLocation, clock: Clock, create: bool) -> Opened:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LibrehaError
@@ -81,6 +82,8 @@ def read(connection: Connection, closed: bool | None = None, limit: int | None =
     *source*: only of VMs that ran on this host.
     """
     table = schema.TRANSACTIONS
+    if closed is False and not source:
+        return [_shown(row) for row in connection.execute(_all_open()).mappings().all()]
     query = sa.select(table).where(table.c.source == source) if source else sa.select(table)
     found: list[Any] = []
     if closed is not True:
@@ -96,6 +99,12 @@ def closed_of(connection: Connection, vms: Iterable[str]) -> list[dict[str, Any]
     table = schema.TRANSACTIONS
     query = sa.select(table).where(table.c.closed.is_(True))
     return [_shown(row) for part in schema.parts(vms) for row in connection.execute(query.where(table.c.vm_id.in_(part))).mappings()]
+
+
+@cache
+def _all_open() -> Any:
+    """Made once: each look takes it."""
+    return sa.select(schema.TRANSACTIONS).where(_is_open()).order_by(schema.TRANSACTIONS.c.opened_seq)
 
 
 def _is_open() -> Any:

@@ -52,6 +52,7 @@ class Chain:
         self.inventory = lab("inventory")["path"]
         self.status = lab("status")
         self.policy = policy
+        self._read: tuple[list[tuple[str, int]], dict[str, dict[str, Any]]] | None = None
 
     # The product
 
@@ -65,10 +66,13 @@ class Chain:
         return dict(self.variables("san1")["libreha_policy"])
 
     def variables(self, host: str) -> dict[str, Any]:
-        command = [str(BIN / "ansible-inventory"), "-i", self.inventory, "--host", host]
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
+        """Of a host of the inventory, which is read once, and again when a file of it has changed."""
+        files = sorted((str(path), path.stat().st_mtime_ns) for path in Path(self.inventory).rglob("*") if path.is_file())
+        if self._read is None or self._read[0] != files:
+            command = [str(BIN / "ansible-inventory"), "-i", self.inventory, "--list"]
+            done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+            self._read = files, json.loads(done.stdout)["_meta"]["hostvars"]
+        return dict(self._read[1][host])
 
     def play(self, name: str, *options: str, **extra: Any) -> Run:
         command = [*self.command(name, **extra), *options]
@@ -106,12 +110,18 @@ class Chain:
 
     def journal(self, *kinds: str) -> list[dict[str, Any]]:
         """The journal, read from the file itself: quick, and independent of the code under test."""
-        with contextlib.closing(
-            sqlite3.connect("file:%s?mode=ro" % self.state_url.removeprefix("sqlite:///"), uri=True, timeout=30)
-        ) as database:
-            database.row_factory = sqlite3.Row
-            rows = [dict(row) for row in database.execute("select * from ha_journal order by seq")]
+        rows = self._rows("select * from ha_journal order by seq")
         return [{**row, "data": json.loads(row["data"])} for row in rows if not kinds or row["kind"] in kinds]
+
+    def alarms(self) -> str:
+        """The texts of those that are open, read in the same way."""
+        return "\n".join(row["text"] for row in self._rows("select text from ha_alarms order by key"))
+
+    def _rows(self, query: str) -> list[dict[str, Any]]:
+        path = self.state_url.removeprefix("sqlite:///")
+        with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=30)) as database:
+            database.row_factory = sqlite3.Row
+            return [dict(row) for row in database.execute(query)]
 
     def freeze(self, run: Playing) -> None:
         """SIGSTOP for the run, but not in the milliseconds in which it holds SQLite's write lock: that blocks every other

@@ -36,15 +36,7 @@ def unmoved(chain: Chain, run: Run, before: dict[str, str | None], alarm: str = 
 
 
 def alarms(chain: Chain) -> str:
-    return "\n".join(alarm["text"] for alarm in chain.record("alarms")["alarms"])
-
-
-def test_a_killed_hosts_vms_come_back_elsewhere_and_a_second_run_changes_nothing(chain_of: MakeChain) -> None:
-    chain = chain_of("--hosts", "3", "--vms", "6", timings="production")
-    lab("fault", "esx1", "kill")
-    moved(chain, chain.play("monitor"))
-    again = chain.play("failover", host="esx1")
-    assert (again.code, again.changed) == (0, 0), again.log
+    return chain.alarms()
 
 
 @pytest.mark.prove
