@@ -155,7 +155,7 @@ def _at_a_terminal(argv: list[str]) -> tuple[int, str]:
                 os.write(terminal, (answer + "\n").encode())
                 answered = len(said)
     os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), re.sub(r"\x1b\[[0-9;]*m", "", said)
 
 
 @contextlib.contextmanager
