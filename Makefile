@@ -15,7 +15,7 @@ SCENARIOS ?= iscsi_target
 export LIBREHA_LAB_IMAGES ?= $(CURDIR)/.cache/lab-images
 PACKAGE := ansible_collections.libreha.vmware
 
-.PHONY: help setup demo test sanity lint types unit integration lab-tests qemu-tests qemu-fence qemu-kill conformance qemu-chain molecule prove bench bench-failover simulate simulate-run sim quality mutants clean
+.PHONY: help setup demo test sanity lint types unit integration lab-tests qemu-tests qemu-fence qemu-kill conformance qemu-chain molecule prove bench bench-failover bench-health simulate simulate-run sim quality mutants clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -93,6 +93,9 @@ bench: setup ## What one decide() call costs at 1,000, 8,000 and 64,000 VMs
 
 bench-failover: setup ## A host is killed: how long until its VMs run elsewhere (ARGS="--runs 5 --busy 3": with 3 busy loops a core)
 	@$(PYTHON) tests/bench/bench_failover.py $(ARGS)
+
+bench-health: setup ## A look at 500 and at 8,000 VMs, beside a bare pyVmomi read and community.vmware (ARGS="--hosts 1": only the first)
+	@$(PYTHON) tests/bench/bench_health.py $(ARGS)
 
 # The simulator ends with 0, 1 (violations) or 2 (a broken file). make itself ends with 2 for every failed recipe and with 1 only when
 # it is asked a question (-q), so with this goal it is asked one: lines that begin with + run all the same.

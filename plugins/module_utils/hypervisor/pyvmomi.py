@@ -6,14 +6,16 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["PROBLEM", "GetServiceVersions", "SoapStubAdapter", "versionIdMap", "vim", "vmodl"]
+__all__ = ["PROBLEM", "GetServiceVersions", "SoapStubAdapter", "soap", "versionIdMap", "vim", "vmodl"]
 
 vim: Any = None
 vmodl: Any = None
 SoapStubAdapter: Any = object
+soap: Any = None  # the module with pyVmomi's own reader of answers
 GetServiceVersions: Any = None
 versionIdMap: Any = None
 try:
+    from pyVmomi import SoapAdapter as soap
     from pyVmomi import SoapStubAdapter, vim, vmodl
     from pyVmomi.VmomiSupport import GetServiceVersions, versionIdMap
 
