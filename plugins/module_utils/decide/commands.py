@@ -36,6 +36,7 @@ class CommandKind(str, Enum):
     REJOIN = "rejoin"
     CONFIRMED_RESTART = "confirmed_restart"
     CONFIRMED_OFF = "confirmed_off"
+    FAILOVER = "failover"
     RELEASE_BRAKE = "release_brake"
     APPROVE = "approve"
     DISARM = "disarm"
@@ -62,6 +63,7 @@ NEEDS = {
     CommandKind.MIGRATE: "move",
     CommandKind.REBALANCE: "move",
     CommandKind.STOP: "stop",
+    CommandKind.FAILOVER: "failover",
     CommandKind.REJOIN: "rejoin",
     CommandKind.CONFIRMED_RESTART: "rejoin",
 }
@@ -88,9 +90,9 @@ def _migrate(policy: Policy, memory: Memory, command: Command, now: Instant) -> 
     if vm.ignored:
         raise CommandRefused("%s is ignored; put it back with manage first" % vm.name)
     if vm.host == command.host:
-        stays = memory.with_vm(replace(vm, wanted_host=command.host, ordered=False, home=""))
+        stays = memory.with_vm(replace(vm, wanted_host=command.host, ordered=False, refused="", home=""))
         return _changed(memory, stays, "%s stays on %s", vm.name, command.host)
-    after = memory.with_vm(replace(vm, wanted_host=command.host, ordered=True, home=""))
+    after = memory.with_vm(replace(vm, wanted_host=command.host, ordered=True, refused="", home=""))
     return _changed(memory, after, "%s is to move to %s%s", vm.name, command.host, _said(command))
 
 
@@ -141,10 +143,11 @@ def _rejoin(policy: Policy, memory: Memory, command: Command, now: Instant) -> t
     name = _host(policy, memory, command.subject)
     record = memory.host(name)
     if not record.fenced and not record.confirmed_off:
-        return memory, ""
+        return memory.with_host(replace(record, refused="")) if record.refused else memory, ""
     # Asked again, it boots from where the first wish has brought it.
     asked = replace(record.rejoin or RejoinRecord(now), asked_at=now, by=command.by)
-    return _changed(memory, memory.with_host(replace(record, rejoin=asked)), "%s is to be let in again%s", name, _said(command))
+    after = memory.with_host(replace(record, rejoin=asked, refused=""))
+    return _changed(memory, after, "%s is to be let in again%s", name, _said(command))
 
 
 def _confirmed_restart(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
@@ -155,7 +158,7 @@ def _confirmed_restart(policy: Policy, memory: Memory, command: Command, now: In
     record = after.host(command.subject)
     if record.rejoin is None:
         return after, text
-    said = memory.with_host(replace(record, rejoin=replace(record.rejoin, word=_who(command))))
+    said = after.with_host(replace(record, rejoin=replace(record.rejoin, word=_who(command))))
     return _changed(memory, said, "%s confirms that %s was restarted: %s", command.by, command.subject, command.reason)
 
 
@@ -164,6 +167,14 @@ def _confirmed_off(policy: Policy, memory: Memory, command: Command, now: Instan
     name = _host(policy, memory, command.subject)
     after = memory.with_host(replace(memory.host(name), confirmed_off=_who(command)))
     return _changed(memory, after, "%s confirms that %s is off: %s", command.by, name, command.reason)
+
+
+def _failover(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    """An order to fail one host over, in every mode. It ends when the host works: of one that does, at the look that takes this up."""
+    name = _host(policy, memory, command.subject)
+    others = tuple(item for item in memory.approved if item.subject != name)
+    after = replace(memory, approved=(*others, Approval(name, command.by, failover=True)))
+    return _changed(memory, after, "%s is to be failed over%s", name, _said(command))
 
 
 def _release_brake(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
@@ -184,7 +195,8 @@ def _approve(policy: Policy, memory: Memory, command: Command, now: Instant) -> 
     verdict = memory.host(vm.host if vm else subject).verdict
     works = bool(verdict) and Verdict(verdict).works and (vm is None or vm.power is Power.ON)
     others = tuple(item for item in memory.approved if item.subject != subject)
-    after = replace(memory, approved=(*others, Approval(subject, command.by, works)))
+    failover = any(item.failover for item in memory.approved if item.subject == subject)
+    after = replace(memory, approved=(*others, Approval(subject, command.by, works, failover)))
     return _changed(memory, after, "what is proposed for %s is approved%s", command.subject, _said(command))
 
 
@@ -213,6 +225,7 @@ _COMMANDS: dict[CommandKind, _Command] = {
     CommandKind.REJOIN: _rejoin,
     CommandKind.CONFIRMED_RESTART: _confirmed_restart,
     CommandKind.CONFIRMED_OFF: _confirmed_off,
+    CommandKind.FAILOVER: _failover,
     CommandKind.RELEASE_BRAKE: _release_brake,
     CommandKind.APPROVE: _approve,
     CommandKind.DISARM: _disarm,

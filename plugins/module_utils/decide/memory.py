@@ -120,6 +120,7 @@ class HostRecord:
     confirmed_off: str = ""  # a named person's word that it is off, with the reason
     wanted_maintenance: bool = False  # an operator wants it empty
     rejoin: Optional[RejoinRecord] = None  # an operator wants it back in
+    refused: str = ""  # why the last such wish was given up
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,7 @@ class VmRecord:
     stopping: bool = False  # an operator wants it stopped, and it still runs
     wanted_host: str = ""  # where an operator wants it; it is not moved away unasked
     ordered: bool = False  # it is not there yet: the operator's migration is still to be done
+    refused: str = ""  # why the operator's last migration was given up
     home: str = ""  # where it came from when its host was emptied for maintenance
     hardware_version: str = ""  # "vmx-13"
     heartbeat: str = ""  # as last seen: green, yellow, red, gray
@@ -243,12 +245,13 @@ class Approval:
     """A person's yes (``mode: ask``) to what is done about one host or VM.
 
     About one that is down it holds until that is well again. About one that works (``works``) it is a yes to moves and resets only,
-    and holds while one is planned.
+    and holds while one is planned. With ``failover`` a person ordered the failover of this host: it is carried out whatever the mode.
     """
 
     subject: str
     by: str
     works: bool = False
+    failover: bool = False
 
 
 @dataclass(frozen=True)
