@@ -282,8 +282,8 @@ class Policy:
     mode: Mode = option(Mode.OBSERVE, "What is done with decisions.")
     fail_on_alarm: FailOnAlarm = option(
         FailOnAlarm.CRITICAL,
-        "From which severity on a standing alarm fails a run of monitor. The exit status of ansible-playbook and the colour of a job in AWX "
-        "follow it. A run for planned work (failover, migrate, evacuate, rejoin) fails for such an alarm about its own host or VM "
+        "From which severity on a standing alarm fails a run of monitor. The exit status of ansible-playbook and the colour of a job in "
+        "AWX follow it. A run for planned work (failover, migrate, evacuate, rejoin) fails for such an alarm about its own host or VM "
         "only.",
     )
     lease: float = seconds(
