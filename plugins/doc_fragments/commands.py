@@ -51,9 +51,16 @@ by:
   type: str
   default: an operator
 reason:
-  description: Why; what was seen.
+  description: Why; what was seen. Needed with V(disarm), V(maintenance_on) and V(ignore).
   type: str
   default: ""
+holds:
+  description:
+    - With V(disarm), V(maintenance_on) and V(ignore), the seconds for which that holds; 0 is what the policy's C(switch_off) says.
+    - A cluster is armed and a VM back in HA by itself at the end. A host stays in maintenance, and an alarm asks for the end. Given again,
+      each is prolonged.
+  type: float
+  default: 0
 """
 
 

@@ -36,6 +36,7 @@ from .memory import Approval, Memory, VmRecord
 from .observations import ActInProgress, Power
 from .policy import Mode
 from .state import HostState
+from .switch_offs import end_of
 
 ASKED_FOR = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.RETURN)
 FOR_WHAT_WORKS = (MoveAction, ResetAction)  # what is done about hosts that work and VMs that run
@@ -189,7 +190,8 @@ def _alarms(waiting: Iterable[Action], memory: Memory) -> list[Alarm]:
     """*waiting* wait for the cluster to be armed, or else for a yes."""
     names = sorted({"%s %s" % (action.kind, action.host) for action in waiting if not is_empty(action)})
     if memory.disarmed:
-        text = "the cluster is disarmed (%s)" % memory.disarmed
+        until = " until %s" % end_of(memory.disarm) if memory.disarm is not None else ""
+        text = "the cluster is disarmed%s (%s)" % (until, memory.disarmed)
         text += "; not done: %s" % ", ".join(names) if names else ""
         return [Alarm("disarmed", Severity.CRITICAL if names else Severity.WARNING, "cluster", text)]
     if names:

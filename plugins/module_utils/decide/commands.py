@@ -22,6 +22,7 @@ from .decision import KINDS
 from .memory import Approval, Desired, Memory, RejoinRecord, Tries, VmRecord
 from .observations import Power
 from .policy import Policy
+from .switch_offs import begin, end_of
 from .verdict import Verdict
 
 
@@ -46,13 +47,15 @@ class CommandKind(str, Enum):
 
 @dataclass(frozen=True)
 class Command:
-    """``subject`` is the VM (name or id) or the host that it is about, empty for the cluster; ``host`` where to migrate."""
+    """``subject`` is the VM (name or id) or the host that it is about, empty for the cluster; ``host`` where to migrate; ``holds`` the
+    seconds for which something is switched off, 0 for what the policy says."""
 
     kind: CommandKind
     subject: str = ""
     host: str = ""
     by: str = ""
     reason: str = ""
+    holds: float = 0.0
 
 
 class CommandRefused(ValueError):
@@ -68,6 +71,8 @@ NEEDS = {
     CommandKind.CONFIRMED_RESTART: "rejoin",
 }
 """The kind of action without which a command would be remembered for ever and never done."""
+SWITCH_OFFS = (CommandKind.DISARM, CommandKind.MAINTENANCE_ON, CommandKind.IGNORE)
+"""What stands until it ends: each has a person, a reason and an end (``switch_offs``)."""
 
 
 def apply_command(policy: Policy, memory: Memory, command: Command, now: Instant, able: Collection[str] = KINDS) -> tuple[Memory, str]:
@@ -120,21 +125,26 @@ def _stop(policy: Policy, memory: Memory, command: Command, now: Instant) -> tup
 
 def _ignore(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
     vm = _vm(memory, command)
-    after = memory.with_vm(replace(vm, ignored=True, stopping=False, ordered=False))
-    return _changed(memory, after, "%s is taken out of HA as it is%s", vm.name, _said(command))
+    off = begin(vm.ignore, _who(command), command.holds or policy.switch_off.ignore, now)
+    after = memory.with_vm(replace(vm, ignored=True, ignore=off, stopping=False, ordered=False))
+    return _changed(memory, after, "%s is taken out of HA as it is until %s%s", vm.name, end_of(off), _said(command))
 
 
 def _manage(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
     vm = _vm(memory, command)
-    return _changed(memory, memory.with_vm(replace(vm, ignored=False)), "%s is back in HA%s", vm.name, _said(command))
+    return _changed(memory, memory.with_vm(replace(vm, ignored=False, ignore=None)), "%s is back in HA%s", vm.name, _said(command))
 
 
 def _maintenance(wanted: bool) -> _Command:
     def command_of(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
         name = _host(policy, memory, command.subject)
-        after = memory.with_host(replace(memory.host(name), wanted_maintenance=wanted))
-        text = "%s is to be emptied for maintenance%s" if wanted else "maintenance of %s is over%s"
-        return _changed(memory, after, text, name, _said(command))
+        record = memory.host(name)
+        if not wanted:
+            after = memory.with_host(replace(record, wanted_maintenance=False, maintenance_order=None))
+            return _changed(memory, after, "maintenance of %s is over%s", name, _said(command))
+        off = begin(record.maintenance_order, _who(command), command.holds or policy.switch_off.maintenance, now)
+        after = memory.with_host(replace(record, wanted_maintenance=True, maintenance_order=off))
+        return _changed(memory, after, "%s is to be emptied for maintenance until %s%s", name, end_of(off), _said(command))
 
     return command_of
 
@@ -201,12 +211,13 @@ def _approve(policy: Policy, memory: Memory, command: Command, now: Instant) -> 
 
 
 def _disarm(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
-    after = replace(memory, disarmed=_who(command) or "an operator")
-    return _changed(memory, after, "the cluster is disarmed%s", _said(command))
+    off = begin(memory.disarm, _who(command), command.holds or policy.switch_off.disarm, now)
+    after = replace(memory, disarmed=_who(command) or "an operator", disarm=off)
+    return _changed(memory, after, "the cluster is disarmed until %s%s", end_of(off), _said(command))
 
 
 def _arm(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
-    return _changed(memory, replace(memory, disarmed=""), "the cluster is armed%s", _said(command))
+    return _changed(memory, replace(memory, disarmed="", disarm=None), "the cluster is armed%s", _said(command))
 
 
 def _rebalance(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:

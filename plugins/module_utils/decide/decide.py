@@ -37,6 +37,7 @@ from .policy import Mode, Policy
 from .state import Cluster, HostState, leads_to_fence
 from .storage_health.judge import judge_storage_health
 from .storage_health.record import HealthRecord
+from .switch_offs import review
 from .vms.down import still_down
 from .vms.host_bound import host_bound_alarms
 from .vms.in_progress import note_orders
@@ -68,6 +69,8 @@ def decide(
         able: Kinds of action that the caller can carry out; others are only proposed.
         only_host: The caller asks only for what is done about the loss of this host; empty: for everything.
     """
+    off = review(memory, policy, now)
+    memory = off.memory
     assessment = assess(policy, memory, observation, now, run_id)
     cluster, hosts = assessment.cluster, assessment.cluster.hosts
     brake = apply_brake(memory.brake, {name: _for_brake(host, cluster) for name, host in hosts.items()}, policy, now)
@@ -88,14 +91,13 @@ def decide(
     down = still_down(cluster, vms, authorised.orders, authorised.proposed, plan.held)
     vms = note_down(vms, down, cluster)
     missed = near_misses(memory, hosts.values(), policy)
+    others = [*authorised.alarms, *overdue(vms, down, cluster), *_if_any(admission_alarm(standing)), *health.alarms, *off.alarms]
     kept = _remembered(memory, assessment, health.records, brake, observation.results, run_id)
     return Decision(
         taken_at=now,
         mode=policy.mode,
         hosts=tuple(_verdict(host) for host in hosts.values()),
-        alarms=_alarms(
-            assessment, plan, [*authorised.alarms, *overdue(vms, down, cluster), *_if_any(admission_alarm(standing)), *health.alarms]
-        ),
+        alarms=_alarms(assessment, plan, others),
         held=plan.held,
         actions=authorised.orders.actions,
         proposed=authorised.proposed,
