@@ -13,7 +13,8 @@ kind:
       with the person's word that the host was started after its fence; it counts where no uptime can prove that, because a storage
       server was itself restarted since. V(confirmed_off) is the person's word that a host is
       switched off and stays off until it is let in again; it takes the place of an answer of a storage server or BMC that cannot
-      be asked, and never overrules one that answers otherwise.
+      be asked, and never overrules one that answers otherwise. V(failover) orders that a host which is lost be failed over, whatever
+      the policy's C(mode); of a host that works it changes nothing.
     - V(approve) says yes to what the policy with C(mode=ask) proposes about a host or VM. About one that is down it holds until that
       is well again; about one that works it is a yes to moves and resets only, and holds while one is planned.
     - V(release_brake) lets the hosts through that the brake held at the look before, and none that is lost later. V(disarm) and
@@ -31,6 +32,7 @@ kind:
     - rejoin
     - confirmed_restart
     - confirmed_off
+    - failover
     - release_brake
     - approve
     - disarm
@@ -49,9 +51,16 @@ by:
   type: str
   default: an operator
 reason:
-  description: Why; what was seen.
+  description: Why; what was seen. Needed with V(disarm), V(maintenance_on) and V(ignore).
   type: str
   default: ""
+holds:
+  description:
+    - With V(disarm), V(maintenance_on) and V(ignore), the seconds for which that holds; 0 is what the policy's C(switch_off) says.
+    - A cluster is armed and a VM back in HA by itself at the end. A host stays in maintenance, and an alarm asks for the end. Given again,
+      each is prolonged.
+  type: float
+  default: 0
 """
 
 
@@ -68,7 +77,7 @@ options:
   commands:
     description:
       - What people ask for, as with M(libreha.vmware.ha_command). The commands are given before the lease is taken; while another run
-        holds it, that one takes them up.
+        holds it, that one carries them out, and this one waits for the outcome.
     type: list
     elements: dict
     default: []

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 
@@ -22,6 +23,14 @@ class Instant:
         if earlier is None or earlier.boot_id != self.boot_id:
             return None
         return self.seconds - earlier.seconds
+
+    def after(self, seconds: float) -> Instant:
+        """The instant *seconds* later; its wall time is that of a clock that is not set meanwhile."""
+        try:
+            wall = (datetime.fromisoformat(self.wall) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
+        except (ValueError, OverflowError):
+            wall = ""
+        return Instant(self.boot_id, self.seconds + seconds, wall)
 
     def to_dict(self) -> dict[str, Any]:
         return {"boot_id": self.boot_id, "seconds": self.seconds, "wall": self.wall}

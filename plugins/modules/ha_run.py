@@ -20,7 +20,11 @@ description:
   - Each act is a process of its own, which the kernel ends with the lease. A run that was killed at any point is completed by the next one.
   - Each thing that happens is shown in a line while it happens.
   - It fails, with all of its result, when at its end something that should be done is not, or an alarm stands that the policy's
-    C(fail_on_alarm) counts; by default a critical one.
+    C(fail_on_alarm) counts; by default a critical one. A run that was made for planned work (V(migrate), V(maintenance_on),
+    V(maintenance_off), V(rejoin), V(confirmed_restart) or V(failover) in O(commands)) fails by its outcome, and by such alarms about the
+    hosts and VMs that it asked about.
+  - While another run holds the lease, such as the resident monitor, that one carries out what O(commands) ask for. This one shows what
+    happens, waits for the outcome, and takes the lease if it becomes free.
   - The run goes on if the playbook is interrupted, and ends by itself; what it does is in the journal. Until then it holds the lease.
 options:
   policy:
@@ -37,7 +41,10 @@ options:
     description: What the lease's holder is called in the journal. It must be another one for each run. By default it is made up.
     type: str
   wait:
-    description: Seconds to wait for the lease while another run holds it. The module fails then, and names the holder in RV(lease_holder).
+    description:
+      - Seconds to wait while another run holds the lease; with O(commands), for their outcome.
+      - Without them the module fails then, and names the holder in RV(lease_holder). With them it fails and says how each stands; one that
+        no run took up by then is withdrawn, and one that was taken up remains wanted.
     type: float
     default: 0
   max_looks:
@@ -48,8 +55,13 @@ options:
     description:
       - By host, a new CHAP secret for one that logs in with CHAP and is let in again (V(rejoin) in O(commands)). Its storage servers take
         no secret that it had before its fence. Set the same on the host and in the inventory.
+      - While the resident monitor holds the lease, they are handed to it over O(socket), and it has them in its memory only.
     type: dict
     default: {}
+  socket:
+    description: The resident monitor's socket.
+    type: path
+    default: /run/libreha/monitor.sock
   validate_only:
     description: Only check O(policy), and nothing else. No host is looked at, and no database is needed.
     type: bool
@@ -105,8 +117,8 @@ vms:
     reason: {description: Why it ended so., type: str}
     history: {description: "What was done, in words.", type: list, elements: str}
 commands:
-  description: What O(commands) asked for, with what became of each. One that was refused is named in RV(undone) too.
-  returned: when this run looked
+  description: What O(commands) asked for, with what became of each. One that is not done is named in RV(failing) too.
+  returned: when this run looked, or waited for another one
   type: list
   elements: dict
   contains:
@@ -119,8 +131,16 @@ commands:
     state: {description: "V(applied) or V(refused).", type: str, sample: applied}
     outcome: {description: "What it changed, or why it was refused.", type: str}
     token: {description: The token of the run that took it up., type: int, sample: 17}
-    valid_for: {description: Seconds for which it holds., type: float, sample: 600}
+    holds: {description: Seconds for which something is switched off; 0 where nothing is., type: float, sample: 0}
+    valid_for: {description: Seconds in which a run must take it up., type: float, sample: 600}
     given_at: {description: "When it was given, with C(boot_id), C(seconds) and C(wall).", type: dict}
+    progress: {description: "V(done), V(failed) or V(open).", type: str, sample: done}
+    stands: {description: "How it stands, in words.", type: str, sample: mail is on esx2}
+carried_out_by:
+  description: The run that carried out O(commands) while it held the lease. Empty when this one did.
+  returned: when this run looked, or waited for another one
+  type: str
+  sample: monitor san1 0a5dd4c4-6f43-4f5c-a9a8-5ac9ed8f4a8e
 failed_acts:
   description: What acts of this run left undone, in words. The next look finds what is missing and orders it again.
   returned: when this run looked
@@ -240,8 +260,8 @@ taken_at:
   returned: when this run looked
   type: dict
 summary:
-  description: How it stands, in words.
-  returned: when this run looked
+  description: How it stands, in words; where another run did the work, what became of the commands.
+  returned: when this run looked, or waited for another one
   type: list
   elements: str
 undone:
@@ -254,14 +274,14 @@ undone:
 failing:
   description:
     - Why the run fails, the worst alarm first. These are RV(undone) and RV(failed_acts), but not in check mode, and the standing alarms
-      that the policy's C(fail_on_alarm) counts.
-  returned: when this run looked
+      that the policy's C(fail_on_alarm) counts. Of planned work they are RV(commands) that are not done, and such alarms about it.
+  returned: when this run looked, or waited for another one
   type: list
   elements: str
   sample: ["critical alarm: storage server san1 does not serve its target"]
 lease_holder:
   description: The other run that is at work.
-  returned: failure, when another run holds the lease
+  returned: failure, when another run holds the lease and O(commands) is empty
   type: str
 """
 

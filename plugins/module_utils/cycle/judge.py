@@ -260,12 +260,12 @@ def ordered_in(decision: Decision) -> list[str]:
     return [_words(action) for action in decision.actions if not is_empty(action)]
 
 
-def failing_alarms(decision: Decision, policy: Policy) -> list[str]:
-    """The standing alarms that the policy does not let a run end green before, the worst first, in words."""
+def alarms_that_fail(alarms: Iterable[Alarm], policy: Policy) -> list[str]:
+    """Those of *alarms* that the policy does not let a run end green before, the worst first, in words."""
     if policy.fail_on_alarm is FailOnAlarm.NONE:
         return []
     least = Severity(policy.fail_on_alarm.value)
-    standing = [alarm for alarm in decision.alarms if alarm.severity.rank >= least.rank]
+    standing = [alarm for alarm in alarms if alarm.severity.rank >= least.rank]
     return ["%s alarm: %s" % (alarm.severity.value, alarm.text) for alarm in sorted(standing, key=lambda item: -item.severity.rank)]
 
 

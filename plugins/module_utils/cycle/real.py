@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional, Union
@@ -17,9 +18,11 @@ from ..act.rejoin import Rejoining, rejoin_host
 from ..act.vm_failover import fail_over, shown_of, undone_of
 from ..act.vm_power import PowerRequest, power_vms
 from ..act.worker import Child, Died, Failed, ForkServer, wait_for_any
+from ..decide.hosts.rejoin import BOOTS, PATIENCE, SETTLES
 from ..decide.observations import Observation
 from ..decide.policy import Policy
 from ..decide.vms.transaction import Transaction, Way
+from ..instant import Instant
 from ..lease.lock import LeaseLock
 from ..observe.cluster import observe_cluster, observe_servers
 from ..record.database import StateDatabase
@@ -39,30 +42,55 @@ class Site:
     chap_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)  # new ones, by host, for letting it in again
 
 
+class HandedSecrets:
+    """New CHAP secrets for hosts that are to be let in again, as people handed them over: in the memory of this process and nowhere else,
+    and each for HOLDS seconds. Threads may share it."""
+
+    HOLDS = PATIENCE + BOOTS + SETTLES  # no wish to let a host in lasts longer
+
+    def __init__(self, clock: Callable[[], Instant] = clock.now) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._secrets: dict[str, tuple[str, Instant]] = {}
+
+    def put(self, host: str, secret: str) -> None:
+        with self._lock:
+            self._secrets[host] = (secret, self._clock())
+
+    def current(self) -> dict[str, str]:
+        """Those that still hold, by host."""
+        now = self._clock()
+        with self._lock:
+            self._secrets = {host: item for host, item in self._secrets.items() if (now.since(item[1]) or 0.0) < self.HOLDS}
+            return {host: secret for host, (secret, _at) in self._secrets.items()}
+
+
 class RealWorld:
     """The cluster of a site, with the fork server whose children act on it."""
 
     clock = staticmethod(clock.now)
 
-    def __init__(self, site: Site, server: ForkServer) -> None:
+    def __init__(self, site: Site, server: ForkServer, handed: Optional[HandedSecrets] = None) -> None:
+        """*handed*: new CHAP secrets that come while it works."""
         self.policy = site.policy
         self.state_url = site.state_url
-        self._site = site
+        self.site = site
         self._server = server
+        self._handed = handed or HandedSecrets()
 
     def open_database(self) -> StateDatabase:
         return StateDatabase.open(self.state_url, create=False)
 
     def observer(self) -> RealObserver:
-        return RealObserver(self._site)
+        return RealObserver(self.site)
 
     def executor(self, run: Run, lock: Optional[LeaseLock]) -> RealExecutor:
-        return RealExecutor(self._site, self._server, run, lock)
+        return RealExecutor(self.site, self._server, run, lock, self._handed)
 
     def equip(self, executor: Executor) -> None:
         if not isinstance(executor, RealExecutor):
             raise TypeError("hands of another kind of world: %r" % executor)
-        executor.site = self._site
+        executor.site = self.site
 
 
 class RealObserver:
@@ -84,15 +112,19 @@ class RealExecutor:
     """Each order is a child process of its own, which holds the lock of its run. ``run`` is the run under whose lease they act; ``site`` is
     what the next order acts on."""
 
-    def __init__(self, site: Site, server: ForkServer, run: Run, lock: Optional[LeaseLock]) -> None:
+    def __init__(self, site: Site, server: ForkServer, run: Run, lock: Optional[LeaseLock], handed: HandedSecrets) -> None:
         self.site = site
+        self._handed = handed
         self._server = server
         self._run = run
         self._lock = lock
         self._children: dict[Child, Order] = {}
 
     def begin(self, order: Order) -> None:
-        work = Work(self.site, order, dataclasses.replace(self._run, lease=self.site.policy.lease))
+        site = self.site
+        if isinstance(order, RejoinOrder):
+            site = dataclasses.replace(site, chap_secrets={**site.chap_secrets, **self._handed.current()})
+        work = Work(site, order, dataclasses.replace(self._run, lease=site.policy.lease))
         self._children[self._server.start(work, None if self._lock is None else self._lock.descriptor)] = order
 
     def in_progress(self) -> Sequence[Order]:

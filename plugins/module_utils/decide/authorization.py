@@ -4,7 +4,8 @@
 
 Invariant: repeating a fence that stands already is carried out in every case but ``mode: observe`` - it takes nothing from anybody
 that was not taken before, and leaving it open would let a fenced host write (docs/safety.md, "The fence"). Nothing else passes
-while the cluster is disarmed, and with ``mode: ask`` only what a person asked for or said yes to.
+while the cluster is disarmed, with ``mode: ask`` only what a person asked for or said yes to, and with ``mode: observe`` only the failover
+and the return of a host that a person ordered by its name.
 
 Nothing is remembered as ordered that was not authorised: whatever puts an order into the memory takes :class:`Orders`, and
 only :func:`authorise` makes them.
@@ -35,6 +36,7 @@ from .memory import Approval, Memory, VmRecord
 from .observations import ActInProgress, Power
 from .policy import Mode
 from .state import HostState
+from .switch_offs import end_of
 
 ASKED_FOR = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.RETURN)
 FOR_WHAT_WORKS = (MoveAction, ResetAction)  # what is done about hosts that work and VMs that run
@@ -79,7 +81,7 @@ def authorise(actions: Iterable[Action], memory: Memory, mode: Mode, hosts: Mapp
     waiting: list[Action] = []  # for the cluster to be armed, or for a yes
     unable: list[Action] = []
     for action in actions:
-        why = _out_of_reach(action, mode, hosts, caller)
+        why = _out_of_reach(action, memory, mode, hosts, caller)
         if why:
             proposed.append(Proposed(action, why))
             unable += [action] if action.kind not in caller.able else []
@@ -98,14 +100,20 @@ def authorise(actions: Iterable[Action], memory: Memory, mode: Mode, hosts: Mapp
     return Authorised(Orders(allowed, _SEAL), tuple(proposed), (*_alarms(waiting, memory), *map(manual_step_alarm, unable)))
 
 
-def _out_of_reach(action: Action, mode: Mode, hosts: Mapping[str, HostState], caller: Caller) -> str:
+def _out_of_reach(action: Action, memory: Memory, mode: Mode, hosts: Mapping[str, HostState], caller: Caller) -> str:
     """Why no yes and no arming would have *action* carried out by this caller; empty when they would."""
     repeated = isinstance(action, FenceAction) and hosts[action.host].is_fenced
     if caller.host and not repeated and (action.host != caller.host or isinstance(action, NOT_ABOUT_A_LOSS)):
         return "this run is only about the loss of %s" % caller.host
     if action.kind not in caller.able:
         return manual_step(action)
-    return "mode: observe" if mode is Mode.OBSERVE else ""
+    return "mode: observe" if mode is Mode.OBSERVE and not _ordered_by_name(action, memory) else ""
+
+
+def _ordered_by_name(action: Action, memory: Memory) -> bool:
+    if isinstance(action, (FenceAction, FailoverAction, RestartAction)):
+        return any(item.failover and item.subject == action.host for item in memory.approved)
+    return isinstance(action, RejoinAction)
 
 
 def not_in_progress(actions: Iterable[Action], acts: Iterable[ActInProgress]) -> list[Action]:
@@ -182,7 +190,8 @@ def _alarms(waiting: Iterable[Action], memory: Memory) -> list[Alarm]:
     """*waiting* wait for the cluster to be armed, or else for a yes."""
     names = sorted({"%s %s" % (action.kind, action.host) for action in waiting if not is_empty(action)})
     if memory.disarmed:
-        text = "the cluster is disarmed (%s)" % memory.disarmed
+        until = " until %s" % end_of(memory.disarm) if memory.disarm is not None else ""
+        text = "the cluster is disarmed%s (%s)" % (until, memory.disarmed)
         text += "; not done: %s" % ", ".join(names) if names else ""
         return [Alarm("disarmed", Severity.CRITICAL if names else Severity.WARNING, "cluster", text)]
     if names:

@@ -22,6 +22,7 @@ from .decision import KINDS
 from .memory import Approval, Desired, Memory, RejoinRecord, Tries, VmRecord
 from .observations import Power
 from .policy import Policy
+from .switch_offs import begin, end_of
 from .verdict import Verdict
 
 
@@ -36,6 +37,7 @@ class CommandKind(str, Enum):
     REJOIN = "rejoin"
     CONFIRMED_RESTART = "confirmed_restart"
     CONFIRMED_OFF = "confirmed_off"
+    FAILOVER = "failover"
     RELEASE_BRAKE = "release_brake"
     APPROVE = "approve"
     DISARM = "disarm"
@@ -45,13 +47,15 @@ class CommandKind(str, Enum):
 
 @dataclass(frozen=True)
 class Command:
-    """``subject`` is the VM (name or id) or the host that it is about, empty for the cluster; ``host`` where to migrate."""
+    """``subject`` is the VM (name or id) or the host that it is about, empty for the cluster; ``host`` where to migrate; ``holds`` the
+    seconds for which something is switched off, 0 for what the policy says."""
 
     kind: CommandKind
     subject: str = ""
     host: str = ""
     by: str = ""
     reason: str = ""
+    holds: float = 0.0
 
 
 class CommandRefused(ValueError):
@@ -62,10 +66,13 @@ NEEDS = {
     CommandKind.MIGRATE: "move",
     CommandKind.REBALANCE: "move",
     CommandKind.STOP: "stop",
+    CommandKind.FAILOVER: "failover",
     CommandKind.REJOIN: "rejoin",
     CommandKind.CONFIRMED_RESTART: "rejoin",
 }
 """The kind of action without which a command would be remembered for ever and never done."""
+SWITCH_OFFS = (CommandKind.DISARM, CommandKind.MAINTENANCE_ON, CommandKind.IGNORE)
+"""What stands until it ends: each has a person, a reason and an end (``switch_offs``)."""
 
 
 def apply_command(policy: Policy, memory: Memory, command: Command, now: Instant, able: Collection[str] = KINDS) -> tuple[Memory, str]:
@@ -88,9 +95,9 @@ def _migrate(policy: Policy, memory: Memory, command: Command, now: Instant) -> 
     if vm.ignored:
         raise CommandRefused("%s is ignored; put it back with manage first" % vm.name)
     if vm.host == command.host:
-        stays = memory.with_vm(replace(vm, wanted_host=command.host, ordered=False, home=""))
+        stays = memory.with_vm(replace(vm, wanted_host=command.host, ordered=False, refused="", home=""))
         return _changed(memory, stays, "%s stays on %s", vm.name, command.host)
-    after = memory.with_vm(replace(vm, wanted_host=command.host, ordered=True, home=""))
+    after = memory.with_vm(replace(vm, wanted_host=command.host, ordered=True, refused="", home=""))
     return _changed(memory, after, "%s is to move to %s%s", vm.name, command.host, _said(command))
 
 
@@ -118,21 +125,26 @@ def _stop(policy: Policy, memory: Memory, command: Command, now: Instant) -> tup
 
 def _ignore(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
     vm = _vm(memory, command)
-    after = memory.with_vm(replace(vm, ignored=True, stopping=False, ordered=False))
-    return _changed(memory, after, "%s is taken out of HA as it is%s", vm.name, _said(command))
+    off = begin(vm.ignore, _who(command), command.holds or policy.switch_off.ignore, now)
+    after = memory.with_vm(replace(vm, ignored=True, ignore=off, stopping=False, ordered=False))
+    return _changed(memory, after, "%s is taken out of HA as it is until %s%s", vm.name, end_of(off), _said(command))
 
 
 def _manage(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
     vm = _vm(memory, command)
-    return _changed(memory, memory.with_vm(replace(vm, ignored=False)), "%s is back in HA%s", vm.name, _said(command))
+    return _changed(memory, memory.with_vm(replace(vm, ignored=False, ignore=None)), "%s is back in HA%s", vm.name, _said(command))
 
 
 def _maintenance(wanted: bool) -> _Command:
     def command_of(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
         name = _host(policy, memory, command.subject)
-        after = memory.with_host(replace(memory.host(name), wanted_maintenance=wanted))
-        text = "%s is to be emptied for maintenance%s" if wanted else "maintenance of %s is over%s"
-        return _changed(memory, after, text, name, _said(command))
+        record = memory.host(name)
+        if not wanted:
+            after = memory.with_host(replace(record, wanted_maintenance=False, maintenance_order=None))
+            return _changed(memory, after, "maintenance of %s is over%s", name, _said(command))
+        off = begin(record.maintenance_order, _who(command), command.holds or policy.switch_off.maintenance, now)
+        after = memory.with_host(replace(record, wanted_maintenance=True, maintenance_order=off))
+        return _changed(memory, after, "%s is to be emptied for maintenance until %s%s", name, end_of(off), _said(command))
 
     return command_of
 
@@ -141,10 +153,11 @@ def _rejoin(policy: Policy, memory: Memory, command: Command, now: Instant) -> t
     name = _host(policy, memory, command.subject)
     record = memory.host(name)
     if not record.fenced and not record.confirmed_off:
-        return memory, ""
+        return memory.with_host(replace(record, refused="")) if record.refused else memory, ""
     # Asked again, it boots from where the first wish has brought it.
     asked = replace(record.rejoin or RejoinRecord(now), asked_at=now, by=command.by)
-    return _changed(memory, memory.with_host(replace(record, rejoin=asked)), "%s is to be let in again%s", name, _said(command))
+    after = memory.with_host(replace(record, rejoin=asked, refused=""))
+    return _changed(memory, after, "%s is to be let in again%s", name, _said(command))
 
 
 def _confirmed_restart(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
@@ -155,7 +168,7 @@ def _confirmed_restart(policy: Policy, memory: Memory, command: Command, now: In
     record = after.host(command.subject)
     if record.rejoin is None:
         return after, text
-    said = memory.with_host(replace(record, rejoin=replace(record.rejoin, word=_who(command))))
+    said = after.with_host(replace(record, rejoin=replace(record.rejoin, word=_who(command))))
     return _changed(memory, said, "%s confirms that %s was restarted: %s", command.by, command.subject, command.reason)
 
 
@@ -164,6 +177,14 @@ def _confirmed_off(policy: Policy, memory: Memory, command: Command, now: Instan
     name = _host(policy, memory, command.subject)
     after = memory.with_host(replace(memory.host(name), confirmed_off=_who(command)))
     return _changed(memory, after, "%s confirms that %s is off: %s", command.by, name, command.reason)
+
+
+def _failover(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    """An order to fail one host over, in every mode. It ends when the host works: of one that does, at the look that takes this up."""
+    name = _host(policy, memory, command.subject)
+    others = tuple(item for item in memory.approved if item.subject != name)
+    after = replace(memory, approved=(*others, Approval(name, command.by, failover=True)))
+    return _changed(memory, after, "%s is to be failed over%s", name, _said(command))
 
 
 def _release_brake(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
@@ -184,17 +205,19 @@ def _approve(policy: Policy, memory: Memory, command: Command, now: Instant) -> 
     verdict = memory.host(vm.host if vm else subject).verdict
     works = bool(verdict) and Verdict(verdict).works and (vm is None or vm.power is Power.ON)
     others = tuple(item for item in memory.approved if item.subject != subject)
-    after = replace(memory, approved=(*others, Approval(subject, command.by, works)))
+    failover = any(item.failover for item in memory.approved if item.subject == subject)
+    after = replace(memory, approved=(*others, Approval(subject, command.by, works, failover)))
     return _changed(memory, after, "what is proposed for %s is approved%s", command.subject, _said(command))
 
 
 def _disarm(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
-    after = replace(memory, disarmed=_who(command) or "an operator")
-    return _changed(memory, after, "the cluster is disarmed%s", _said(command))
+    off = begin(memory.disarm, _who(command), command.holds or policy.switch_off.disarm, now)
+    after = replace(memory, disarmed=_who(command) or "an operator", disarm=off)
+    return _changed(memory, after, "the cluster is disarmed until %s%s", end_of(off), _said(command))
 
 
 def _arm(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
-    return _changed(memory, replace(memory, disarmed=""), "the cluster is armed%s", _said(command))
+    return _changed(memory, replace(memory, disarmed="", disarm=None), "the cluster is armed%s", _said(command))
 
 
 def _rebalance(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
@@ -213,6 +236,7 @@ _COMMANDS: dict[CommandKind, _Command] = {
     CommandKind.REJOIN: _rejoin,
     CommandKind.CONFIRMED_RESTART: _confirmed_restart,
     CommandKind.CONFIRMED_OFF: _confirmed_off,
+    CommandKind.FAILOVER: _failover,
     CommandKind.RELEASE_BRAKE: _release_brake,
     CommandKind.APPROVE: _approve,
     CommandKind.DISARM: _disarm,

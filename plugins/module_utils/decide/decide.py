@@ -28,7 +28,7 @@ from .hosts.host_reports import rebooting
 from .hosts.near_misses import near_misses
 from .hosts.rejoin import Rejoins, note_steps, plan_rejoins
 from .hosts.respond import Responses, choose_fences
-from .memory import HostRecord, Memory, RejoinRecord, VmRecord
+from .memory import HostRecord, Memory, VmRecord
 from .moves.moves import note_homes, plan_moves
 from .moves.moving import Moves
 from .moves.rebalance import note_rebalance
@@ -37,6 +37,7 @@ from .policy import Mode, Policy
 from .state import Cluster, HostState, leads_to_fence
 from .storage_health.judge import judge_storage_health
 from .storage_health.record import HealthRecord
+from .switch_offs import review
 from .vms.down import still_down
 from .vms.host_bound import host_bound_alarms
 from .vms.in_progress import note_orders
@@ -68,6 +69,8 @@ def decide(
         able: Kinds of action that the caller can carry out; others are only proposed.
         only_host: The caller asks only for what is done about the loss of this host; empty: for everything.
     """
+    off = review(memory, policy, now)
+    memory = off.memory
     assessment = assess(policy, memory, observation, now, run_id)
     cluster, hosts = assessment.cluster, assessment.cluster.hosts
     brake = apply_brake(memory.brake, {name: _for_brake(host, cluster) for name, host in hosts.items()}, policy, now)
@@ -88,14 +91,13 @@ def decide(
     down = still_down(cluster, vms, authorised.orders, authorised.proposed, plan.held)
     vms = note_down(vms, down, cluster)
     missed = near_misses(memory, hosts.values(), policy)
+    others = [*authorised.alarms, *overdue(vms, down, cluster), *_if_any(admission_alarm(standing)), *health.alarms, *off.alarms]
     kept = _remembered(memory, assessment, health.records, brake, observation.results, run_id)
     return Decision(
         taken_at=now,
         mode=policy.mode,
         hosts=tuple(_verdict(host) for host in hosts.values()),
-        alarms=_alarms(
-            assessment, plan, [*authorised.alarms, *overdue(vms, down, cluster), *_if_any(admission_alarm(standing)), *health.alarms]
-        ),
+        alarms=_alarms(assessment, plan, others),
         held=plan.held,
         actions=authorised.orders.actions,
         proposed=authorised.proposed,
@@ -181,7 +183,7 @@ def _remembered(
 def _with_orders(memory: Memory, cluster: Cluster, vms: tuple[VmRecord, ...], plan: _Plan, orders: Orders) -> Memory:
     """*memory* with the records of this look and what is ordered about them. It takes orders, and nothing that was only planned."""
     policy, now = cluster.policy, cluster.now
-    records = {name: _remember(host.record, plan.rejoins.records, orders, now) for name, host in cluster.hosts.items()}
+    records = {name: _remember(host.record, plan.rejoins, orders, now) for name, host in cluster.hosts.items()}
     return replace(
         memory,
         hosts=tuple(records[name] for name in sorted(records)),
@@ -196,17 +198,17 @@ def _still_open(cluster: Cluster, plan: _Plan, orders: Orders, able: Collection[
         return True
     waiting = any(only_host in ("", cluster.vm_host(identity)) for identity in plan.starts.waiting)
     returning = "rejoin" in able and any(plan.rejoins.records.values())
-    return cluster.policy.mode is not Mode.OBSERVE and (_acts(orders, only_host) or waiting or returning)
+    return _acts(orders, only_host) or returning or (waiting and cluster.policy.mode is not Mode.OBSERVE)
 
 
 def _with(vms: tuple[VmRecord, ...], changed: Mapping[str, VmRecord]) -> tuple[VmRecord, ...]:
     return tuple(changed.get(vm.id, vm) for vm in vms) if changed else vms
 
 
-def _remember(record: HostRecord, rejoins: Mapping[str, Optional[RejoinRecord]], orders: Orders, now: Instant) -> HostRecord:
+def _remember(record: HostRecord, rejoins: Rejoins, orders: Orders, now: Instant) -> HostRecord:
     """What is asked of the host and ordered about it."""
-    if record.name in rejoins:
-        record = replace(record, rejoin=rejoins[record.name])
+    if record.name in rejoins.records:
+        record = replace(record, rejoin=rejoins.records[record.name], refused=rejoins.given_up.get(record.name, ""))
     fenced_at = {server for action in orders.of(FenceAction) if action.host == record.name for server in action.storage}
     if fenced_at:
         record = replace(record, fence_scope=tuple(sorted({*record.fence_scope, *fenced_at})))

@@ -87,6 +87,16 @@ class RejoinRecord:
 
 
 @dataclass(frozen=True)
+class SwitchOff:
+    """Something that a person switched off for a while; see ``switch_offs``. Instants are on the decider's clock."""
+
+    by: str  # who, and why
+    since: Instant
+    until: Instant
+    seconds: float  # from the person's word until then
+
+
+@dataclass(frozen=True)
 class HostRecord:
     """One host. Instants are on the clock of the machine that looked at it, unless said otherwise."""
 
@@ -119,7 +129,9 @@ class HostRecord:
     doubtful: tuple[str, ...] = ()  # ids of VMs that were to start elsewhere although they might execute here still; see ``duplicates``
     confirmed_off: str = ""  # a named person's word that it is off, with the reason
     wanted_maintenance: bool = False  # an operator wants it empty
+    maintenance_order: Optional[SwitchOff] = None  # that wish
     rejoin: Optional[RejoinRecord] = None  # an operator wants it back in
+    refused: str = ""  # why the last such wish was given up
 
 
 @dataclass(frozen=True)
@@ -183,9 +195,11 @@ class VmRecord:
     asked: bool = False  # an operator wants it started, and admission control has not been asked yet
     registered: str = ""  # another unfenced host that has it registered, not running
     ignored: bool = False  # an operator took it out of HA as it is
+    ignore: Optional[SwitchOff] = None  # that wish
     stopping: bool = False  # an operator wants it stopped, and it still runs
     wanted_host: str = ""  # where an operator wants it; it is not moved away unasked
     ordered: bool = False  # it is not there yet: the operator's migration is still to be done
+    refused: str = ""  # why the operator's last migration was given up
     home: str = ""  # where it came from when its host was emptied for maintenance
     hardware_version: str = ""  # "vmx-13"
     heartbeat: str = ""  # as last seen: green, yellow, red, gray
@@ -243,12 +257,13 @@ class Approval:
     """A person's yes (``mode: ask``) to what is done about one host or VM.
 
     About one that is down it holds until that is well again. About one that works (``works``) it is a yes to moves and resets only,
-    and holds while one is planned.
+    and holds while one is planned. With ``failover`` a person ordered the failover of this host: it is carried out whatever the mode.
     """
 
     subject: str
     by: str
     works: bool = False
+    failover: bool = False
 
 
 @dataclass(frozen=True)
@@ -263,6 +278,7 @@ class Memory:
     storage_health: tuple[HealthRecord, ...] = ()
     brake: BrakeRecord = BrakeRecord()
     disarmed: str = ""  # who disarmed the cluster, and why; empty: it is armed
+    disarm: Optional[SwitchOff] = None  # for how long
     approved: tuple[Approval, ...] = ()  # with mode: ask
     rebalance: str = ""  # who asked for it; empty: nobody
     results_read: int = 0  # the highest number of an ActResult that was counted

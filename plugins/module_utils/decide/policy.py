@@ -276,14 +276,25 @@ class Retention:
 
 
 @dataclass(frozen=True)
+class SwitchOffPolicy:
+    """For how long a person switches something off, where the command does not say. Disarming and ignoring end by themselves; maintenance
+    does not, and is an alarm from then on. What was given more time is an alarm when it stands for longer than this."""
+
+    disarm: float = seconds(4 * 3600.0, "The cluster is disarmed.", at_least=60)
+    maintenance: float = seconds(24 * 3600.0, "A host is in maintenance.", at_least=60)
+    ignore: float = seconds(7 * 86400.0, "A VM is taken out of HA as it is.", at_least=60)
+
+
+@dataclass(frozen=True)
 class Policy:
     """What the operator wants from libreha.vmware."""
 
     mode: Mode = option(Mode.OBSERVE, "What is done with decisions.")
     fail_on_alarm: FailOnAlarm = option(
         FailOnAlarm.CRITICAL,
-        "From which severity on a standing alarm fails a run of monitor or failover. The exit status of ansible-playbook and the colour of "
-        "a job in AWX follow it.",
+        "From which severity on a standing alarm fails a run of monitor. The exit status of ansible-playbook and the colour of a job in "
+        "AWX follow it. A run for planned work (failover, migrate, evacuate, rejoin) fails for such an alarm about its own host or VM "
+        "only.",
     )
     lease: float = seconds(
         60.0,
@@ -338,6 +349,7 @@ class Policy:
     rebalance: Rebalance = option(Rebalance())
     storage_health: StorageHealthOptions = option(StorageHealthOptions())
     retention: Retention = option(Retention())
+    switch_off: SwitchOffPolicy = option(SwitchOffPolicy())
 
     def host(self, name: str) -> HostPolicy:
         """The host's policy; one that the policy does not name has no initiator and is therefore unfenceable."""

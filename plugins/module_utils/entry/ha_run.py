@@ -6,23 +6,27 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Optional
 
 from .. import clock
 from ..act.fence import PER_LEVEL
 from ..act.worker import ForkServer
+from ..cycle.asked import Asked, Waiter, alarms_about, failures, said_of
 from ..cycle.follow import JournalFollower, line_of
-from ..cycle.judge import Judged, RunContext, failing_alarms, judge, ordered_in, result_of
+from ..cycle.judge import Judged, RunContext, judge, ordered_in, result_of
 from ..cycle.monitor import ABLE, MAX_LOOKS, RunSummary, moved_in
 from ..cycle.ports import PowerOrder
 from ..cycle.real import RealObserver, RealWorld, Site, carry_out
-from ..cycle.run import LeasedRun, new_holder
+from ..cycle.run import new_holder
+from ..decide.outcome import is_planned_work
+from ..decide.policy import Policy
 from ..errors import LibrehaError
 from ..policy.reader import read_policy
-from ..record.commands import REFUSED, read_command
+from ..record.commands import APPLIED, read_command
 from ..record.database import StateDatabase
+from ..service.client import CHAP_SECRET, DEFAULT_SOCKET, ask
 from .options.commands import command_spec
 from .options.site import read_site, site_spec
 
@@ -39,29 +43,61 @@ def argument_spec() -> dict[str, Any]:
         "wait": {"type": "float", "default": 0},
         "max_looks": {"type": "int", "default": MAX_LOOKS},
         "progress": {"type": "path"},
+        "socket": {"type": "path", "default": DEFAULT_SOCKET},
         "validate_only": {"type": "bool", "default": False},
     }
 
 
 def run(params: Mapping[str, Any], check_mode: bool) -> Result:
     """The task's result; raises LibrehaError, with the result in it where the run came to its end, and LeaseHeld when another run is
-    at work."""
+    at work and nothing was asked of it."""
     if params["validate_only"]:
         return {"changed": False, "mode": read_policy(params["policy"]).mode.value}
     site = replace(read_site(params), chap_secrets=dict(params["chap_secrets"]))
     if check_mode:
         return _look_only(site, params)
-    with ForkServer(carry_out) as server, StateDatabase.open(site.state_url, create=False) as database:
-        world = RealWorld(site, server)
-        # Before the lease: while another run has it, that one takes them up.
-        commands = database.give_commands(map(read_command, params["commands"]))
-        above = world.observer().highest_token()
-        leased = LeasedRun.begin(world, database, params["holder"] or new_holder(), above, params["wait"], params["host"] or "")
-        # What still acts would act under a lease that is free. If it does not end, the lease runs out by itself.
-        with leased.ending_within(_longest_act(site)), _shown(database, params["progress"]):
-            judged = leased.monitor.until_settled(params["max_looks"])
-        result = _result(judged, leased.monitor.summary, database.commands(commands))
-    return unless_failing(result, [*result["undone"], *result["failed_acts"], *failing_alarms(judged.decision, site.policy)])
+    with contextlib.ExitStack() as held:
+        server = held.enter_context(ForkServer(carry_out))  # before any thread is started and anything is opened
+        database = held.enter_context(StateDatabase.open(site.state_url, create=False))
+        say = held.enter_context(_shown(database, params["progress"]))
+        return _run(RealWorld(site, server), database, params, say)
+
+
+def _run(world: RealWorld, database: StateDatabase, params: Mapping[str, Any], say: Callable[[str], None]) -> Result:
+    """The result of a run of our own, or of what another run made of the commands while it has the lease."""
+    site = world.site
+    commands = list(map(read_command, params["commands"]))
+    # Before the lease: while another run has it, that one takes them up.
+    asked = Asked(database, commands, site.policy.mode)
+    waiter = Waiter(world, database, asked, clock.sleep, say, lambda: _hand_over(site, params["socket"], say))
+    leased = waiter.lease(params["holder"] or new_holder(), params["wait"], params["host"] or "")
+    if leased is None:
+        return _by_another_run(waiter.other, asked, site.policy)
+    # What still acts would act under a lease that is free. If it does not end, the lease runs out by itself.
+    with leased.ending_within(_longest_act(site)):
+        judged = leased.monitor.until_settled(params["max_looks"])
+    result = _result(judged, leased.monitor.summary, asked.rows())
+    # A run that was made for planned work ends by its outcome.
+    planned = any(map(is_planned_work, commands))
+    undone = failures(result["commands"]) if planned else [*result["undone"], *result["failed_acts"]]
+    decision = judged.decision
+    return unless_failing(result, [*undone, *alarms_about(commands, decision.memory, decision.alarms, site.policy)])
+
+
+def _by_another_run(holder: str, asked: Asked, policy: Policy) -> Result:
+    rows = asked.rows()
+    changed = any(row["state"] == APPLIED for row in rows)
+    result = {"changed": changed, "carried_out_by": holder, "commands": rows, "summary": said_of(rows)}
+    return unless_failing(result, [*failures(rows), *asked.failing_alarms(policy)])
+
+
+def _hand_over(site: Site, path: str, say: Callable[[str], None]) -> None:
+    """New CHAP secrets go to the resident monitor over its socket: the record never has them."""
+    for host, secret in site.chap_secrets.items():
+        try:
+            ask(path, {"request": CHAP_SECRET, "host": host, "secret": secret})
+        except LibrehaError as error:
+            say("the new CHAP secret of %s could not be handed over: %s" % (host, error))
 
 
 def _longest_act(site: Site) -> float:
@@ -86,7 +122,8 @@ def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
     observation = RealObserver(site).look({}, (), ())
     with StateDatabase.open(params["state_url"], create=False) as database:
         context = RunContext("", 0, ABLE, clock.now, params["host"] or "")
-        judged = judge(database, site.policy, observation, context, commit=False, asked=map(read_command, params["commands"]))
+        commands = list(map(read_command, params["commands"]))
+        judged = judge(database, site.policy, observation, context, commit=False, asked=commands)
     result = {
         **result_of(judged),
         "ordered": ordered_in(judged.decision),
@@ -95,22 +132,24 @@ def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
         "vms": [],
         "unregistered": [],
         "commands": [],
+        "carried_out_by": "",
     }
-    failing = [*judged.refused, *failing_alarms(judged.decision, site.policy)]
+    decision = judged.decision
+    failing = [*judged.refused, *alarms_about(commands, decision.memory, decision.alarms, site.policy)]
     return unless_failing(result, failing)  # nothing was to be done, so nothing is undone
 
 
 def _result(judged: Judged, summary: RunSummary, commands: Sequence[Mapping[str, Any]]) -> Result:
     found = result_of(judged)
-    refused = ["%s %s is refused: %s" % (item["kind"], item["subject"], item["outcome"]) for item in commands if item["state"] == REFUSED]
     power = [text for ended in summary.ended if isinstance(ended.order, PowerOrder) for text in ended.failed]
     return {
         **found,
         "ordered": ordered_in(judged.decision),
         "changed": any(ended.changed for ended in summary.ended),
         "looks": summary.looks,
-        "undone": refused + found["undone"] + power,
+        "undone": failures(commands) + found["undone"] + power,
         "commands": list(commands),
+        "carried_out_by": "",
         "failed_acts": summary.failed,
         "vms": moved_in(summary),
         "unregistered": sorted({path for ended in summary.ended for path in ended.unregistered}),
@@ -118,16 +157,16 @@ def _result(judged: Judged, summary: RunSummary, commands: Sequence[Mapping[str,
 
 
 @contextlib.contextmanager
-def _shown(database: StateDatabase, path: Optional[str]) -> Iterator[None]:
-    """Meanwhile, what the journal gets is written to *path*, a line for each thing that happens."""
+def _shown(database: StateDatabase, path: Optional[str]) -> Iterator[Callable[[str], None]]:
+    """Meanwhile, what the journal gets is written to *path*, a line for each thing that happens; so is what is said in the block."""
     if not path:
-        yield
+        yield lambda line: None
         return
     with open(path, "a", encoding="utf-8", buffering=1) as lines:
         lines.write("%d\n" % os.getpid())  # whoever follows sees by it when the run is over
 
-        def show(entry: Mapping[str, Any]) -> None:
-            lines.write("%s  %s\n" % (entry["wall"][11:23], line_of(entry)))
+        def say(wall: str, line: str) -> None:
+            lines.write("%s  %s\n" % (wall[11:23], line))
 
-        with JournalFollower(show).following(database):
-            yield
+        with JournalFollower(lambda entry: say(entry["wall"], line_of(entry))).following(database):
+            yield lambda line: say(clock.now().wall, line)

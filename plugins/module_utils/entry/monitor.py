@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Sequence
-from typing import Optional
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Optional
 
 from ..act.worker import ForkServer
-from ..cycle.real import RealWorld, carry_out
+from ..cycle.real import HandedSecrets, RealWorld, carry_out
 from ..errors import LibrehaError
+from ..service.client import CHAP_SECRET
 from ..service.listener import Listener
 from ..service.log import ERROR, Log
 from ..service.resident import ResidentMonitor, Setup
@@ -38,17 +40,20 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return 0
     # Before any thread is started and anything is opened.
     with ForkServer(carry_out) as server:
+        handed = HandedSecrets()
 
         def reread() -> Setup:
             found = read_config(options.config, options.secrets)
-            return Setup(RealWorld(found.site, server), found.heartbeat)
+            return Setup(RealWorld(found.site, server, handed), found.heartbeat)
 
-        monitor = ResidentMonitor(Setup(RealWorld(config.site, server), config.heartbeat), reread, log, Notifier(), incidents=_incidents())
+        setup = Setup(RealWorld(config.site, server, handed), config.heartbeat)
+        monitor = ResidentMonitor(setup, reread, log, Notifier(), incidents=_incidents())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: monitor.stop())
         signal.signal(signal.SIGHUP, lambda _number, _frame: monitor.reload())
         try:
-            listener = Listener(config.socket, {"status": monitor.status, "recording": monitor.recording})
+            answers = {"status": monitor.status, "recording": monitor.recording}
+            listener = Listener(config.socket, answers, {CHAP_SECRET: partial(_take_secret, handed)})
             try:
                 monitor.run()
             finally:
@@ -63,6 +68,15 @@ def _incidents() -> str:
     """Below the folder that systemd made for the service's state (StateDirectory=); nowhere without it."""
     folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     return os.path.join(folder, "incidents") if folder else ""
+
+
+def _take_secret(handed: HandedSecrets, request: Mapping[str, Any]) -> dict[str, Any]:
+    """A new CHAP secret for a host that is let in again. Raises LibrehaError, without the secret."""
+    host, secret = request.get("host"), request.get("secret")
+    if not (isinstance(host, str) and host and isinstance(secret, str) and secret):
+        raise LibrehaError("a new CHAP secret needs a host and a secret, as texts")
+    handed.put(host, secret)
+    return {"host": host}
 
 
 def _arguments() -> argparse.ArgumentParser:

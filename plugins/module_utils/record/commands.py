@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..decide.commands import Command, CommandKind
+from ..decide.commands import SWITCH_OFFS, Command, CommandKind
 from ..errors import LibrehaError
 from ..instant import Instant
 from . import schema
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 sa = schema.sa
 VALID_FOR = 600.0  # s
+_SWITCH_OFFS = ", ".join(kind.value for kind in SWITCH_OFFS)
 WAITING, APPLIED, REFUSED, WITHDRAWN = "waiting", "applied", "refused", "withdrawn"
 
 
@@ -71,6 +72,7 @@ def give(connection: Connection, now: Instant, commands: Iterable[Command], vali
             "host": schema.plain(command.host),
             "person": schema.plain(command.by),
             "reason": schema.plain(command.reason),
+            "holds": command.holds,
             "valid_for": valid_for,
             "state": WAITING,
             "outcome": "",
@@ -123,12 +125,18 @@ def read(connection: Connection, numbers: Iterable[int] | None = None, limit: in
 
 
 def read_command(given: Mapping[str, Any]) -> Command:
-    """A command from a module's option: kind, subject, to, by, reason."""
-    return Command(CommandKind(given["kind"]), *(given.get(name) or "" for name in ("subject", "to", "by", "reason")))
+    """A command from a module's option: kind, subject, to, by, reason, holds. Raises LibrehaError when it lacks what its kind needs."""
+    kind, holds = CommandKind(given["kind"]), float(given.get("holds") or 0.0)
+    if kind in SWITCH_OFFS and not (given.get("by") and str(given.get("reason") or "").strip()):
+        raise LibrehaError("%s needs a named person and a reason" % kind.value, remedy="give by and reason; others will ask why it stands")
+    if holds < 0 or (holds and kind not in SWITCH_OFFS):
+        raise LibrehaError("%s holds for %g seconds" % (kind.value, holds), remedy="give a time above 0, and only with %s" % _SWITCH_OFFS)
+    subject, to, by, reason = (str(given.get(name) or "") for name in ("subject", "to", "by", "reason"))
+    return Command(kind, subject, to, by, reason, holds)
 
 
 def _command(row: Any) -> Command:
-    return Command(CommandKind(row["kind"]), row["subject"], row["host"], row["person"], row["reason"])
+    return Command(CommandKind(row["kind"]), row["subject"], row["host"], row["person"], row["reason"], float(row["holds"]))
 
 
 def _shown(row: Any) -> dict[str, Any]:
@@ -136,6 +144,7 @@ def _shown(row: Any) -> dict[str, Any]:
         **{name: row[name] for name in ("number", "kind", "subject", "reason", "state", "outcome", "token")},
         "to": row["host"],
         "by": row["person"],
+        "holds": float(row["holds"]),
         "valid_for": float(row["valid_for"]),
         "given_at": schema.instant_of(row, "given").to_dict(),
     }

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +160,7 @@ def grant(
         return _extend(connection, row, now, seconds), 0.0
     token = max(row.token, above) + 1
     _store(connection, dataclasses.replace(row, holder=holder, token=token, seconds=seconds, renewals=row.renewals + 1, granted=now))
-    return Lease(holder, token, _after(now, seconds), seconds, new=True), 0.0
+    return Lease(holder, token, now.after(seconds), seconds, new=True), 0.0
 
 
 def renew(connection: Connection, row: LeaseRow, now: Instant, holder: str, token: int, seconds: float) -> Lease:
@@ -197,7 +196,7 @@ def _extend(connection: Connection, row: LeaseRow, now: Instant, seconds: float)
     # Never shortened: an act may be under way with a deadline inside the longer time that was promised before.
     length = max(seconds, row.remaining(now) or 0.0)
     _store(connection, dataclasses.replace(row, seconds=length, renewals=row.renewals + 1, granted=now))
-    return Lease(str(row.holder), row.token, _after(now, length), length)
+    return Lease(str(row.holder), row.token, now.after(length), length)
 
 
 def _store(connection: Connection, row: LeaseRow) -> None:
@@ -221,11 +220,3 @@ def _select(locking: bool) -> Any:
 
 def _row(row: Any) -> LeaseRow:
     return LeaseRow(row["holder"], int(row["token"]), float(row["seconds"]), int(row["renewals"]), schema.instant_of(row, "granted"))
-
-
-def _after(now: Instant, seconds: float) -> Instant:
-    try:
-        wall = (datetime.fromisoformat(now.wall) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
-    except ValueError:
-        wall = ""
-    return Instant(now.boot_id, now.seconds + seconds, wall)

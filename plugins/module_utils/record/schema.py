@@ -28,7 +28,7 @@ except ImportError:  # reported by opening.open_engine, so that modules can be i
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 PREFIX = "ha_"
 _Value = TypeVar("_Value")
 
@@ -192,6 +192,7 @@ if sa is not None:
         sa.Column("person", sa.Text, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("valid_for", sa.Float(53), nullable=False),  # seconds
+        sa.Column("holds", sa.Float(53), nullable=False, server_default=sa.text("0")),  # seconds for which something is switched off
         sa.Column("state", sa.Text, nullable=False, index=True),
         sa.Column("outcome", sa.Text, nullable=False),
         sa.Column("token", sa.BigInteger, nullable=False),  # of the run that took it up; 0: none did
@@ -289,7 +290,18 @@ def _split_memory(connection: Connection) -> None:
     connection.execute(sa.text("UPDATE ha_memory SET document = :document"), {"document": dump(form, "the memory")})
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _number_transactions, 2: _make_results, 3: _make_commands, 4: _split_memory}
+def _let_commands_hold(connection: Connection) -> None:
+    """5 to 6: a command that switches something off says for how long."""
+    connection.execute(sa.text("ALTER TABLE ha_commands ADD COLUMN holds FLOAT(53) NOT NULL DEFAULT 0"))
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {
+    1: _number_transactions,
+    2: _make_results,
+    3: _make_commands,
+    4: _split_memory,
+    5: _let_commands_hold,
+}
 """Version -> the step that makes the next version of it, inside the transaction that it is given."""
 
 

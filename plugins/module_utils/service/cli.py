@@ -190,6 +190,8 @@ def _command_options(part: argparse.ArgumentParser) -> None:
     part.add_argument("--to", metavar="HOST", default="", help="where to, for migrate")
     part.add_argument("--by", metavar="NAME", help="who wants it, for the journal (the user who called sudo)")
     part.add_argument("--reason", metavar="TEXT", required=True, help="why, for the journal")
+    holds = "for how long, with disarm, maintenance_on and ignore: 90m, 8h, 3d (what the policy's switch_off says)"
+    part.add_argument("--for", dest="holds", metavar="TIME", type=_duration, default=0.0, help=holds)
     wait = "how long to wait until the monitor took it up (%(default)g); one that it did not take up is withdrawn. 0: do not wait"
     part.add_argument("--wait", metavar="SECONDS", type=_seconds, default=WAIT, help=wait)
     part.add_argument("--json", action="store_true", help="for programs: the command and what became of it")
@@ -350,7 +352,8 @@ def run_command(options: argparse.Namespace, places: Places, terminal: Terminal)
     by = (options.by or _person()).strip()
     if not by or not options.reason.strip():
         raise LibrehaError("a command needs a named person and a reason", remedy="give --by NAME and --reason TEXT")
-    given = {"kind": options.kind, "subject": options.subject, "to": options.to, "by": by, "reason": options.reason.strip()}
+    given = {name: getattr(options, name) for name in ("kind", "subject", "to", "holds")}
+    given = {**given, "by": by, "reason": options.reason.strip()}
     with StateDatabase.open(places.state_url, create=False) as database:
         row = give_and_wait(database, read_command(given), options.wait, VALID_FOR)
     if options.json:
@@ -388,6 +391,14 @@ def _seconds(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError("%s is no number of seconds" % text)
     return value
+
+
+def _duration(text: str) -> float:
+    """Seconds, from "90m", "8h" or "3d"."""
+    found = re.fullmatch(r"(\d+)\s*([smhd])", text)
+    if found is None or not int(found[1]):
+        raise argparse.ArgumentTypeError("%s is no time; give 90m, 8h or 3d" % text)
+    return float(int(found[1]) * UNITS[found[2]])
 
 
 def _positive(text: str) -> float:

@@ -29,10 +29,10 @@ def test_a_host_is_emptied(chain_of: MakeChain) -> None:
 def emptied(chain: Chain) -> None:
     """esx1, by the playbook, after its check mode has changed nothing."""
     before = chain.where()
-    plan = chain.play("evacuate", "--check", host="esx1")
+    plan = chain.play("evacuate", "--check", host="esx1", reason="a new fan")
     assert (plan.code, plan.changed) == (0, 0), plan.log
     assert chain.where() == before
-    done = chain.play("evacuate", host="esx1")
+    done = chain.play("evacuate", host="esx1", reason="a new fan")
     assert done.code == 0, done.log
     assert "esx1" not in chain.where().values()
     assert registered(chain, "esx1") == []
@@ -60,7 +60,7 @@ def test_a_vm_is_moved_and_a_host_that_was_emptied_gets_its_vms_back(chain_of: M
 def test_a_host_that_dies_during_an_evacuation_is_failed_over_with_the_vms_that_were_on_their_way(chain_of: MakeChain, host: str) -> None:
     """esx1 is emptied onto esx2, the only other host with room; one of them dies as soon as the first VM is registered there."""
     chain = chain_of("--hosts", "3", "--vms", "4")
-    with chain.playing("evacuate", host="esx1") as run:
+    with chain.playing("evacuate", host="esx1", reason="a new fan") as run:
         wait_for("the first registration", lambda: [entry for entry in chain.journal("step") if "registering" in entry["text"]])
         lab("fault", host, "kill")
         assert run.wait() == 0, run.log.read_text()

@@ -111,6 +111,44 @@ def test_it_brings_a_dead_hosts_vms_back_by_itself_and_ends_cleanly(chain_of: Ma
     assert len(begun) == 2, "site, and one run of the service"
 
 
+def test_planned_work_is_carried_out_by_the_service_and_the_playbook_waits_for_its_outcome(chain_of: MakeChain) -> None:
+    chain = chain_of("--hosts", "3", "--vms", "3", automatic_moves="all")
+    service = Resident(chain)
+    (one,) = chain.vms_of("esx2")
+    with service.running() as run:
+        wait_for("the first look", service.looks, 60)
+        moved_by_it = chain.play("migrate", vm=one, host="esx3")
+        assert moved_by_it.code == 0, moved_by_it.log
+        assert "holds the lease and carries it out" in moved_by_it.log
+        assert "%s is on esx3" % one in moved_by_it.log
+        assert chain.where()[one] == "esx3"
+        emptied = chain.play("evacuate", host="esx1", reason="a new fan")
+        assert emptied.code == 0, emptied.log
+        assert "esx1" not in chain.where().values()
+        refused = chain.play("migrate", vm=one, host="esx1")
+        assert refused.code != 0
+        assert "%s is not moved to esx1: esx1: " % one in refused.log
+        ended = chain.play("evacuate", host="esx1", end=True)
+        assert ended.code == 0, ended.log
+        lab("fault", "esx3", "kill")
+        lost = chain.play("failover", host="esx3")
+        assert lost.code == 0, lost.log
+        assert "esx3" not in chain.where().values()
+        back = chain.play("rejoin", host="esx3")
+        assert back.code == 0, back.log
+        assert "esx3 is in, and its storage works" in back.log
+        works = chain.play("failover", host="esx3")
+        assert works.code != 0
+        assert "esx3 is healthy, so nothing is failed over" in works.log
+        run.process.send_signal(signal.SIGTERM)
+        done = run.finish()
+    assert "Traceback" not in done.log, done.log
+    consistent(chain)
+    registered_once(chain)
+    assert chain.referee()["ok"], chain.referee()
+    assert len([entry for entry in chain.journal("lease") if "taken by" in entry["text"]]) == 2, "site, and one run of the service"
+
+
 @pytest.mark.prove
 def test_killed_at_every_step_of_a_failover_it_goes_on_within_seconds(chain_of: MakeChain) -> None:
     """As systemd does it: all of it is killed, and a new one is started a second later. The lease has a minute to go each time."""

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import failing_alarms
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import alarms_that_fail
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import RunSummary
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import Ended, FenceOrder, PowerOrder
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
@@ -82,11 +82,11 @@ def alarms(*severities: Severity) -> Decision:
 )
 def test_the_policy_says_which_alarms_fail_a_run(fail_on_alarm: str, failing: list[str]) -> None:
     policy = read_policy({"fail_on_alarm": fail_on_alarm})
-    assert failing_alarms(alarms(Severity.WARNING, Severity.CRITICAL, Severity.INFO), policy) == failing
+    assert alarms_that_fail(alarms(Severity.WARNING, Severity.CRITICAL, Severity.INFO).alarms, policy) == failing
 
 
 def test_a_run_fails_on_critical_alarms_by_default_with_its_result_and_what_to_do() -> None:
-    failing = failing_alarms(alarms(Severity.WARNING, Severity.CRITICAL), Policy())
+    failing = alarms_that_fail(alarms(Severity.WARNING, Severity.CRITICAL).alarms, Policy())
     with pytest.raises(LibrehaError, match="critical alarm: number 1. Remedy: .*fail_on_alarm") as failed:
         unless_failing({"changed": True, "looks": 3}, failing)
     assert failed.value.details == {"changed": True, "looks": 3, "failing": failing}

@@ -76,6 +76,20 @@ def test_an_arbiter_that_the_inventory_does_not_have_does_not_end_green(inventor
     assert "libreha_arbiter" in done.stdout
 
 
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name == "monitor" else pytest.mark.prove) for name in PLAYBOOKS])
+def test_a_limit_that_leaves_nothing_to_do_does_not_end_green(name: str, inventory: Path) -> None:
+    done = play(name, inventory, "--limit", "esx1", host="esx1")
+    assert done.returncode != 0, done.stdout
+    assert "--limit esx1 leaves out san1" in done.stdout
+
+
+def test_a_limit_to_the_arbiter_is_none_to_its_work(inventory: Path) -> None:
+    done = play("drill", inventory, "--limit", "san1", host="esx1", libreha_max_looks=1)
+    assert "leaves out" not in done.stdout
+    assert "san1 " in done.stdout.partition("PLAY RECAP")[2]
+    assert "TASK [Look at the hosts]" in done.stdout, done.stdout
+
+
 @pytest.mark.parametrize("options", [(), pytest.param(("--check",), marks=pytest.mark.prove)])
 def test_a_run_that_ends_before_a_critical_alarm_fails_and_names_it_unless_the_policy_says_otherwise(
     inventory: Path, options: tuple[str, ...]

@@ -297,9 +297,23 @@ def test_without_waiting_a_command_is_left_for_the_next_look(scene: Scene, libre
     assert (waiting.command.kind, waiting.command.host, waiting.command.by) == (CommandKind.MIGRATE, "esx2", "Grace")
 
 
+@pytest.mark.parametrize(("given", "seconds"), [("90m", 5400.0), ("8h", 28800.0), ("3d", 259200.0)])
+def test_a_switch_off_says_for_how_long(scene: Scene, libreha: Libreha, given: str, seconds: float) -> None:
+    ran = libreha("command", "disarm", "--by", "Grace", "--reason", "the switch", "--for", given, "--wait", "0")
+    assert ran.code == 0, ran.err
+    (waiting,) = scene.database.waiting_commands()
+    assert waiting.command.holds == seconds
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(("disarm",), "--reason"), (("disarm", "--reason", " "), "named person and a reason"), (("explode", "--reason", "x"), "explode")],
+    [
+        (("disarm", "--reason", "x", "--for", "0h"), "0h is no time"),
+        (("arm", "--by", "G", "--reason", "x", "--for", "1h"), "only with disarm"),
+        (("disarm",), "--reason"),
+        (("disarm", "--reason", " "), "named person and a reason"),
+        (("explode", "--reason", "x"), "explode"),
+    ],
 )
 def test_a_command_without_a_reason_or_that_is_none_is_not_given(scene: Scene, libreha: Libreha, words: tuple[str, ...], said: str) -> None:
     ran = libreha("command", *words)

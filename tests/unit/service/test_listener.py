@@ -105,3 +105,38 @@ def test_a_monitor_that_answers_there_is_not_pushed_aside(listener: Listener, pa
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(LibrehaError, match="no/monitor.sock cannot be made: No such file.*RuntimeDirectory"):
         Listener(str(tmp_path / "no" / "monitor.sock"), {})
+
+
+def taken(path: str, user: int, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], Any]:
+    """What an asker of that user hands over, and the answer."""
+    monkeypatch.setattr(listener_module, "_user_of", lambda connection: user)
+    found: list[Any] = []
+
+    def take(request: Any) -> dict[str, Any]:
+        if "host" not in request:
+            raise LibrehaError("a host is missing", remedy="give one")
+        found.append(request["host"])
+        return {"host": request["host"]}
+
+    listener = Listener(path, {}, {"secret": take})
+    try:
+        (answer,) = ask(path, b'{"request": "secret", "host": "esx1"}\n')
+        assert "a host is missing" in ask(path, b'{"request": "secret"}\n')[0]["error"] or user not in (0, os.getuid())
+    finally:
+        listener.close()
+    return found, answer
+
+
+def test_something_is_handed_over_by_root_and_the_monitors_own_user(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for user in {0, os.getuid()}:
+        assert taken(path, user, monkeypatch) == (["esx1"], {"host": "esx1"})
+
+
+def test_nobody_else_hands_anything_over(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert taken(path, os.getuid() + 1, monkeypatch) == ([], {"error": "secret is heard from root only"})
+
+
+def test_the_kernel_says_who_asks() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        assert listener_module._user_of(here) == os.getuid()

@@ -43,12 +43,14 @@ class Rejoins:
     actions: list[RejoinAction] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
     records: dict[str, Optional[RejoinRecord]] = field(default_factory=dict)  # to remember, by host
+    given_up: dict[str, str] = field(default_factory=dict)  # host -> why
 
     def say(self, host: str, severity: Severity, text: str) -> None:
         self.alarms.append(Alarm("rejoin:%s" % host, severity, host, "%s %s" % (host, text)))
 
     def give_up(self, host: str, text: str) -> None:
         self.records[host] = None
+        self.given_up[host] = "%s %s" % (host, text)
         self.say(host, Severity.WARNING, text)
 
 

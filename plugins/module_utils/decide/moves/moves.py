@@ -83,8 +83,8 @@ def _operators(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
         if refused.wish.vm.id != vm.id:
             reason = "%s has to go with it, but %s" % (refused.wish.vm.name, reason)
     if reason:
-        out.records[vm.id] = replace(vm, ordered=False, wanted_host="")
         text = "%s is not moved to %s: %s" % (vm.name, vm.wanted_host, reason)
+        out.records[vm.id] = replace(vm, ordered=False, wanted_host="", refused=text)
         out.held.append(Held("move", vm.id, text))
         out.alarms.append(Alarm("refused:%s" % vm.id, Severity.WARNING, vm.name, text))
         return

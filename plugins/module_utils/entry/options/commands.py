@@ -17,6 +17,7 @@ def command_options() -> dict[str, Any]:
         "to": {"type": "str", "default": ""},
         "by": {"type": "str", "default": "an operator"},
         "reason": {"type": "str", "default": ""},
+        "holds": {"type": "float", "default": 0},
     }
 
 

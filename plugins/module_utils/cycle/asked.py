@@ -1,0 +1,176 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Commands that one caller gave, or none, and what becomes of them, whoever holds the lease: this caller's own run, or another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Optional
+
+from ..decide.commands import Command
+from ..decide.decision import Alarm, Severity
+from ..decide.memory import Memory
+from ..decide.outcome import Outcome, Progress, Record, is_planned_work, outcome_of
+from ..decide.policy import Mode, Policy
+from ..errors import LibrehaError
+from ..instant import Instant
+from ..record.commands import APPLIED, WAITING
+from ..record.database import StateDatabase
+from ..record.lease import LeaseHeld
+from .judge import alarms_that_fail
+from .run import LeasedRun, World
+
+POLL = 1.0  # s between two looks at the record
+TOKEN_AGE = 60.0  # s for which the storage servers' word for their highest token is taken
+
+
+class Asked:
+    """*commands*, given here. *mode*: that of the policy."""
+
+    def __init__(self, database: StateDatabase, commands: Iterable[Command], mode: Mode) -> None:
+        self._database = database
+        self._commands = list(commands)
+        self._mode = mode
+        self.numbers = database.give_commands(self._commands) if self._commands else []
+
+    def rows(self) -> list[dict[str, Any]]:
+        """As the record has them, each with ``progress`` and ``stands`` (:class:`decide.outcome.Outcome`)."""
+        rows = self._database.commands(self.numbers)
+        record = record_of(self._database, self._mode)
+        found = []
+        for command, row in zip(self._commands, rows):
+            outcome = _outcome(command, row, record)
+            found.append({**row, "progress": outcome.progress.value, "stands": outcome.text})
+        return found
+
+    def failing_alarms(self, policy: Policy) -> list[str]:
+        """As :func:`alarms_about`, of those that the record has."""
+        found = [
+            Alarm(item["key"], Severity(item["data"]["severity"]), item["subject"], item["text"])
+            for item in self._database.alarms()
+            if "severity" in item["data"]  # no hold
+        ]
+        return alarms_about(self._commands, self._database.memory(), found, policy)
+
+    def give_up(self) -> list[str]:
+        """Withdraw what no run took up; returns how it stands then, in sentences."""
+        withdrawn = {number for number in self.numbers if self._database.withdraw_command(number)}
+        said = []
+        for row in self.rows():
+            what = " ".join(filter(None, (row["kind"], row["subject"])))
+            if row["number"] in withdrawn:
+                said.append("%s was taken up by no run and is withdrawn" % what)
+            elif is_open(row):
+                said.append("%s: %s; it remains wanted" % (what, row["stands"]))
+        return said
+
+
+def alarms_about(commands: Iterable[Command], memory: Memory, alarms: Iterable[Alarm], policy: Policy) -> list[str]:
+    """Those of *alarms* that the policy does not let a run end green before; of a run for planned work those about its hosts and VMs."""
+    asked = {command.subject for command in commands if is_planned_work(command)}
+    subjects = asked | {vm.name for vm in memory.vms if vm.id in asked}
+    return alarms_that_fail([alarm for alarm in alarms if not asked or alarm.subject in subjects], policy)
+
+
+def is_open(row: Mapping[str, Any]) -> bool:
+    return bool(row["progress"] == Progress.OPEN.value)
+
+
+def failures(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Why each of :meth:`Asked.rows` that is not done is not."""
+    return ["%s %s: %s" % (row["kind"], row["subject"], row["stands"]) for row in rows if row["progress"] != Progress.DONE.value]
+
+
+def record_of(database: StateDatabase, mode: Mode) -> Record:
+    """What the last look committed, for :func:`outcome_of`."""
+    seen = database.snapshot(journal_limit=0, closed_limit=0)
+    standing = {str(item["key"]): str(item["text"]) for item in seen["alarms"]}
+    moving = {str(row["vm_id"]) for row in seen["transactions"] if not row["closed"]}
+    return Record(Memory.from_dict(seen["memory"]), standing, moving, mode)
+
+
+def _outcome(command: Command, row: Mapping[str, Any], record: Record) -> Outcome:
+    if row["state"] == WAITING:
+        return Outcome(Progress.OPEN, "no run has taken it up yet")
+    if row["state"] != APPLIED:
+        return Outcome(Progress.FAILED, "%s: %s" % (row["state"], row["outcome"]))
+    return outcome_of(command, str(row["outcome"]), record)
+
+
+class Waiter:
+    """Waits for the lease, or for what becomes of *asked* while others hold it.
+
+    *said* is called with a line for people when another holder is met, *handed* with the holder, so that what it alone may know is handed
+    over to it.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        database: StateDatabase,
+        asked: Asked,
+        sleep: Callable[[float], None],
+        said: Callable[[str], None] = lambda line: None,
+        handed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._world = world
+        self._database = database
+        self._asked = asked
+        self._sleep = sleep
+        self._said = said
+        self._handed = handed
+        self._holder = ""
+
+    @property
+    def other(self) -> str:
+        """The run that was met last at the lease; empty: none."""
+        return self._holder
+
+    def lease(self, holder: str, wait: float, only_host: str = "") -> Optional[LeasedRun]:
+        """A run that has the lease; None when another run has settled what was asked.
+
+        Raises LeaseHeld when nothing was asked and the lease was not to be had within *wait* seconds, and LibrehaError when nothing
+        had become of what was asked by then: what no run took up is withdrawn.
+        """
+        began = self._world.clock()
+        above, read_at = self._world.observer().highest_token(), self._world.clock()
+        while True:
+            try:
+                return LeasedRun.begin(self._world, self._database, holder, above, 0.0, only_host)
+            except LeaseHeld as held:
+                self._met(held)
+                if self._asked.numbers and not any(map(is_open, self._asked.rows())):
+                    return None
+                if not _within(self._world.clock(), began, wait):
+                    if not self._asked.numbers:
+                        raise
+                    raise _no_outcome(self._asked, self._holder, wait) from None
+            self._sleep(POLL)
+            if not _within(self._world.clock(), read_at, TOKEN_AGE):
+                above, read_at = self._world.observer().highest_token(), self._world.clock()
+
+    def _met(self, held: LeaseHeld) -> None:
+        holder = str(held.details.get("lease_holder") or "another run")
+        if holder == self._holder:
+            return
+        self._holder = holder
+        if self._asked.numbers:
+            self._handed()
+            self._said("%s holds the lease and carries it out" % holder)
+
+
+def _no_outcome(asked: Asked, holder: str, wait: float) -> LibrehaError:
+    said = ["%s holds the lease, and there is no outcome after %.0f s" % (holder, wait), *asked.give_up()]
+    remedy = "libreha status and libreha journal show how it goes on, and libreha command calls back what remains wanted"
+    details = {"carried_out_by": holder, "commands": asked.rows(), "failing": [*said, remedy]}
+    return LibrehaError("; ".join(said), remedy=remedy, details=details)
+
+
+def _within(now: Instant, since: Instant, seconds: float) -> bool:
+    passed = now.since(since)
+    return passed is not None and passed < seconds
+
+
+def said_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How each of :meth:`Asked.rows` stands, as a line for people."""
+    return ["%s %s: %s" % (row["kind"], row["subject"], row["stands"]) for row in rows]

@@ -1,0 +1,151 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What became of an applied command, read from the record: whoever holds the lease carries it out, and whoever gave it asks here.
+
+A command changes what is wanted (``commands.py``); it is *done* when the cluster is seen to be so, and *failed* when nothing that is
+under way or ordered will make it so. Everything else is *open*. The memory says it, because an alarm may stand for one look only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from .commands import Command, CommandKind
+from .memory import Desired, Memory, VmRecord
+from .observations import Power
+from .policy import Mode
+from .verdict import Verdict
+
+
+class Progress(str, Enum):
+    OPEN = "open"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``text`` says how it stands, as a sentence."""
+
+    progress: Progress
+    text: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a look committed. ``standing``: the texts of alarms, holds and proposals by their keys; ``moving``: the ids of VMs that have an
+    open transaction; ``mode``: that of the policy by which whoever carries out decides."""
+
+    memory: Memory
+    standing: Mapping[str, str] = field(default_factory=dict)
+    moving: Collection[str] = ()
+    mode: Mode = Mode.ACT
+
+    @property
+    def idle(self) -> str:
+        """Why nothing that a person asks for is carried out now; empty when it is."""
+        if self.memory.disarmed:
+            return "the cluster is disarmed (%s)" % self.memory.disarmed
+        return "with mode: observe it is only proposed" if self.mode is Mode.OBSERVE else ""
+
+    def on_its_way(self, vm: VmRecord) -> bool:
+        return vm.id in self.moving or vm.in_progress is not None
+
+
+def is_planned_work(command: Command) -> bool:
+    """Whether it asks for something of which an outcome can be seen; of others it is heard, and no more."""
+    return command.kind in _JUDGES
+
+
+def outcome_of(command: Command, applied: str, record: Record) -> Outcome:
+    """How *command*, which was taken up with the words *applied*, stands by *record*."""
+    return _JUDGES[command.kind](command, record) if is_planned_work(command) else Outcome(Progress.DONE, applied)
+
+
+def _migrate(command: Command, record: Record) -> Outcome:
+    vm = next((vm for vm in record.memory.vms if command.subject in (vm.id, vm.name)), None)
+    if vm is None:
+        return Outcome(Progress.FAILED, "no VM %s is known any more" % command.subject)
+    if record.on_its_way(vm):
+        return Outcome(Progress.OPEN, "%s is on its way from %s to %s" % (vm.name, vm.host, command.host))
+    if vm.host == command.host and not vm.ordered:
+        if vm.desired is Desired.STARTED and vm.power is not Power.ON:
+            return Outcome(Progress.OPEN, "%s is on %s and does not run yet" % (vm.name, vm.host))
+        return Outcome(Progress.DONE, "%s is on %s" % (vm.name, vm.host))
+    if vm.ordered and vm.wanted_host == command.host:
+        waits = "%s is still on %s and waits for its move to %s" % (vm.name, vm.host, command.host)
+        if record.idle:
+            return Outcome(Progress.FAILED, "%s: %s" % (waits, record.idle))
+        return Outcome(Progress.OPEN, ": ".join(filter(None, (waits, vm.tries.reason))))
+    return Outcome(Progress.FAILED, vm.refused or "%s is on %s: something else was asked of it since" % (vm.name, vm.host))
+
+
+def _maintenance_on(command: Command, record: Record) -> Outcome:
+    name = command.subject
+    if not record.memory.host(name).wanted_maintenance:
+        return Outcome(Progress.FAILED, "the maintenance of %s was called off" % name)
+    left = [vm for vm in record.memory.vms if vm.host == name and (vm.power is Power.ON or record.on_its_way(vm))]
+    if not left:
+        return Outcome(Progress.DONE, "no VM runs on %s any more" % name)
+    stay = {vm.id: _why_it_stays(vm, record) for vm in left}
+    if record.idle or all(stay.values()):
+        reasons = list(filter(None, (record.idle, *dict.fromkeys(stay.values()))))
+        return Outcome(Progress.FAILED, "%s is not empty: %s" % (name, "; ".join(reasons)))
+    return Outcome(Progress.OPEN, "%s still has %s" % (name, ", ".join(sorted(vm.name for vm in left))))
+
+
+def _why_it_stays(vm: VmRecord, record: Record) -> str:
+    """Empty when it is on its way, or will be."""
+    if record.on_its_way(vm):
+        return ""
+    return record.standing.get("stays:%s" % vm.id) or record.standing.get("hold/move/%s" % vm.id, "")
+
+
+def _maintenance_off(command: Command, record: Record) -> Outcome:
+    if record.memory.host(command.subject).wanted_maintenance:
+        return Outcome(Progress.FAILED, "%s is in maintenance: that was asked for since" % command.subject)
+    return Outcome(Progress.DONE, "%s takes VMs again" % command.subject)
+
+
+def _rejoin(command: Command, record: Record) -> Outcome:
+    name = command.subject
+    host = record.memory.host(name)
+    waits = record.standing.get("rejoin:%s" % name, "%s is to be let in again" % name)
+    if host.rejoin is not None:
+        return Outcome(Progress.FAILED, "%s: %s" % (waits, record.idle)) if record.memory.disarmed else Outcome(Progress.OPEN, waits)
+    if host.refused:
+        return Outcome(Progress.FAILED, host.refused)
+    if host.fenced or host.confirmed_off:
+        return Outcome(Progress.FAILED, "%s is still fenced" % name)
+    return Outcome(Progress.DONE, "%s is in, and its storage works" % name)
+
+
+def _failover(command: Command, record: Record) -> Outcome:
+    name = command.subject
+    host = record.memory.host(name)
+    if not host.fenced and host.verdict and Verdict(host.verdict).works:
+        return Outcome(Progress.FAILED, "%s is %s, so nothing is failed over" % (name, host.verdict))
+    held = record.standing.get("held:%s" % name) or record.standing.get("verdict:%s" % name, "")
+    if record.memory.disarmed or (held and not host.fenced):
+        return Outcome(Progress.FAILED, held or "%s is not failed over: %s" % (name, record.idle))
+    if not host.fenced:
+        return Outcome(Progress.OPEN, "%s is not fenced yet" % name)
+    down = [vm for vm in record.memory.vms if vm.host == name and (vm.down_since is not None or record.on_its_way(vm))]
+    if not down:
+        return Outcome(Progress.DONE, "%s is fenced, and its VMs run elsewhere" % name)
+    nowhere = [record.standing.get("unplaced:%s" % vm.id) or record.standing.get("unprotected:%s" % vm.id, "") for vm in down]
+    if all(nowhere):
+        return Outcome(Progress.FAILED, "%s is fenced, but %s" % (name, "; ".join(nowhere)))
+    return Outcome(Progress.OPEN, "%s is fenced, and %s do not run elsewhere yet" % (name, ", ".join(sorted(vm.name for vm in down))))
+
+
+_JUDGES: dict[CommandKind, Callable[[Command, Record], Outcome]] = {
+    CommandKind.MIGRATE: _migrate,
+    CommandKind.MAINTENANCE_ON: _maintenance_on,
+    CommandKind.MAINTENANCE_OFF: _maintenance_off,
+    CommandKind.REJOIN: _rejoin,
+    CommandKind.CONFIRMED_RESTART: _rejoin,
+    CommandKind.FAILOVER: _failover,
+}
