@@ -22,6 +22,7 @@ from ..decide.policy import Policy
 from ..decide.vms.transaction import Transaction, Way
 from ..lease.lock import LeaseLock
 from ..observe.cluster import observe_cluster, observe_servers
+from ..observe.pools import Pools
 from ..record.database import StateDatabase
 from ..storage.server import ServerAccess
 from .ports import Ended, Executor, FailoverOrder, FenceOrder, MoveOrder, Order, PowerOrder, RejoinOrder
@@ -40,21 +41,23 @@ class Site:
 
 
 class RealWorld:
-    """The cluster of a site, with the fork server whose children act on it."""
+    """The cluster of a site, with the fork server whose children act on it, and what this process looks with. Those two outlive the site,
+    which a new configuration replaces."""
 
     clock = staticmethod(clock.now)
 
-    def __init__(self, site: Site, server: ForkServer) -> None:
+    def __init__(self, site: Site, server: ForkServer, pools: Pools) -> None:
         self.policy = site.policy
         self.state_url = site.state_url
         self._site = site
         self._server = server
+        self._pools = pools
 
     def open_database(self) -> StateDatabase:
         return StateDatabase.open(self.state_url, create=False)
 
     def observer(self) -> RealObserver:
-        return RealObserver(self._site)
+        return RealObserver(self._site, self._pools)
 
     def executor(self, run: Run, lock: Optional[LeaseLock]) -> RealExecutor:
         return RealExecutor(self._site, self._server, run, lock)
@@ -66,17 +69,18 @@ class RealWorld:
 
 
 class RealObserver:
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, pools: Pools) -> None:
         self._site = site
+        self._pools = pools
 
     def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str]) -> Observation:
         site = self._site
         addresses = site.policy.isolation_addresses
         servers = list(site.servers.values())
-        return observe_cluster(list(site.accesses.values()), addresses, servers, events_after, health, disks, site.state_file)
+        return observe_cluster(list(site.accesses.values()), addresses, servers, events_after, health, disks, site.state_file, self._pools)
 
     def highest_token(self) -> int:
-        seen = observe_servers(list(self._site.servers.values()))
+        seen = observe_servers(list(self._site.servers.values()), self._pools.workers)
         return max([0, *(server.highest_token for server in seen if server.highest_token is not None)])
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Optional
@@ -20,6 +22,7 @@ from ..cycle.ports import PowerOrder
 from ..cycle.real import RealObserver, RealWorld, Site, carry_out
 from ..cycle.run import LeasedRun, new_holder
 from ..errors import LibrehaError
+from ..observe.pools import Pools
 from ..policy.reader import read_policy
 from ..record.commands import REFUSED, read_command
 from ..record.database import StateDatabase
@@ -51,8 +54,13 @@ def run(params: Mapping[str, Any], check_mode: bool) -> Result:
     site = replace(read_site(params), chap_secrets=dict(params["chap_secrets"]))
     if check_mode:
         return _look_only(site, params)
-    with ForkServer(carry_out) as server, StateDatabase.open(site.state_url, create=False) as database:
-        world = RealWorld(site, server)
+    # The fork server first, before anything is opened.
+    with contextlib.ExitStack() as opened:
+        server = opened.enter_context(ForkServer(carry_out))
+        pools = opened.enter_context(Pools())
+        opened.enter_context(_logging_out_at_sigterm(pools))
+        database = opened.enter_context(StateDatabase.open(site.state_url, create=False))
+        world = RealWorld(site, server, pools)
         # Before the lease: while another run has it, that one takes them up.
         commands = database.give_commands(map(read_command, params["commands"]))
         above = world.observer().highest_token()
@@ -62,6 +70,26 @@ def run(params: Mapping[str, Any], check_mode: bool) -> Result:
             judged = leased.monitor.until_settled(params["max_looks"])
         result = _result(judged, leased.monitor.summary, database.commands(commands))
     return unless_failing(result, [*result["undone"], *result["failed_acts"], *failing_alarms(judged.decision, site.policy)])
+
+
+@contextlib.contextmanager
+def _logging_out_at_sigterm(pools: Pools) -> Iterator[None]:
+    """Meanwhile SIGTERM logs out everywhere, and then ends this process as ever: at once, with the acts under way left to themselves. By a
+    thread: the main one may hold what closing needs."""
+
+    def close_and_end() -> None:
+        pools.close()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def terminated(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        threading.Thread(target=close_and_end, name="logout", daemon=True).start()
+
+    before = signal.signal(signal.SIGTERM, terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _longest_act(site: Site) -> float:
@@ -83,7 +111,8 @@ def unless_failing(result: Result, failing: Sequence[str]) -> Result:
 
 def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
     """Check mode: one look, decided on, nothing recorded."""
-    observation = RealObserver(site).look({}, (), ())
+    with Pools() as pools:
+        observation = RealObserver(site, pools).look({}, (), ())
     with StateDatabase.open(params["state_url"], create=False) as database:
         context = RunContext("", 0, ABLE, clock.now, params["host"] or "")
         judged = judge(database, site.policy, observation, context, commit=False, asked=map(read_command, params["commands"]))

@@ -17,6 +17,7 @@ from typing import Optional
 from ..act.worker import ForkServer
 from ..cycle.real import RealWorld, carry_out
 from ..errors import LibrehaError
+from ..observe.pools import Pools
 from ..service.listener import Listener
 from ..service.log import ERROR, Log
 from ..service.resident import ResidentMonitor, Setup
@@ -36,14 +37,16 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return WRONG_CONFIG
     if options.check:
         return 0
-    # Before any thread is started and anything is opened.
-    with ForkServer(carry_out) as server:
+    # The fork server first, before any thread is started and anything is opened.
+    with ForkServer(carry_out) as server, Pools() as pools:
 
         def reread() -> Setup:
             found = read_config(options.config, options.secrets)
-            return Setup(RealWorld(found.site, server), found.heartbeat)
+            return Setup(RealWorld(found.site, server, pools), found.heartbeat)
 
-        monitor = ResidentMonitor(Setup(RealWorld(config.site, server), config.heartbeat), reread, log, Notifier(), incidents=_incidents())
+        monitor = ResidentMonitor(
+            Setup(RealWorld(config.site, server, pools), config.heartbeat), reread, log, Notifier(), incidents=_incidents()
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: monitor.stop())
         signal.signal(signal.SIGHUP, lambda _number, _frame: monitor.reload())

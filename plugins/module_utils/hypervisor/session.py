@@ -27,6 +27,11 @@ class Session:
         self.stub = HostStub(connection)
         self.content: Any = None  # vim.ServiceInstanceContent
         self._answers = True
+        self._ended = False  # by the host
+
+    @property
+    def usable(self) -> bool:
+        return self.content is not None and self._answers and not self._ended
 
     def login(self) -> None:
         """Raises HostUnavailable."""
@@ -50,11 +55,11 @@ class Session:
         self.content = content
 
     def logout(self) -> None:
-        """Ends the session on the host too, unless it stopped answering: then waiting once more would gain nothing."""
-        content, self.content = self.content, None
+        """Ends the session on the host too, unless it stopped answering or is ended there: then asking once more would gain nothing."""
+        usable, content, self.content = self.usable, self.content, None
         # The work is done: a session that could not be ended expires on the host.
         with contextlib.suppress(Exception):
-            if content is not None and self._answers:
+            if usable:
                 content.sessionManager.Logout()
         self.stub.DropConnections()
 
@@ -106,5 +111,7 @@ class Session:
             self.stub.patience = None
 
     def _note(self, error: Exception) -> None:
+        if isinstance(error, vim.fault.NotAuthenticated):
+            self._ended = True
         if not isinstance(error, (vmodl.MethodFault, LibrehaError)) or isinstance(error, HostUnavailable):
             self._answers = False

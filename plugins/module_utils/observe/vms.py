@@ -13,9 +13,10 @@ from ..decide.answers import ApiAnswer
 from ..decide.observations import Event, EventGap, VmObservation
 from ..errors import LibrehaError
 from ..hypervisor.interface import Connection, Hypervisor
-from ..hypervisor.registry import open_hypervisor
-from ..parallel import Late, in_parallel
+from ..hypervisor.sessions import HostSessions
+from ..parallel import Late
 from .hosts import unavailable, whole_look
+from .pools import Pools
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class _Look:
     """One look at one host. What was read is there at once: a host that is slow with its statistics keeps back nothing else, and one
     whose events or statistics cannot be read at all neither."""
 
-    def __init__(self, connection: Connection, after: int, with_events: bool) -> None:
+    def __init__(self, sessions: HostSessions, connection: Connection, after: int, with_events: bool) -> None:
+        self._sessions = sessions
         self._connection = connection
         self._after = after
         self._with_events = with_events
@@ -62,16 +64,19 @@ class _Look:
         self.io_unread = "the host did not give its statistics in time"
 
     def read(self) -> None:
-        with open_hypervisor(self._connection) as host:
-            # Events first: a VM that is powered off between the two is then seen off without its event, which the next
-            # look brings; the other order would show an event whose VM still looks as if it ran.
-            if self._with_events:
-                self._read_events(host)
-            vms = self.vms = host.virtual_machines()
-            self._read_io(host, vms)
+        self._sessions.ask(self._connection, self._read)
+
+    def _read(self, host: Hypervisor) -> None:
+        # Events first: a VM that is powered off between the two is then seen off without its event, which the next
+        # look brings; the other order would show an event whose VM still looks as if it ran.
+        if self._with_events:
+            self._read_events(host)
+        vms = self.vms = host.virtual_machines()
+        self._read_io(host, vms)
 
     def _read_events(self, host: Hypervisor) -> None:
         name = self._connection.name
+        self.gap = None
         try:
             read = host.events(self._after)
         except Exception as error:
@@ -100,11 +105,20 @@ def _reason(error: Exception, name: str, tried: str) -> str:
     return "%s: %s: unexpected %s: %s" % (name, tried, type(error).__name__, error)
 
 
-def observe_vms(accesses: Sequence[HostAccess], events_after: Mapping[str, int], with_events: bool) -> VmsSeen:
-    """*events_after* maps a host's name to the key of the newest event that is known already."""
-    looks = {access.name: _Look(access.connection, events_after.get(access.name, 0), with_events) for access in accesses}
-    readers: dict[str, Callable[[], None]] = {name: look.read for name, look in looks.items()}
-    outcomes: dict[str, Any] = in_parallel(readers, whole_look(accesses))
+def observe_vms(accesses: Sequence[HostAccess], events_after: Mapping[str, int], with_events: bool, pools: Pools | None = None) -> VmsSeen:
+    """*events_after* maps a host's name to the key of the newest event that is known already. Without *pools*, all is ended with this
+    look."""
+    if pools is None:
+        with Pools() as own:
+            return observe_vms(accesses, events_after, with_events, own)
+    sessions = pools.sessions
+    looks = {access.name: _Look(sessions, access.connection, events_after.get(access.name, 0), with_events) for access in accesses}
+    readers: dict[tuple[str, str], Callable[[], None]] = {("vms", name): look.read for name, look in looks.items()}
+    answers = pools.workers.ask(readers, whole_look(accesses))
+    outcomes: dict[str, Any] = {name: outcome for (_vms, name), outcome in answers.items()}
+    for access in accesses:
+        if isinstance(outcomes[access.name], Late):  # what it has read so far counts; the next look asks anew
+            sessions.cut_off(access.connection)
     vms: list[VmObservation] = []
     read: list[str] = []
     events: list[Event] = []
