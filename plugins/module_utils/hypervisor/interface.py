@@ -116,7 +116,7 @@ class Hypervisor(ABC):
 
     @property
     def usable(self) -> bool:
-        """Whether the session may be asked once more: neither the host nor the connection has ended it, as far as its last answer tells."""
+        """Whether the session can be asked again: it is not ended, as far as the host's last answer tells."""
         return True
 
     @abstractmethod

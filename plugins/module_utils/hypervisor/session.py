@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import Any, Callable
 
 from ..decide.answers import ApiAnswer
-from ..errors import LibrehaError
 from ..libraries import unusable
 from .faults import host_unavailable, hypervisor_fault
 from .interface import Connection, HostUnavailable
-from .pyvmomi import PROBLEM, vim, vmodl
-from .transport import HostStub
+from .pyvmomi import PROBLEM, vim
+from .transport import HostStub, exchange_answer
+
+SILENT = (ApiAnswer.TIMED_OUT, ApiAnswer.UNREACHABLE)
 
 
 class Session:
@@ -31,7 +32,7 @@ class Session:
 
     @property
     def usable(self) -> bool:
-        return self.content is not None and self._answers and not self._ended
+        return self.content is not None and not self._ended and not self.stub.is_cut_off
 
     def login(self) -> None:
         """Raises HostUnavailable."""
@@ -59,7 +60,7 @@ class Session:
         usable, content, self.content = self.usable, self.content, None
         # The work is done: a session that could not be ended expires on the host.
         with contextlib.suppress(Exception):
-            if usable:
+            if usable and self._answers:
                 content.sessionManager.Logout()
         self.stub.DropConnections()
 
@@ -111,7 +112,9 @@ class Session:
             self.stub.patience = None
 
     def _note(self, error: Exception) -> None:
+        """That the connection was closed ends no session: the next request opens another one."""
         if isinstance(error, vim.fault.NotAuthenticated):
             self._ended = True
-        if not isinstance(error, (vmodl.MethodFault, LibrehaError)) or isinstance(error, HostUnavailable):
+        answer = exchange_answer(error)
+        if answer is not None and answer[0] in SILENT:
             self._answers = False

@@ -8,9 +8,9 @@ Invariants:
 
 * A session that is kept open is no evidence. Each question is a request of its own, which the host answers now or does not; nothing that
   it answered before is used again.
-* That a session has ended since the last question says nothing against its host: the host, or something on the way, may end one at any
-  time. The question is then asked once more in a new session, and what becomes of that is the host's answer. No answer in time is an
-  answer: the time for this question is over.
+* That the session, or its connection, has ended since the last question says nothing against the host: the host, or something on the way,
+  may end either at any time. The question is then asked once more, on a new connection, in a new session if need be; what becomes of
+  that is the host's answer. No answer in time is an answer: the time for this question is over.
 * A session belongs to the process that opened it. Acts run in children of a server that was forked before any session was opened
   (act/worker.py); in a child of any other kind, nothing is asked here and nothing is ended.
 """
@@ -58,23 +58,21 @@ class HostSessions:
         self._closed = False
 
     def ask(self, connection: Connection, question: Question[Result]) -> Result:
-        """What *question* returns of the host; it may be called twice. Raises what it raises, and HostUnavailable when the host does not
-        let us in."""
+        """What *question* returns of the host; it may be called three times. Raises what it raises, and HostUnavailable when the host does
+        not let us in."""
         host = self._host(connection)
         kept = host.usable()
-        if kept is not None:
+        if kept is None:
+            return question(self._open(connection, host))
+        for on_a_new_connection in (False, True):
             try:
                 return question(kept)
             except HostUnavailable as error:
-                if kept.usable or error.answer is ApiAnswer.TIMED_OUT:
+                if not kept.usable:
+                    break
+                if on_a_new_connection or error.answer is not ApiAnswer.BROKEN:
                     raise
-            finally:
-                self._drop_unusable(host, kept)
-        opened = self._open(connection, host)
-        try:
-            return question(opened)
-        finally:
-            self._drop_unusable(host, opened)
+        return question(self._open(connection, host))
 
     def cut_off(self, connection: Connection) -> None:
         """Have every question to this host that is still under way end with an error; the next one is asked in a new session."""
@@ -133,15 +131,6 @@ class HostSessions:
             finally:
                 host.opening = None
             return opened
-
-    def _drop_unusable(self, host: _Host, session: Hypervisor) -> None:
-        """Nothing is asked of a host that stopped answering."""
-        if session.usable:
-            return
-        with host.login:
-            if host.opened is session:
-                host.opened = None
-        session.__exit__(None, None, None)
 
 
 def _given_up(connection: Connection) -> HostUnavailable:

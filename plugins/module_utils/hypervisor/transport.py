@@ -212,14 +212,14 @@ class HostStub(SoapStubAdapter):
         # Older versions of pyVmomi open proxies and ports differently; a connection of ours knows where to go.
         self.scheme = lambda *_address, **_options: self._connection(connection, context)
         self._made: weakref.WeakSet[HostConnection] = weakref.WeakSet()
-        self._cut_off = False
+        self.is_cut_off = False
         self.before_bytes: Callable[[], None] | None = None
         self.timeout = connection.timeout
         self.patience: float | None = None  # seconds for an answer, in place of the timeout, while a request is known to take long
 
     def cut_off(self) -> None:
         """End every connection, also those in use by other threads, and open none any more."""
-        self._cut_off = True  # first: a connection that is made from now on sees it
+        self.is_cut_off = True  # first: a connection that is made from now on sees it
         with self.lock:
             made = list(self._made)
         for connected in made:
@@ -251,7 +251,7 @@ class HostStub(SoapStubAdapter):
     def GetConnection(self) -> Any:
         """A connection that is up, so that nothing but the request itself remains to be sent."""
         connected = super().GetConnection()
-        if self._cut_off:
+        if self.is_cut_off:
             connected.close()
             raise ConnectionAbortedError("it was given up here")
         if connected.sock is None:  # the host closed it after its last answer; http.client would connect while sending

@@ -18,6 +18,8 @@ from ..parallel import Late
 from .hosts import unavailable, whole_look
 from .pools import Pools
 
+MOST_READS = 3  # of a host's list in one look; on a host where a VM changes all the time the last one stands
+
 
 @dataclass(frozen=True)
 class Unread:
@@ -67,26 +69,33 @@ class _Look:
         self._sessions.ask(self._connection, self._read)
 
     def _read(self, host: Hypervisor) -> None:
-        # Events first: a VM that is powered off between the two is then seen off without its event, which the next
-        # look brings; the other order would show an event whose VM still looks as if it ran.
-        if self._with_events:
-            self._read_events(host)
-        vms = self.vms = host.virtual_machines()
+        """The list, then the events: a VM is never seen off without the event of it, which would look like a crash. Where an event came
+        in between, a VM may be seen as it was before; so the list is read again, until no event comes in between."""
+        for _try in range(MOST_READS):
+            vms = host.virtual_machines()
+            if self._with_events:  # what is kept of a host that is cut off from here on is a list without its events
+                self.gap = EventGap(self._connection.name, "the host did not give its events in time")
+            self.vms = vms
+            if not self._with_events or not self._read_events(host):
+                break
         self._read_io(host, vms)
 
-    def _read_events(self, host: Hypervisor) -> None:
+    def _read_events(self, host: Hypervisor) -> bool:
+        """Whether there are some about VMs that no reading before had."""
         name = self._connection.name
-        self.gap = None
+        known = {event.key for event in self.events}
         try:
             read = host.events(self._after)
         except Exception as error:
             self.gap = EventGap(name, _reason(error, name, "reading the events"))
-            return
+            return False
         self.events = read.events
+        self.gap = None
         if not read.complete:
             self.gap = EventGap(name, "%s: the events before the newest %d could not be read" % (name, len(read.events)))
         elif read.skipped:
             self.gap = EventGap(name, "%s: %d events could not be read" % (name, read.skipped), read.skipped)
+        return any(event.vm and event.kind != "other" and event.key not in known for event in read.events)
 
     def _read_io(self, host: Hypervisor, vms: list[VmObservation]) -> None:
         try:

@@ -84,17 +84,31 @@ def test_two_threads_open_one_session(host: ScriptedHost, connect: Connect, sess
     assert (logins(host), host.asked.count("RetrievePropertiesEx")) == (1, 4)
 
 
-@pytest.mark.parametrize("ends", [vim.fault.NotAuthenticated(msg="the session is not authenticated"), HangUp])
+ENDED = vim.fault.NotAuthenticated(msg="the session is not authenticated")
+
+
+@pytest.mark.parametrize(("replies", "needed"), [([ENDED], 2), ([HangUp], 1), ([HangUp, ENDED], 2)], ids=["ended", "connection", "both"])
 def test_a_session_that_ended_is_opened_again_and_says_nothing_against_its_host(
-    ends: Any, host: ScriptedHost, connect: Connect, sessions: HostSessions
+    replies: list[Any], needed: int, host: ScriptedHost, connect: Connect
 ) -> None:
     connection = connect(host.port)
+    with HostSessions() as sessions:
+        sessions.ask(connection, vms)
+        given = [*replies, ONE_HOST]
+        host.replies["RetrievePropertiesEx"] = lambda: given.pop(0)
+        assert sessions.ask(connection, vms) == 0
+        assert (logins(host), given) == (needed, [])
+    assert host.asked.count("Logout") == 1  # of the one that was not over
+
+
+def test_a_host_that_always_hangs_up_is_told_by_that(host: ScriptedHost, connect: Connect, sessions: HostSessions) -> None:
+    connection = connect(host.port)
     sessions.ask(connection, vms)
-    replies = [ends, ONE_HOST]
-    host.replies["RetrievePropertiesEx"] = lambda: replies.pop(0)
-    assert sessions.ask(connection, vms) == 0
-    assert logins(host) == 2
-    assert "Logout" not in host.asked  # of a session that is over
+    host.replies["RetrievePropertiesEx"] = HangUp
+    with pytest.raises(HostUnavailable) as refused:
+        sessions.ask(connection, vms)
+    assert refused.value.answer is ApiAnswer.BROKEN
+    assert (logins(host), host.asked.count("RetrievePropertiesEx")) == (1, 3)
 
 
 def test_a_host_that_refuses_the_new_login_is_told_by_that(host: ScriptedHost, connect: Connect, sessions: HostSessions) -> None:
@@ -118,9 +132,7 @@ def test_what_a_host_refuses_in_a_session_ends_no_session(host: ScriptedHost, co
     assert logins(host) == 1
 
 
-def test_no_answer_in_time_is_an_answer_and_the_next_question_begins_anew(
-    host: ScriptedHost, connect: Connect, sessions: HostSessions
-) -> None:
+def test_no_answer_in_time_is_an_answer_and_ends_no_session(host: ScriptedHost, connect: Connect, sessions: HostSessions) -> None:
     connection = connect(host.port, timeout=1.5)
     sessions.ask(connection, vms)
     host.replies["RetrievePropertiesEx"] = Silence
@@ -130,7 +142,7 @@ def test_no_answer_in_time_is_an_answer_and_the_next_question_begins_anew(
     assert (logins(host), host.asked.count("RetrievePropertiesEx")) == (1, 2)
     host.replies["RetrievePropertiesEx"] = ONE_HOST
     assert sessions.ask(connection, vms) == 0
-    assert logins(host) == 2
+    assert logins(host) == 1
 
 
 def test_what_hangs_is_ended_at_once_when_it_is_cut_off(host: ScriptedHost, connect: Connect, sessions: HostSessions) -> None:
