@@ -25,6 +25,7 @@ from ..decide.vms.transaction import Transaction, Way
 from ..instant import Instant
 from ..lease.lock import LeaseLock
 from ..observe.cluster import observe_cluster, observe_servers
+from ..observe.pools import Pools
 from ..record.database import StateDatabase
 from ..storage.server import ServerAccess
 from .ports import Ended, Executor, FailoverOrder, FenceOrder, MoveOrder, Order, PowerOrder, RejoinOrder
@@ -66,23 +67,25 @@ class HandedSecrets:
 
 
 class RealWorld:
-    """The cluster of a site, with the fork server whose children act on it."""
+    """The cluster of a site, with the fork server whose children act on it, and what this process looks with. Those two outlive the site,
+    which a new configuration replaces."""
 
     clock = staticmethod(clock.now)
 
-    def __init__(self, site: Site, server: ForkServer, handed: Optional[HandedSecrets] = None) -> None:
+    def __init__(self, site: Site, server: ForkServer, pools: Pools, handed: Optional[HandedSecrets] = None) -> None:
         """*handed*: new CHAP secrets that come while it works."""
         self.policy = site.policy
         self.state_url = site.state_url
         self.site = site
         self._server = server
+        self._pools = pools
         self._handed = handed or HandedSecrets()
 
     def open_database(self) -> StateDatabase:
         return StateDatabase.open(self.state_url, create=False)
 
     def observer(self) -> RealObserver:
-        return RealObserver(self.site)
+        return RealObserver(self.site, self._pools)
 
     def executor(self, run: Run, lock: Optional[LeaseLock]) -> RealExecutor:
         return RealExecutor(self.site, self._server, run, lock, self._handed)
@@ -94,17 +97,18 @@ class RealWorld:
 
 
 class RealObserver:
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, pools: Pools) -> None:
         self._site = site
+        self._pools = pools
 
     def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str]) -> Observation:
         site = self._site
         addresses = site.policy.isolation_addresses
         servers = list(site.servers.values())
-        return observe_cluster(list(site.accesses.values()), addresses, servers, events_after, health, disks, site.state_file)
+        return observe_cluster(list(site.accesses.values()), addresses, servers, events_after, health, disks, site.state_file, self._pools)
 
     def highest_token(self) -> int:
-        seen = observe_servers(list(self._site.servers.values()))
+        seen = observe_servers(list(self._site.servers.values()), self._pools.workers)
         return max([0, *(server.highest_token for server in seen if server.highest_token is not None)])
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Optional
@@ -23,6 +25,7 @@ from ..cycle.run import new_holder
 from ..decide.outcome import is_planned_work
 from ..decide.policy import Policy
 from ..errors import LibrehaError
+from ..observe.pools import Pools
 from ..policy.reader import read_policy
 from ..record.commands import APPLIED, read_command
 from ..record.database import StateDatabase
@@ -58,9 +61,11 @@ def run(params: Mapping[str, Any], check_mode: bool) -> Result:
         return _look_only(site, params)
     with contextlib.ExitStack() as held:
         server = held.enter_context(ForkServer(carry_out))  # before any thread is started and anything is opened
+        pools = held.enter_context(Pools())
+        held.enter_context(_logging_out_at_sigterm(pools))
         database = held.enter_context(StateDatabase.open(site.state_url, create=False))
         say = held.enter_context(_shown(database, params["progress"]))
-        return _run(RealWorld(site, server), database, params, say)
+        return _run(RealWorld(site, server, pools), database, params, say)
 
 
 def _run(world: RealWorld, database: StateDatabase, params: Mapping[str, Any], say: Callable[[str], None]) -> Result:
@@ -100,6 +105,26 @@ def _hand_over(site: Site, path: str, say: Callable[[str], None]) -> None:
             say("the new CHAP secret of %s could not be handed over: %s" % (host, error))
 
 
+@contextlib.contextmanager
+def _logging_out_at_sigterm(pools: Pools) -> Iterator[None]:
+    """Meanwhile SIGTERM logs out everywhere, and then ends this process as ever: at once, with the acts under way left to themselves. By a
+    thread: the main one may hold what closing needs."""
+
+    def close_and_end() -> None:
+        pools.close()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def terminated(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        threading.Thread(target=close_and_end, name="logout", daemon=True).start()
+
+    before = signal.signal(signal.SIGTERM, terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _longest_act(site: Site) -> float:
     """Seconds in which whatever acts has come to its end."""
     levels = max((len({device.level for device in access.bmc}) for access in site.accesses.values()), default=0)
@@ -119,7 +144,8 @@ def unless_failing(result: Result, failing: Sequence[str]) -> Result:
 
 def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
     """Check mode: one look, decided on, nothing recorded."""
-    observation = RealObserver(site).look({}, (), ())
+    with Pools() as pools:
+        observation = RealObserver(site, pools).look({}, (), ())
     with StateDatabase.open(params["state_url"], create=False) as database:
         context = RunContext("", 0, ABLE, clock.now, params["host"] or "")
         commands = list(map(read_command, params["commands"]))

@@ -18,6 +18,7 @@ from typing import Any, Optional
 from ..act.worker import ForkServer
 from ..cycle.real import HandedSecrets, RealWorld, carry_out
 from ..errors import LibrehaError
+from ..observe.pools import Pools
 from ..service.client import CHAP_SECRET
 from ..service.listener import Listener
 from ..service.log import ERROR, Log
@@ -38,15 +39,15 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return WRONG_CONFIG
     if options.check:
         return 0
-    # Before any thread is started and anything is opened.
-    with ForkServer(carry_out) as server:
+    # The fork server first, before any thread is started and anything is opened.
+    with ForkServer(carry_out) as server, Pools() as pools:
         handed = HandedSecrets()
 
         def reread() -> Setup:
             found = read_config(options.config, options.secrets)
-            return Setup(RealWorld(found.site, server, handed), found.heartbeat)
+            return Setup(RealWorld(found.site, server, pools, handed), found.heartbeat)
 
-        setup = Setup(RealWorld(config.site, server, handed), config.heartbeat)
+        setup = Setup(RealWorld(config.site, server, pools, handed), config.heartbeat)
         monitor = ResidentMonitor(setup, reread, log, Notifier(), incidents=_incidents())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: monitor.stop())

@@ -114,6 +114,15 @@ class Hypervisor(ABC):
     def __exit__(self, *exc_info: object) -> None:
         """Log out and close; never raises, never hangs longer than the timeout."""
 
+    @property
+    def usable(self) -> bool:
+        """Whether the session can be asked again: it is not ended, as far as the host's last answer tells."""
+        return True
+
+    @abstractmethod
+    def cut_off(self) -> None:
+        """Have every call under way, in whatever thread, end now with an error. Nothing can be asked afterwards."""
+
     @abstractmethod
     def health(self) -> HostObservation:
         """Product, boot time, uptime, maintenance, sensors, datastores with their LUNs, load, initiators."""

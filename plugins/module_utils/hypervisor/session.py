@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import Any, Callable
 
 from ..decide.answers import ApiAnswer
-from ..errors import LibrehaError
 from ..libraries import unusable
 from .faults import host_unavailable, hypervisor_fault
 from .interface import Connection, HostUnavailable
-from .pyvmomi import PROBLEM, vim, vmodl
-from .transport import HostStub
+from .pyvmomi import PROBLEM, vim
+from .transport import HostStub, exchange_answer
+
+SILENT = (ApiAnswer.TIMED_OUT, ApiAnswer.UNREACHABLE)
 
 
 class Session:
@@ -27,6 +28,11 @@ class Session:
         self.stub = HostStub(connection)
         self.content: Any = None  # vim.ServiceInstanceContent
         self._answers = True
+        self._ended = False  # by the host
+
+    @property
+    def usable(self) -> bool:
+        return self.content is not None and not self._ended and not self.stub.is_cut_off
 
     def login(self) -> None:
         """Raises HostUnavailable."""
@@ -50,11 +56,11 @@ class Session:
         self.content = content
 
     def logout(self) -> None:
-        """Ends the session on the host too, unless it stopped answering: then waiting once more would gain nothing."""
-        content, self.content = self.content, None
+        """Ends the session on the host too, unless it stopped answering or is ended there: then asking once more would gain nothing."""
+        usable, content, self.content = self.usable, self.content, None
         # The work is done: a session that could not be ended expires on the host.
         with contextlib.suppress(Exception):
-            if content is not None and self._answers:
+            if usable and self._answers:
                 content.sessionManager.Logout()
         self.stub.DropConnections()
 
@@ -106,5 +112,9 @@ class Session:
             self.stub.patience = None
 
     def _note(self, error: Exception) -> None:
-        if not isinstance(error, (vmodl.MethodFault, LibrehaError)) or isinstance(error, HostUnavailable):
+        """That the connection was closed ends no session: the next request opens another one."""
+        if isinstance(error, vim.fault.NotAuthenticated):
+            self._ended = True
+        answer = exchange_answer(error)
+        if answer is not None and answer[0] in SILENT:
             self._answers = False

@@ -10,9 +10,11 @@ run may still write and the bytes that leave.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
+import weakref
 from http.client import HTTPException, HTTPSConnection
 from typing import Any, Callable
 from xml.parsers.expat import ExpatError
@@ -90,6 +92,7 @@ class HostConnection(HTTPSConnection):
             super().__init__(connection.hostname, connection.port, timeout=connection.timeout, context=context)
         self.connection = connection
         self._phase = "tcp"
+        self._twin: socket.socket | None = None  # of the connected socket, for other threads
         self._create_connection: Callable[..., socket.socket] = self._open_tcp
 
     def connect(self) -> None:
@@ -100,6 +103,20 @@ class HostConnection(HTTPSConnection):
         except (OSError, HTTPException, UnicodeError) as error:
             self.close()
             raise self._unavailable(error) from error
+
+    def close(self) -> None:
+        twin, self._twin = self._twin, None
+        if twin is not None:
+            twin.close()
+        super().close()
+
+    def cut_off(self) -> None:
+        """End the connection from another thread than the one that uses it, which then finds it ended. The socket itself is that thread's,
+        and while TLS begins nobody's: so this goes by a second descriptor of it."""
+        twin = self._twin
+        if twin is not None:
+            with contextlib.suppress(OSError):
+                twin.shutdown(socket.SHUT_RDWR)
 
     def _open_tcp(self, address: tuple[str, int], timeout: float, source_address: Any = None) -> socket.socket:
         """Like socket.create_connection, but the time limit is for all addresses of the name together.
@@ -122,6 +139,7 @@ class HostConnection(HTTPSConnection):
                 errors.append(by_own_routes(error, family, str(place[0])))
                 continue
             self._phase = "proxy" if self.connection.proxy_host else "tls"
+            self._twin = connected.dup()
             return connected
         raise most_telling(errors) if errors else OSError("this machine was too late to connect")
 
@@ -196,10 +214,26 @@ class HostStub(SoapStubAdapter):
             connectionPoolTimeout=IDLE_SECONDS,
         )
         # Older versions of pyVmomi open proxies and ports differently; a connection of ours knows where to go.
-        self.scheme = lambda *_address, **_options: HostConnection(connection, context)
+        self.scheme = lambda *_address, **_options: self._connection(connection, context)
+        self._made: weakref.WeakSet[HostConnection] = weakref.WeakSet()
+        self.is_cut_off = False
         self.before_bytes: Callable[[], None] | None = None
         self.timeout = connection.timeout
         self.patience: float | None = None  # seconds for an answer, in place of the timeout, while a request is known to take long
+
+    def cut_off(self) -> None:
+        """End every connection, also those in use by other threads, and open none any more."""
+        self.is_cut_off = True  # first: a connection that is made from now on sees it
+        with self.lock:
+            made = list(self._made)
+        for connected in made:
+            connected.cut_off()
+
+    def _connection(self, connection: Connection, context: ssl.SSLContext) -> HostConnection:
+        made = HostConnection(connection, context)
+        with self.lock:
+            self._made.add(made)
+        return made
 
     def speak(self, api_version: str) -> None:
         """Go on in the newest version that both the host ("8.0.3.0") and this library know."""
@@ -246,6 +280,9 @@ class HostStub(SoapStubAdapter):
     def GetConnection(self) -> Any:
         """A connection that is up, so that nothing but the request itself remains to be sent."""
         connected = super().GetConnection()
+        if self.is_cut_off:
+            connected.close()
+            raise ConnectionAbortedError("it was given up here")
         if connected.sock is None:  # the host closed it after its last answer; http.client would connect while sending
             connected.connect()
         connected.sock.settimeout(self.patience or self.timeout)

@@ -39,6 +39,13 @@ class Vsphere(Hypervisor):
     def __exit__(self, *exc_info: object) -> None:
         self.session.logout()
 
+    @property
+    def usable(self) -> bool:
+        return self.session.usable
+
+    def cut_off(self) -> None:
+        self.session.stub.cut_off()
+
     def health(self) -> HostObservation:
         taken_at = clock.now()
         with self.session.reading("reading the host's health"):

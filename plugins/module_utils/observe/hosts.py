@@ -19,38 +19,50 @@ from ..fence.interface import PowerDevice
 from ..fence.levels import Reading, cannot_prove_off, combine, read_device
 from ..fence.registry import open_power_fence
 from ..hypervisor.interface import Connection, HostUnavailable
-from ..hypervisor.registry import open_hypervisor
+from ..hypervisor.sessions import HostSessions
 from ..instant import Instant
-from ..parallel import Late, Outcome, Raised, in_parallel
+from ..parallel import Late, Outcome, Raised, StillWaiting
 from ..stall_detector import LATE, StallDetector
 from .ping import ping, probe_isolation, resolve
+from .pools import Pools
 
 
 def observe_hosts(
-    accesses: Sequence[HostAccess], isolation_addresses: Sequence[str], taken_at: Instant
+    accesses: Sequence[HostAccess], isolation_addresses: Sequence[str], taken_at: Instant, pools: Pools | None = None
 ) -> tuple[list[HostObservation], list[IsolationProbe]]:
     """Every host's observation in the order of *accesses*, and what the isolation addresses answered. Whatever a host
-    does or does not answer is in its observation; only what no host can be blamed for is raised (LibrehaError)."""
+    does or does not answer is in its observation; only what no host can be blamed for is raised (LibrehaError). Without *pools*, all is
+    ended with this look."""
+    if pools is None:
+        with Pools() as own:
+            return observe_hosts(accesses, isolation_addresses, taken_at, own)
     looks: dict[tuple[str, str], Callable[[], Any]] = {}
     for access in accesses:
         connection = access.connection
         looks["name", access.name] = partial(_look_up, connection)
-        looks["api", access.name] = partial(_read_health, connection)
+        looks["api", access.name] = partial(_read_health, pools.sessions, connection)
         looks["ping", access.name] = partial(ping, connection.hostname, connection.port, connection.timeout)
         for number, device in enumerate(access.bmc):
             looks["power %d" % number, access.name] = partial(_read_power, device)
     if isolation_addresses:
         looks["isolation", ""] = partial(probe_isolation, isolation_addresses, longest_timeout(accesses))
     with StallDetector() as stall_detector:
-        outcomes = in_parallel(looks, whole_look(accesses))
+        outcomes = pools.workers.ask(looks, whole_look(accesses))
         delay = stall_detector.reason
+    for access in accesses:
+        if isinstance(outcomes["api", access.name], Late):  # so that the next look can ask anew
+            pools.sessions.cut_off(access.connection)
     observations = [_observation(access, outcomes, taken_at, delay) for access in accesses]
-    isolation = outcomes.get(("isolation", ""), [])
-    if isinstance(isolation, Raised):
-        raise isolation.error
-    if isinstance(isolation, Late):
-        isolation = [IsolationProbe(address, False) for address in isolation_addresses]
-    return observations, isolation
+    return observations, _isolation(outcomes.get(("isolation", ""), []), isolation_addresses)
+
+
+def _isolation(outcome: Any, addresses: Sequence[str]) -> list[IsolationProbe]:
+    if isinstance(outcome, Late) or (isinstance(outcome, Raised) and isinstance(outcome.error, StillWaiting)):
+        return [IsolationProbe(address, False) for address in addresses]
+    if isinstance(outcome, Raised):
+        raise outcome.error
+    probes: list[IsolationProbe] = outcome
+    return probes
 
 
 def whole_look(accesses: Sequence[HostAccess]) -> float:
@@ -71,6 +83,8 @@ def unavailable(outcome: Outcome[Any], name: str) -> tuple[ApiAnswer, str] | Non
     error = outcome.error
     if isinstance(error, HostUnavailable):
         return error.answer, str(error)
+    if isinstance(error, StillWaiting):
+        return ApiAnswer.NOT_ASKED, "%s: %s" % (name, error)
     if isinstance(error, LibrehaError):
         raise error
     # One host's strange answer must not blind us to the others. That we fail at it proves nothing against the host.
@@ -84,9 +98,8 @@ def _look_up(connection: Connection) -> float:
     return clock.now().seconds - began
 
 
-def _read_health(connection: Connection) -> HostObservation:
-    with open_hypervisor(connection) as host:
-        return host.health()
+def _read_health(sessions: HostSessions, connection: Connection) -> HostObservation:
+    return sessions.ask(connection, lambda host: host.health())
 
 
 def _read_power(device: PowerDevice) -> Reading:

@@ -13,9 +13,12 @@ from ..decide.answers import ApiAnswer
 from ..decide.observations import Event, EventGap, VmObservation
 from ..errors import LibrehaError
 from ..hypervisor.interface import Connection, Hypervisor
-from ..hypervisor.registry import open_hypervisor
-from ..parallel import Late, in_parallel
+from ..hypervisor.sessions import HostSessions
+from ..parallel import Late
 from .hosts import unavailable, whole_look
+from .pools import Pools
+
+MOST_READS = 3  # of a host's list in one look; on a host where a VM changes all the time the last one stands
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class _Look:
     """One look at one host. What was read is there at once: a host that is slow with its statistics keeps back nothing else, and one
     whose events or statistics cannot be read at all neither."""
 
-    def __init__(self, connection: Connection, after: int, with_events: bool) -> None:
+    def __init__(self, sessions: HostSessions, connection: Connection, after: int, with_events: bool) -> None:
+        self._sessions = sessions
         self._connection = connection
         self._after = after
         self._with_events = with_events
@@ -62,26 +66,36 @@ class _Look:
         self.io_unread = "the host did not give its statistics in time"
 
     def read(self) -> None:
-        with open_hypervisor(self._connection) as host:
-            # Events first: a VM that is powered off between the two is then seen off without its event, which the next
-            # look brings; the other order would show an event whose VM still looks as if it ran.
-            if self._with_events:
-                self._read_events(host)
-            vms = self.vms = host.virtual_machines()
-            self._read_io(host, vms)
+        self._sessions.ask(self._connection, self._read)
 
-    def _read_events(self, host: Hypervisor) -> None:
+    def _read(self, host: Hypervisor) -> None:
+        """The list, then the events: a VM is never seen off without the event of it, which would look like a crash. Where an event came
+        in between, a VM may be seen as it was before; so the list is read again, until no event comes in between."""
+        for _try in range(MOST_READS):
+            vms = host.virtual_machines()
+            if self._with_events:  # what is kept of a host that is cut off from here on is a list without its events
+                self.gap = EventGap(self._connection.name, "the host did not give its events in time")
+            self.vms = vms
+            if not self._with_events or not self._read_events(host):
+                break
+        self._read_io(host, vms)
+
+    def _read_events(self, host: Hypervisor) -> bool:
+        """Whether there are some about VMs that no reading before had."""
         name = self._connection.name
+        known = {event.key for event in self.events}
         try:
             read = host.events(self._after)
         except Exception as error:
             self.gap = EventGap(name, _reason(error, name, "reading the events"))
-            return
+            return False
         self.events = read.events
+        self.gap = None
         if not read.complete:
             self.gap = EventGap(name, "%s: the events before the newest %d could not be read" % (name, len(read.events)))
         elif read.skipped:
             self.gap = EventGap(name, "%s: %d events could not be read" % (name, read.skipped), read.skipped)
+        return any(event.vm and event.kind != "other" and event.key not in known for event in read.events)
 
     def _read_io(self, host: Hypervisor, vms: list[VmObservation]) -> None:
         try:
@@ -100,11 +114,20 @@ def _reason(error: Exception, name: str, tried: str) -> str:
     return "%s: %s: unexpected %s: %s" % (name, tried, type(error).__name__, error)
 
 
-def observe_vms(accesses: Sequence[HostAccess], events_after: Mapping[str, int], with_events: bool) -> VmsSeen:
-    """*events_after* maps a host's name to the key of the newest event that is known already."""
-    looks = {access.name: _Look(access.connection, events_after.get(access.name, 0), with_events) for access in accesses}
-    readers: dict[str, Callable[[], None]] = {name: look.read for name, look in looks.items()}
-    outcomes: dict[str, Any] = in_parallel(readers, whole_look(accesses))
+def observe_vms(accesses: Sequence[HostAccess], events_after: Mapping[str, int], with_events: bool, pools: Pools | None = None) -> VmsSeen:
+    """*events_after* maps a host's name to the key of the newest event that is known already. Without *pools*, all is ended with this
+    look."""
+    if pools is None:
+        with Pools() as own:
+            return observe_vms(accesses, events_after, with_events, own)
+    sessions = pools.sessions
+    looks = {access.name: _Look(sessions, access.connection, events_after.get(access.name, 0), with_events) for access in accesses}
+    readers: dict[tuple[str, str], Callable[[], None]] = {("vms", name): look.read for name, look in looks.items()}
+    answers = pools.workers.ask(readers, whole_look(accesses))
+    outcomes: dict[str, Any] = {name: outcome for (_vms, name), outcome in answers.items()}
+    for access in accesses:
+        if isinstance(outcomes[access.name], Late):  # what it has read so far counts; the next look asks anew
+            sessions.cut_off(access.connection)
     vms: list[VmObservation] = []
     read: list[str] = []
     events: list[Event] = []

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.access import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.decide import observations
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing, Lun, Power
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import HostUnavailable, PowerOnOutcome
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
+from ansible_collections.libreha.vmware.plugins.module_utils.observe.hosts import observe_hosts
+from ansible_collections.libreha.vmware.plugins.module_utils.observe.pools import Pools
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.vms import observe_vms
 from pyVmomi import vim
 from real_hosts import DATASTORE_UUID, LOCAL_UUID, ROOT, TARGET, Host, StorageServer, until, write_vm
@@ -227,3 +230,29 @@ def test_an_event_that_the_library_cannot_read_costs_that_event_alone(storage: S
             kinds = [event.kind for event in seen.events if event.vm == vm.id]
             assert [kind for kind in kinds if kind != "other"] == ["vm_powered_on", "vm_powered_off"]
             assert seen.event_gaps[0].skipped >= 3
+
+
+def test_looks_share_one_session_and_open_it_again_when_somebody_ends_it(
+    storage: StorageServer, new_host: NewHost, ca_path: Path, round_trips: list[str]
+) -> None:
+    host = new_host().start()
+    access = HostAccess(host.connection(ca_path))
+    with open_hypervisor(access.connection) as administrator, Pools() as pools:
+        manager = administrator.session.content.sessionManager
+
+        def look() -> int:
+            """How many other sessions the host lists after it."""
+            (seen,), _isolation = observe_hosts([access], [], clock.now(), pools)
+            assert seen.api_answer is ApiAnswer.ANSWERED, seen.api_reason
+            assert observe_vms([access], {}, True, pools).vms_read == (host.name,)
+            return len(manager.sessionList) - 1
+
+        round_trips.clear()
+        assert [look() for _look in range(10)] == [1] * 10
+        assert round_trips.count("Login") == 1
+        own = manager.currentSession.key
+        manager.TerminateSession([session.key for session in manager.sessionList if session.key != own])
+        assert [look() for _look in range(3)] == [1] * 3
+        assert round_trips.count("Login") == 2
+        pools.close()
+        assert len(manager.sessionList) == 1

@@ -46,6 +46,9 @@ class SimulatedHost(Hypervisor):
     def __exit__(self, *exc_info: object) -> None:
         pass
 
+    def cut_off(self) -> None:
+        pass
+
     def virtual_machines(self) -> list[VmObservation]:
         self._reads()
         return list(self._observer.vms_on(self._host))

@@ -13,6 +13,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy impor
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.monitor import _take_secret
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
+from ansible_collections.libreha.vmware.plugins.module_utils.observe.pools import Pools
 
 
 class Works:
@@ -39,7 +40,8 @@ def test_a_secret_that_was_handed_over_is_forgotten_when_no_wish_can_be_open_any
 
 def test_the_act_that_lets_a_host_in_gets_it_and_no_other_act() -> None:
     handed, works = HandedSecrets(), Works()
-    world: Any = RealWorld(Site(Policy(), {}, {}, "sqlite:///x", chap_secrets={"esx2": "of-the-inventory"}), works, handed)  # type: ignore[arg-type]
+    site = Site(Policy(), {}, {}, "sqlite:///x", chap_secrets={"esx2": "of-the-inventory"})
+    world: Any = RealWorld(site, works, Pools(), handed)  # type: ignore[arg-type]
     executor = world.executor(Run("holder", 1, 60.0), None)
     handed.put("esx1", "new-secret-1")
     executor.begin(RejoinOrder(RejoinAction("esx1", "unfence", ())))

@@ -40,6 +40,10 @@ class Silence(Exception):
     """A reply that never comes."""
 
 
+class Trickle(Exception):
+    """A reply that comes byte by byte and has no end."""
+
+
 class ScriptedHost:
     """``replies`` maps a method's name to what it answers: a pyVmomi value, a fault, a Raw, an exception class above,
     or a function that returns one of them. ``asked`` are the methods that were asked, in order."""
@@ -74,7 +78,9 @@ class ScriptedHost:
                 reply = reply() if callable(reply) and not isinstance(reply, type) else reply
                 if reply is Silence:
                     host.over.wait(60)
-                if reply is HangUp or reply is Silence:
+                if reply is Trickle:
+                    self.trickle()
+                if reply is Trickle or reply is HangUp or reply is Silence:
                     self.close_connection = True
                     return
                 status, payload = reply if isinstance(reply, tuple) else soap(method, reply)
@@ -86,6 +92,15 @@ class ScriptedHost:
                     self.close_connection = True
                 self.end_headers()
                 self.wfile.write(payload)
+
+            def trickle(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/xml")
+                self.send_header("Content-Length", str(1 << 20))
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    while not host.over.wait(0.1):
+                        self.wfile.write(b" ")
 
             def log_message(self, *_arguments: Any) -> None:
                 pass

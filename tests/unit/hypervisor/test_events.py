@@ -181,7 +181,7 @@ def test_whatever_fails_about_events_the_vms_are_read(
     host.replies[method] = reply
     seen = observe_vms([HostAccess(connect(host.port, timeout=1.0))], {"esx1": 15}, with_events=True)
     assert (seen.vms_read, [vm.name for vm in seen.vms], seen.unread) == (("esx1",), ["vm"], ())
-    assert host.asked[-1] == "Logout"
+    assert reply is Silence or host.asked[-1] == "Logout"
     if method == "DestroyCollector":
         assert (len(seen.events), seen.event_gaps) == (5, ())
         return

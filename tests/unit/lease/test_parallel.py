@@ -7,7 +7,7 @@ import threading
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError, StaleToken, as_outcome
-from ansible_collections.libreha.vmware.plugins.module_utils.parallel import Late, Raised, in_parallel
+from ansible_collections.libreha.vmware.plugins.module_utils.parallel import Late, Raised, StillWaiting, Workers, in_parallel
 
 
 def test_all_looks_run_at_the_same_time() -> None:
@@ -58,3 +58,25 @@ def test_what_nobody_foresaw_is_told_with_class_text_and_place() -> None:
     assert str(told).startswith("esx1: reading the VMs: unexpected KeyError: 'moid' (test_parallel.py:")
     foreseen = LibrehaError("no answer", host="esx1")
     assert as_outcome(foreseen, "reading the VMs", "esx1") is foreseen
+
+
+def test_what_has_not_come_back_is_not_asked_beside_itself_and_its_late_answer_is_nobodys() -> None:
+    goes_on, asked = threading.Event(), []
+
+    def slow() -> str:
+        asked.append("slow")
+        goes_on.wait(30)
+        return "of the first round"
+
+    workers = Workers()
+    assert isinstance(workers.ask({"esx1": slow}, 0.2)["esx1"], Late)
+    for _round in range(3):
+        outcomes = workers.ask({"esx1": slow, "esx2": lambda: "here"}, 0.2)
+        assert outcomes["esx2"] == "here"
+        assert isinstance(outcomes["esx1"], Raised) and isinstance(outcomes["esx1"].error, StillWaiting)
+    assert asked == ["slow"]
+    goes_on.set()
+    end = clock.now().seconds + 30
+    while isinstance(workers.ask({"esx1": lambda: "anew"}, 5)["esx1"], Raised):
+        assert clock.now().seconds < end
+    assert workers.ask({"esx1": lambda: "anew"}, 5) == {"esx1": "anew"}

@@ -21,6 +21,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface imp
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor import session
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, HostUnavailable
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.sessions import HostSessions
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.observe import hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.hosts import observe_hosts
@@ -69,12 +70,12 @@ def test_many_silent_hosts_take_no_longer_than_one() -> None:
 
 
 def test_a_host_that_never_comes_to_an_end_is_timed_out_and_the_others_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    read_for_real: Callable[[Connection], HostObservation] = hosts._read_health
+    read_for_real: Callable[[HostSessions, Connection], HostObservation] = hosts._read_health
 
-    def hang_on_one(connection: Connection) -> HostObservation:
+    def hang_on_one(sessions: HostSessions, connection: Connection) -> HostObservation:
         if connection.name == "endless":
             clock.sleep(30)
-        return read_for_real(connection)
+        return read_for_real(sessions, connection)
 
     monkeypatch.setattr(hosts, "_read_health", hang_on_one)
     with refused_port() as refused, silent_port() as silent:
@@ -154,7 +155,7 @@ def test_silence_while_the_observer_is_late_is_no_evidence_and_an_answer_is(monk
 
 
 def test_a_strange_answer_of_one_host_does_not_blind_us_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    def strange(connection: Connection) -> HostObservation:
+    def strange(_sessions: HostSessions, connection: Connection) -> HostObservation:
         if connection.name == "strange":
             raise KeyError("no such thing")
         return HostObservation(connection.name, AT, ApiAnswer.ANSWERED)
