@@ -42,7 +42,7 @@ PERSONS = _words("by word released_by disarmed confirmed_off rebalance")
 #: Fields that have words for people only; that there are some may count.
 TEXTS = _words(
     """text reason reasons api_reason ping_reason power_reason why_not anybody unfenceable wrong_bmc blocked proves_no_off reading note
-    remedy"""
+    remedy refused"""
 )
 #: Fields whose words stay: the program's own, the hypervisor's, versions, times, and UUIDs and serial numbers of machines.
 KEPT = _words(
