@@ -18,7 +18,7 @@ import pytest
 from .chain import BIN, ROOT, Chain, Playing, environment, lab, wait_for
 from .conftest import MakeChain
 from .test_faults import moved
-from .test_interrupted import MOMENTS, consistent, reached, registered_once
+from .test_interrupted import MOMENTS, connection, consistent, reached, registered_once
 
 pytestmark = pytest.mark.lab
 MODULE = "ansible_collections.libreha.vmware.plugins.module_utils.entry.monitor"
@@ -143,8 +143,10 @@ def test_planned_work_is_carried_out_by_the_service_and_the_playbook_waits_for_i
         run.process.send_signal(signal.SIGTERM)
         done = run.finish()
     assert "Traceback" not in done.log, done.log
-    consistent(chain)
-    registered_once(chain)
+    assert [row for row in chain.record("transactions")["transactions"] if not row["closed"]] == []
+    hosts = [connection(chain, name) for name in ("esx1", "esx2", "esx3")]
+    listed = sorted(vm["name"] for vm in chain.module("vm_health_info", {"hosts": hosts})["vms"])
+    assert listed == sorted(vm["name"] for vm in chain.status["vms"]), "each is registered once"
     assert chain.referee()["ok"], chain.referee()
     assert len([entry for entry in chain.journal("lease") if "taken by" in entry["text"]]) == 2, "site, and one run of the service"
 
