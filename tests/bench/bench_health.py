@@ -85,13 +85,12 @@ class Cluster:
 
     def _power_on(self, host: Host) -> None:
         with connected(host, self.ca) as instance:
-            datastores = lambda: all(store.summary.accessible for store in instance.content.rootFolder.childEntity[0].datastore)  # noqa: E731
-            until(datastores, "the datastores of %s are there" % host.name)
-            vms = instance.content.rootFolder.childEntity[0].vmFolder.childEntity
+            center = instance.content.rootFolder.childEntity[0]
+            until(lambda: all(store.summary.accessible for store in center.datastore), "the datastores of %s are there" % host.name)
+            vms = center.vmFolder.childEntity
             with ThreadPoolExecutor(POWERING_ON) as pool:
                 list(pool.map(lambda vm: vm.PowerOn(), vms))
-            running = lambda: all(power == "poweredOn" for power in powers(instance))  # noqa: E731
-            until(running, "the VMs of %s run" % host.name)
+            until(lambda: all(power == "poweredOn" for power in powers(instance)), "the VMs of %s run" % host.name)
 
     def parameters(self, count: int, events: bool) -> dict[str, Any]:
         """Of vm_health_info, as the module's argument spec hands them over."""

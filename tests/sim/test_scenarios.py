@@ -20,7 +20,7 @@ from libsim.simulation import simulate
 SCENARIOS = Path(__file__).resolve().parent / "scenarios"
 FILES = scenario_files(SCENARIOS)
 WORKERS = int(os.environ.get("LIBREHA_WORKERS") or os.cpu_count() or 1)
-Results = dict[Path, "Future[dict[str, Any]]"]
+Results = dict[Path, Future[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
