@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decide import decide
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import KINDS, Decision
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.inputs import DecisionInputs
-from ansible_collections.libreha.vmware.plugins.module_utils.service.looks import LookLog, read, replay
+from ansible_collections.libreha.vmware.plugins.module_utils.service.looks import LookLog, read
 from ansible_collections.libreha.vmware.plugins.module_utils.service.redaction import redacted
 from libsim.scenario import read_scenario
 from libsim.simulation import simulate
@@ -46,10 +46,10 @@ def test_a_recording_replays_with_its_names_and_without_them(file: Path) -> None
     log, names = recorded(file)
     looks = read(log.recording())
     assert len(looks) > 10
-    assert [again.differs for again in replay(looks)] == [()] * len(looks)
+    assert [again.differs for again in looks] == [()] * len(looks)
     plain = redacted(looks)
     without = read(plain)
-    assert [again.differs for again in replay(without)] == [()] * len(looks)
+    assert [again.differs for again in without] == [()] * len(looks)
     text = gzip.decompress(plain).decode()
     left = sorted(name for name in names if re.search(r"\b%s\b" % re.escape(name), text))
     assert not left

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import LibrehaError
-from ..hypervisor.interface import Connection, HypervisorFault
+from ..hypervisor.interface import Connection
 from ..hypervisor.iscsi_adapter import Adapter, Chap, IscsiAdapter, IscsiState, Portal, StaticTarget, names
 from ..hypervisor.setup import HostSetup
+from .steps import telling
 
 
 @dataclass(frozen=True)
@@ -148,20 +149,13 @@ def _carry_out(adapter: IscsiAdapter, steps: list[Step], before: IscsiState, res
         return before
     done: list[str] = []
     device = before.adapter.device
-    try:
+    with telling(done):
         if not device:
             device = adapter.enable()
         for step in steps:
             step.act(adapter, device)
             done.append(step.text)
         adapter.rescan(device, rescan_timeout)
-    except HypervisorFault as fault:
-        raise LibrehaError(
-            "%s (done before: %s)" % (fault.message, ", ".join(done) or "nothing"),
-            host=fault.host,
-            remedy=fault.remedy or "correct what the host refuses, and run this again: what is done already stays",
-            details={"steps": done},
-        ) from fault
     return adapter.read()
 
 

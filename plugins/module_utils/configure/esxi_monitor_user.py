@@ -10,8 +10,9 @@ from typing import Any
 
 from ..errors import LibrehaError
 from ..hypervisor.host_accounts import Account, HostAccounts, Role
-from ..hypervisor.interface import Connection, HypervisorFault
+from ..hypervisor.interface import Connection
 from ..hypervisor.setup import HostSetup
+from .steps import telling
 
 OF_THE_HOST = ("root", "vpxuser", "dcui", "vpxd-extension")
 
@@ -109,17 +110,10 @@ def set_up(connection: Connection, wanted: Wanted, check_mode: bool) -> dict[str
 
 def _carry_out(accounts: HostAccounts, steps: list[Step]) -> None:
     done: list[str] = []
-    try:
+    with telling(done):
         for step in steps:
             step.act(accounts)
             done.append(step.text)
-    except HypervisorFault as fault:
-        raise LibrehaError(
-            "%s (done before: %s)" % (fault.message, ", ".join(done) or "nothing"),
-            host=fault.host,
-            remedy=fault.remedy or "correct what the host refuses, and run this again: what is done already stays",
-            details={"steps": done},
-        ) from fault
 
 
 def _diff(wanted: Wanted, found: Account) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from ..errors import LibrehaError
 from ..hypervisor.host_settings import ROUND_ROBIN, HostSettings, Settings
-from ..hypervisor.interface import Connection, HypervisorFault
+from ..hypervisor.interface import Connection
 from ..hypervisor.setup import HostSetup
+from .steps import telling
 
 POLICIES = {"round_robin": ROUND_ROBIN, "fixed": "VMW_PSP_FIXED", "most_recently_used": "VMW_PSP_MRU"}
 
@@ -109,17 +110,10 @@ def set_up(connection: Connection, wanted: Wanted, check_mode: bool) -> dict[str
 
 def _carry_out(host: HostSettings, steps: list[Step]) -> None:
     done: list[str] = []
-    try:
+    with telling(done):
         for step in steps:
             step.act(host)
             done.append(step.text)
-    except HypervisorFault as fault:
-        raise LibrehaError(
-            "%s (done before: %s)" % (fault.message, ", ".join(done) or "nothing"),
-            host=fault.host,
-            remedy=fault.remedy or "correct what the host refuses, and run this again: what is done already stays",
-            details={"steps": done},
-        ) from fault
 
 
 def _expected(wanted: Wanted, found: Settings) -> Settings:

@@ -18,10 +18,9 @@ from ..record.commands import APPLIED, WAITING
 from ..record.database import StateDatabase
 from ..record.lease import LeaseHeld
 from .judge import alarms_that_fail
-from .run import LeasedRun, World
+from .run import LeasedRun, TokenFloor, World
 
 POLL = 1.0  # s between two looks at the record
-TOKEN_AGE = 60.0  # s for which the storage servers' word for their highest token is taken
 
 
 class Asked:
@@ -78,7 +77,7 @@ def is_open(row: Mapping[str, Any]) -> bool:
 
 def failures(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Why each of :meth:`Asked.rows` that is not done is not."""
-    return ["%s %s: %s" % (row["kind"], row["subject"], row["stands"]) for row in rows if row["progress"] != Progress.DONE.value]
+    return said_of([row for row in rows if row["progress"] != Progress.DONE.value])
 
 
 def record_of(database: StateDatabase, mode: Mode) -> Record:
@@ -133,10 +132,10 @@ class Waiter:
         had become of what was asked by then: what no run took up is withdrawn.
         """
         began = self._world.clock()
-        above, read_at = self._world.observer().highest_token(), self._world.clock()
+        floor = TokenFloor(self._world)
         while True:
             try:
-                return LeasedRun.begin(self._world, self._database, holder, above, 0.0, only_host)
+                return LeasedRun.begin(self._world, self._database, holder, floor.current(), 0.0, only_host)
             except LeaseHeld as held:
                 self._met(held)
                 if self._asked.numbers and not any(map(is_open, self._asked.rows())):
@@ -146,8 +145,6 @@ class Waiter:
                         raise
                     raise _no_outcome(self._asked, self._holder, wait) from None
             self._sleep(POLL)
-            if not _within(self._world.clock(), read_at, TOKEN_AGE):
-                above, read_at = self._world.observer().highest_token(), self._world.clock()
 
     def _met(self, held: LeaseHeld) -> None:
         holder = str(held.details.get("lease_holder") or "another run")

@@ -24,6 +24,8 @@ from .judge import RunContext
 from .monitor import ABLE, Monitor
 from .ports import Executor, Observer
 
+TOKEN_AGE = 60.0  # s for which the storage servers' word for their highest token is taken
+
 
 class World(Protocol):
     """A cluster as it is configured: how it is looked at, and what acts on it. Real (``real.RealWorld``), or a test's."""
@@ -48,6 +50,23 @@ class World(Protocol):
 def new_holder() -> str:
     """A lease's holder that nobody else has, and that people recognise."""
     return "monitor %s %s" % (socket.gethostname(), uuid.uuid4())
+
+
+class TokenFloor:
+    """The storage servers' highest token, above which that of a new lease must be: as they said it at most TOKEN_AGE ago."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._ask()
+
+    def _ask(self) -> None:
+        self._token, self._asked_at = self._world.observer().highest_token(), self._world.clock()
+
+    def current(self) -> int:
+        age = self._world.clock().since(self._asked_at)
+        if age is None or age > TOKEN_AGE:
+            self._ask()
+        return self._token
 
 
 class LeasedRun:

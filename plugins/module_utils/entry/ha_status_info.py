@@ -9,7 +9,7 @@ from typing import Any
 
 from ..decide.json_form import to_dict
 from ..errors import LibrehaError
-from ..service.client import DEFAULT_SOCKET, TIMEOUT, Places, read_status
+from ..service.client import DEFAULT_SOCKET, TIMEOUT, Places, read_status, with_near_misses
 from ..service.health import OLDEST, health_of
 from ..service.status_text import status_lines
 from .options.state import state_spec
@@ -29,7 +29,8 @@ def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     for option in ("timeout", "max_age"):
         if params[option] <= 0:
             raise LibrehaError("%s is %g" % (option, params[option]), remedy="give more than 0 seconds")
-    status = read_status(Places(params["socket"], params["state_url"]), params["timeout"])
+    places = Places(params["socket"], params["state_url"])
+    status = with_near_misses(read_status(places, params["timeout"]), places)
     health = health_of(status, params["max_age"])
     return {
         "changed": False,

@@ -21,22 +21,22 @@ LISTED = 5
 
 
 @dataclass(frozen=True)
-class Recorded:
+class PastMiss:
     wall: str  # when it ended
     miss: NearMiss
 
 
-def read(database: StateDatabase, days: int = DAYS) -> list[Recorded]:
+def read(database: StateDatabase, days: int = DAYS) -> list[PastMiss]:
     """Those of the last *days*, or of as many as the journal is kept for, oldest first."""
     since = (datetime.now(timezone.utc) - timedelta(days=days)).isoformat(timespec="milliseconds")
     return of_entries(database.read_journal(kinds=[NEAR_MISS], from_wall=since))
 
 
-def of_entries(entries: Iterable[Mapping[str, Any]]) -> list[Recorded]:
-    return [Recorded(entry["wall"], from_dict(NearMiss, entry["data"], "journal entry %s" % entry["seq"])) for entry in entries]
+def of_entries(entries: Iterable[Mapping[str, Any]]) -> list[PastMiss]:
+    return [PastMiss(entry["wall"], from_dict(NearMiss, entry["data"], "journal entry %s" % entry["seq"])) for entry in entries]
 
 
-def summary(misses: Sequence[Recorded], days: int = DAYS) -> list[str]:
+def summary(misses: Sequence[PastMiss], days: int = DAYS) -> list[str]:
     """In words: how many there were, the longest ones, and from which ``confirm_after`` on all would still be none."""
     if not misses:
         return []

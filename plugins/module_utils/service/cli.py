@@ -32,11 +32,10 @@ from ..record.asking import give_and_wait
 from ..record.commands import VALID_FOR, read_command
 from ..record.database import StateDatabase
 from ..record.journal_text import journal_lines
-from .client import Places, read_status
+from .client import Places, read_status, with_near_misses
 from .client import read_recording as ask_recording
 from .explain import Recorded, explain, subject_of
 from .health import OLDEST, Level, health_of, plugin_line, unknown_line
-from .looks import Look, replay
 from .looks import read as read_recording
 from .redaction import redacted
 from .replay_text import look_lines, replay_form, replay_lines
@@ -48,6 +47,7 @@ DONE, FAILED, USAGE, NOT_RUNNING, INTERRUPTED = 0, 1, 2, 3, 130
 FOLLOW = 0.5  # s between two looks at the journal
 NEWEST = 50  # entries of the journal
 WAIT = 30.0  # s for the outcome of a command
+ANSWERED = "what the monitor answered"
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -235,7 +235,7 @@ def _configured(path: str) -> dict[str, str]:
 
 def run_status(options: argparse.Namespace, places: Places, terminal: Terminal) -> int:
     while True:
-        status = read_status(places)
+        status = with_near_misses(read_status(places), places)
         if options.json:
             terminal.write_json(to_dict(status))
         else:
@@ -302,7 +302,7 @@ def run_explain(options: argparse.Namespace, places: Places, terminal: Terminal)
 
 
 def run_replay(options: argparse.Namespace, places: Places, terminal: Terminal) -> int:
-    found = replay(_looks(options.file, places))
+    found = read_recording(_recording(options.file, places), options.file or ANSWERED)
     if options.look is not None and not 1 <= options.look <= len(found):
         raise LibrehaError("there is no look %d" % options.look, remedy="give one from 1 to %d" % len(found))
     chosen = range(len(found)) if options.look is None else [options.look - 1]
@@ -318,7 +318,7 @@ def run_replay(options: argparse.Namespace, places: Places, terminal: Terminal) 
 
 def run_incident(options: argparse.Namespace, places: Places, terminal: Terminal) -> int:
     content = _recording(options.of, places)
-    looks = read_recording(content, options.of or "what the monitor answered")
+    looks = read_recording(content, options.of or ANSWERED)
     if not looks:
         raise LibrehaError("the monitor has not looked yet", remedy="wait for its first look: libreha status")
     if not options.with_names:
@@ -331,10 +331,6 @@ def run_incident(options: argparse.Namespace, places: Places, terminal: Terminal
     names = "with all names" if options.with_names else "without names; it replays as the original does"
     terminal.write("%s: %d looks, %s" % (options.out, len(looks), names))
     return DONE
-
-
-def _looks(file: Optional[str], places: Places) -> list[Look]:
-    return read_recording(_recording(file, places), file or "what the monitor answered")
 
 
 def _recording(file: Optional[str], places: Places) -> bytes:
@@ -395,10 +391,16 @@ def _seconds(text: str) -> float:
 
 def _duration(text: str) -> float:
     """Seconds, from "90m", "8h" or "3d"."""
-    found = re.fullmatch(r"(\d+)\s*([smhd])", text)
-    if found is None or not int(found[1]):
+    seconds = _span(text)
+    if not seconds:
         raise argparse.ArgumentTypeError("%s is no time; give 90m, 8h or 3d" % text)
-    return float(int(found[1]) * UNITS[found[2]])
+    return seconds
+
+
+def _span(text: str) -> Optional[float]:
+    """Seconds, from "90m"; None for what is no span of time."""
+    found = re.fullmatch(r"(\d+)\s*([smhd])", text)
+    return float(int(found[1]) * UNITS[found[2]]) if found else None
 
 
 def _positive(text: str) -> float:
@@ -418,9 +420,9 @@ def _since(text: str) -> tuple[Optional[int], str]:
     """The number of an entry, or a wall time as the journal has it: (1200, "") or (None, "2026-11-29T06:00:00.000+00:00")."""
     if text.isdigit():
         return int(text), ""
-    ago = re.fullmatch(r"(\d+)\s*([smhd])", text)
-    if ago:
-        moment = datetime.now(timezone.utc) - timedelta(seconds=int(ago[1]) * UNITS[ago[2]])
+    ago = _span(text)
+    if ago is not None:
+        moment = datetime.now(timezone.utc) - timedelta(seconds=ago)
     else:
         try:
             moment = datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -120,14 +120,19 @@ def read_status(places: Places, seconds: float = TIMEOUT) -> Status:
                 details={"why": error.why.value},
             ) from None
     if answered.last_look is not None:
-        # What the monitor says is shown all the same.
-        with contextlib.suppress(LibrehaError), StateDatabase.open(places.state_url, create=False) as database:
-            answered = replace(answered, near_misses=tuple(near_misses.summary(near_misses.read(database))))
         return answered
     try:
         return replace(_recorded(places.state_url, ""), service=answered.service, in_progress=answered.in_progress)
     except LibrehaError:  # what the monitor says of itself is shown all the same
         return answered
+
+
+def with_near_misses(status: Status, places: Places) -> Status:
+    """*status* with the near misses of the record, for whoever shows it; a check need not open the database for them. Unchanged where that
+    cannot be read."""
+    with contextlib.suppress(LibrehaError), StateDatabase.open(places.state_url, create=False) as database:
+        return replace(status, near_misses=tuple(near_misses.summary(near_misses.read(database))))
+    return status
 
 
 def read_recording(places: Places, seconds: float = RECORDING_TIMEOUT) -> bytes:
@@ -149,5 +154,4 @@ def _recorded(url: str, problem: str) -> Status:
     with StateDatabase.open(url, create=False) as database:
         memory = database.memory()
         snapshot = database.snapshot(journal_limit=0, closed_limit=0)
-        missed = tuple(near_misses.summary(near_misses.read(database)))
-    return replace(_status(recorded_status(snapshot, memory, clock.now(), problem)), near_misses=missed)
+    return _status(recorded_status(snapshot, memory, clock.now(), problem))

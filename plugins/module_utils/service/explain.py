@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from ..cycle.judge import HOLD
 from ..decide.memory import Desired, HostRecord, Memory, VmRecord
@@ -19,7 +19,7 @@ from ..errors import LibrehaError
 from ..instant import Instant
 from ..record.journal_text import journal_lines
 from .status import PROPOSED
-from .status_text import duration_text
+from .status_text import clock_text, duration_text
 
 Row = Mapping[str, Any]
 
@@ -117,7 +117,7 @@ def _vm_state(vm: VmRecord) -> list[str]:
     }
     lines = ["power %s, on %s; %s" % (vm.power.value, vm.host, wish[vm.desired]), "file %s, id %s" % (vm.path, vm.id)]
     if vm.on_since is not None:
-        lines.append("it came on there at %s" % _clock(vm.on_since))
+        lines.append("it came on there at %s" % clock_text(vm.on_since))
     if vm.registered:
         lines.append("%s has it registered as well, not running" % vm.registered)
     return lines
@@ -130,12 +130,12 @@ def _why_there(vm: VmRecord, recorded: Recorded) -> list[str]:
     if vm.home:
         lines.append("it came from %s when that host was emptied for maintenance" % vm.home)
     if vm.in_progress is not None:
-        lines.append("a start or move to %s was ordered at %s; its end was not seen" % (vm.in_progress.host, _clock(vm.in_progress.at)))
+        lines.append("a start or move to %s was ordered at %s; its end was not seen" % (vm.in_progress.host, clock_text(vm.in_progress.at)))
     ended = sorted(recorded.closed, key=lambda row: str(row["updated_at"]["wall"]))
     if ended:
         last = ended[-1]
         lines.append(
-            "%s: %s -> %s, %s" % (_clock(Instant.from_dict(last["updated_at"])), last["source"], last["destination"], last["outcome"])
+            "%s: %s -> %s, %s" % (clock_text(Instant.from_dict(last["updated_at"])), last["source"], last["destination"], last["outcome"])
         )
         lines += ["  %s" % reason for reason in last["reasons"]]
     return lines or ["no move of it is on record: it was found there, or a person put it there"]
@@ -156,7 +156,7 @@ def _own_obstacles(vm: VmRecord, recorded: Recorded) -> list[str]:
     if vm.tries.blocked:
         lines.append("it waits for a person: %s" % vm.tries.blocked)
     if vm.waiting_since is not None:
-        lines.append("it waits for others in the start order since %s" % _clock(vm.waiting_since))
+        lines.append("it waits for others in the start order since %s" % clock_text(vm.waiting_since))
     return lines
 
 
@@ -189,7 +189,7 @@ def _host_state(name: str, recorded: Recorded) -> list[str]:
     if row is None:
         return ["nothing is recorded about %s" % name]
     confirmed = bool(row["detail"].get("confirmed"))
-    since = " since %s" % _clock(record.since) if record.since is not None else ""
+    since = " since %s" % clock_text(record.since) if record.since is not None else ""
     lines = ["%s%s%s%s" % (row["verdict"], "" if confirmed else " (suspected, not acted on)", since, _reason(row))]
     return lines + _host_notes(record)
 
@@ -212,7 +212,7 @@ def _host_notes(record: HostRecord) -> list[str]:
         lines.append("%d suspicions ended without being confirmed; each makes the next confirmation take longer" % record.flaps)
     for silence in record.silences:
         if silence.probes:
-            lines.append("%s silent since %s: %d probes failed" % (silence.path, _clock(silence.since), silence.probes))
+            lines.append("%s silent since %s: %d probes failed" % (silence.path, clock_text(silence.since), silence.probes))
     return lines
 
 
@@ -224,7 +224,7 @@ def _under_way(vm: str, recorded: Recorded) -> list[str]:
 
 
 def _transaction(row: Row) -> str:
-    opened = _clock(Instant.from_dict(row["opened_at"]))
+    opened = clock_text(Instant.from_dict(row["opened_at"]))
     what = "start" if row["power_on"] else "registration"
     return "%s of %s, %s -> %s: last step %s, begun %s, tried %d times" % (
         what,
@@ -240,7 +240,7 @@ def _transaction(row: Row) -> str:
 def _standing(recorded: Recorded, prefix: str, subject: str) -> list[str]:
     """The holds or proposals (by *prefix* of the key) that stand about *subject*, with since when."""
     return [
-        "%s (since %s)" % (row["text"], _clock(Instant.from_dict(row["since"])))
+        "%s (since %s)" % (row["text"], clock_text(Instant.from_dict(row["since"])))
         for row in recorded.alarms
         if row["key"].startswith(prefix) and row["key"].partition("/")[2].partition("/")[2] == subject
     ]
@@ -267,8 +267,4 @@ def _age(recorded: Recorded) -> str:
     if looked is None:
         return "there was none yet"
     age = recorded.now.since(looked)
-    return "%s ago" % duration_text(age) if age is not None else "at %s, before this machine restarted" % _clock(looked)
-
-
-def _clock(moment: Optional[Instant]) -> str:
-    return "%sZ" % moment.wall[:19].replace("T", " ") if moment is not None and moment.wall else "an unknown time"
+    return "%s ago" % duration_text(age) if age is not None else "at %s, before this machine restarted" % clock_text(looked)

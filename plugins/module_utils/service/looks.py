@@ -17,6 +17,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from threading import Lock
 from typing import Any, Optional
 
@@ -37,10 +38,18 @@ VMS = 80_000  # VMs of all kept looks together: what a recording of a large clus
 
 @dataclass(frozen=True)
 class Look:
-    """One look: what its decision was made from, and what was decided (JSON form without the memory)."""
+    """One look of a recording: what its decision was made from, what was decided then (JSON form without the memory), and what is decided
+    on it now."""
 
     inputs: DecisionInputs
     decided: Mapping[str, Any]
+    decision: Decision
+
+    @cached_property
+    def differs(self) -> tuple[str, ...]:
+        """The parts of the decision that do not come out as they were."""
+        form = decided_form(self.decision)
+        return tuple(name for name in sorted({*form, *self.decided}) if form.get(name) != self.decided.get(name))
 
 
 class LookLog:
@@ -93,23 +102,23 @@ def write(looks: Iterable[tuple[DecisionInputs, Decision]], redacted: bool = Fal
     return gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode(), 6, mtime=0)
 
 
-def read(content: bytes, name: str = "recording") -> list[Look]:
-    """Raises LibrehaError for what is no recording, or damaged; *name* is what it is called then. Where a memory was left out, it is the
-    one that the look before decides: so a recording is read by replaying it."""
+def read(content: bytes, name: str = "recording", decider: Decider = decide) -> list[Look]:
+    """The looks, each decided again: where a memory was left out, it is the one that the look before decides. Raises LibrehaError for what
+    is no recording, or damaged; *name* is what it is called then."""
     try:
         lines = [json.loads(line) for line in gzip.decompress(content).splitlines()]
         if not lines or lines[0].get("format") != FORMAT:
             raise ValueError("it does not say that it is one")
         if lines[0].get("version") != VERSION:
             raise ValueError("it is of version %s, and this release reads %d" % (lines[0].get("version"), VERSION))
-        return list(_looks(lines[1:]))
+        return list(_looks(lines[1:], decider))
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LibrehaError(
             "%s is no recording that can be read: %s" % (name, error), remedy="make one with: libreha incident --out FILE"
         ) from None
 
 
-def _looks(lines: Iterable[Mapping[str, Any]]) -> Iterator[Look]:
+def _looks(lines: Iterable[Mapping[str, Any]], decider: Decider) -> Iterator[Look]:
     policy: Optional[Policy] = None
     memory: Optional[Memory] = None
     for number, line in enumerate(lines, 1):
@@ -121,8 +130,9 @@ def _looks(lines: Iterable[Mapping[str, Any]]) -> Iterator[Look]:
         observation = Observation.from_dict(line["observation"])
         now = from_dict(Instant, line["now"], "%s: now" % place)
         inputs = DecisionInputs(policy, memory, observation, now, line["run_id"], tuple(line["able"]), line["only_host"])
-        yield Look(inputs, line["decided"])
-        memory = inputs.decide(decide).memory
+        decision = inputs.decide(decider)
+        yield Look(inputs, line["decided"], decision)
+        memory = decision.memory
 
 
 def decided_form(decision: Decision) -> dict[str, Any]:
@@ -130,26 +140,3 @@ def decided_form(decision: Decision) -> dict[str, Any]:
     form: dict[str, Any] = json.loads(json.dumps(to_dict(replace(decision, memory=Memory()))))
     del form["memory"]
     return form
-
-
-# Replay
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """A look decided again. ``differs``: the parts of the decision that are not as they were."""
-
-    look: Look
-    decision: Decision
-    differs: tuple[str, ...]
-
-
-def replay(looks: Iterable[Look], decider: Decider = decide) -> list[Replayed]:
-    """Decide on each again, with what was known then."""
-    found = []
-    for look in looks:
-        decision = look.inputs.decide(decider)
-        form = decided_form(decision)
-        names = sorted({*form, *look.decided})
-        found.append(Replayed(look, decision, tuple(name for name in names if form.get(name) != look.decided.get(name))))
-    return found

@@ -9,12 +9,13 @@ from typing import Any
 
 from ..cycle.judge import ordered_in, summary_of
 from ..decide.decision import Decision
-from .looks import Replayed
+from .looks import Look
+from .status_text import clock_text
 
 SAME = "decided as it was then"
 
 
-def replay_lines(found: Sequence[Replayed]) -> list[str]:
+def replay_lines(found: Sequence[Look]) -> list[str]:
     """A line for each look that brought something new, and below it what; quiet ones are taken together."""
     lines: list[str] = []
     quiet: list[int] = []
@@ -34,10 +35,10 @@ def replay_lines(found: Sequence[Replayed]) -> list[str]:
     return [*lines, "%d looks, %s" % (len(found), "all %s" % SAME if not wrong else "%d DECIDED DIFFERENTLY" % wrong)]
 
 
-def look_lines(number: int, look: Replayed) -> list[str]:
+def look_lines(number: int, look: Look) -> list[str]:
     """One look in full."""
     decision = look.decision
-    lines = ["look %d, %s, mode %s, run %s" % (number, _when(look), decision.mode.value, look.look.inputs.run_id)]
+    lines = ["look %d, %s, mode %s, run %s" % (number, _when(look), decision.mode.value, look.inputs.run_id)]
     lines += ["  %s" % text for text in summary_of(decision)]
     lines += ["  ordered: %s" % text for text in ordered_in(decision)]
     lines += ["  proposed: %s %s (%s)" % (item.action.kind, item.action.host, item.why_not) for item in decision.proposed]
@@ -45,9 +46,9 @@ def look_lines(number: int, look: Replayed) -> list[str]:
     return [*lines, _differs(look).strip(" ;") or SAME]
 
 
-def replay_form(number: int, look: Replayed) -> dict[str, Any]:
+def replay_form(number: int, look: Look) -> dict[str, Any]:
     """For programs: the number of the look, what was decided then, and which parts of it come out differently now."""
-    return {"look": number, "differs": list(look.differs), **look.look.decided}
+    return {"look": number, "differs": list(look.differs), **look.decided}
 
 
 def _facts(decision: Decision) -> list[str]:
@@ -61,9 +62,9 @@ def _quiet(numbers: Sequence[int]) -> list[str]:
     return ["%s. nothing new" % (numbers[0] if len(numbers) == 1 else "%d-%d" % (numbers[0], numbers[-1]))]
 
 
-def _when(look: Replayed) -> str:
-    return "%sZ" % look.look.inputs.now.wall[:19].replace("T", " ")
+def _when(look: Look) -> str:
+    return clock_text(look.inputs.now)
 
 
-def _differs(look: Replayed) -> str:
+def _differs(look: Look) -> str:
     return "; DECIDED DIFFERENTLY: %s" % ", ".join(look.differs) if look.differs else ""

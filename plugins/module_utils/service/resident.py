@@ -28,7 +28,7 @@ from ..act.worker import ForkServerGone
 from ..cycle.follow import JournalFollower
 from ..cycle.judge import Judged, wait_after
 from ..cycle.ports import Order
-from ..cycle.run import LeasedRun, World, new_holder
+from ..cycle.run import LeasedRun, TokenFloor, World, new_holder
 from ..errors import ENDS_THE_RUN, LibrehaError, unexpected
 from ..instant import Instant
 from ..record.database import StateDatabase
@@ -44,7 +44,6 @@ SUSPECT_EVERY = 1.0  # s from look to look while a verdict is not confirmed
 TICK = 0.5  # s in which a signal is heeded; between two tries of a standby for the lease
 RETRY = 1.0  # s from the end of a failed run to the next one
 PATIENCE = 25.0  # s that acts have for coming to their end, when their run ends
-TOKEN_AGE = 60.0  # s for which a standby takes the storage servers' word for their highest token
 
 
 @dataclass(frozen=True)
@@ -161,15 +160,13 @@ class ResidentMonitor:
     def _begin(self, database: StateDatabase, url: str) -> Optional[LeasedRun]:
         """A run that has the lease, as soon as it is to be had; None when it is not wanted any more."""
         holder = new_holder()
-        above, asked_at = self._world.observer().highest_token(), self._world.clock()
+        floor = TokenFloor(self._world)
         while self._goes_on(url):
             try:
-                run = LeasedRun.begin(self._world, database, holder, above)
+                run = LeasedRun.begin(self._world, database, holder, floor.current())
             except LeaseHeld as held:
                 self._stand_by(str(held.details.get("lease_holder") or "another run"))
                 self._idle(TICK)
-                if (self._world.clock().since(asked_at) or 0.0) > TOKEN_AGE:
-                    above, asked_at = self._world.observer().highest_token(), self._world.clock()
                 continue
             self._view = _View(LOOKING, self._view.problem, run.holder, run.token)
             return run

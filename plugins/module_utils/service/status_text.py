@@ -73,7 +73,7 @@ def age_text(status: Status) -> str:
     if look is None:
         return "never"
     if look.age is None:
-        return "%s, before this machine restarted" % _clock(look.taken_at)
+        return "%s, before this machine restarted" % clock_text(look.taken_at)
     return "%s ago" % duration_text(look.age)
 
 
@@ -133,12 +133,12 @@ def _alarm(severity: str, since: Optional[Instant], text: str, paint: Paint) -> 
 
 
 def _with_since(text: str, since: Optional[Instant]) -> str:
-    return "%s (since %s)" % (text, _clock(since)) if since is not None else text
+    return "%s (since %s)" % (text, clock_text(since)) if since is not None else text
 
 
-def _clock(moment: Instant) -> str:
+def clock_text(moment: Optional[Instant]) -> str:
     """ "2026-11-29 03:56:11Z" """
-    return "%sZ" % moment.wall[:19].replace("T", " ") if moment.wall else "an unknown time"
+    return "%sZ" % moment.wall[:19].replace("T", " ") if moment is not None and moment.wall else "an unknown time"
 
 
 def _part(title: str, lines: Sequence[str], paint: Paint) -> list[str]:

@@ -2,9 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,15 +41,8 @@ var ofEveryRole = []string{"System.Anonymous", "System.Read", "System.View"}
 
 func loadAccounts(folder string) (*accounts, error) {
 	a := &accounts{path: filepath.Join(folder, "accounts.json"), Users: map[string]localUser{}}
-	content, err := os.ReadFile(a.path)
-	if errors.Is(err, os.ErrNotExist) {
-		return a, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(content, a)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", a.path, err)
+	if err := readState(a.path, a); err != nil {
+		return nil, err
 	}
 	return a, nil
 }

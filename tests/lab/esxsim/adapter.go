@@ -2,10 +2,8 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"log"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -47,14 +45,10 @@ type softwareISCSI struct {
 // newSoftwareISCSI reads what was set before.
 func newSoftwareISCSI(h *host) (*softwareISCSI, error) {
 	a := &softwareISCSI{host: h, path: filepath.Join(h.config.StateDir, "iscsi.json"), settings: adapterSettings{Initiator: h.config.ISCSI.Initiator}}
-	raw, err := os.ReadFile(a.path)
-	if errors.Is(err, os.ErrNotExist) {
-		return a, nil
-	}
-	if err != nil {
+	if err := readState(a.path, &a.settings); err != nil {
 		return nil, err
 	}
-	return a, json.Unmarshal(raw, &a.settings)
+	return a, nil
 }
 
 func (a *softwareISCSI) get() adapterSettings {

@@ -2,9 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -30,15 +27,8 @@ type registration struct {
 
 func loadRegistrations(folder string) (*registrations, error) {
 	r := &registrations{path: filepath.Join(folder, "registrations.json"), Next: 1}
-	content, err := os.ReadFile(r.path)
-	if errors.Is(err, os.ErrNotExist) {
-		return r, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(content, r)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.path, err)
+	if err := readState(r.path, r); err != nil {
+		return nil, err
 	}
 	for _, vm := range r.VMs {
 		r.Next = max(r.Next, vm.ID+1)

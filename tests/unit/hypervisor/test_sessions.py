@@ -145,10 +145,8 @@ def test_no_answer_in_time_is_an_answer_and_ends_no_session(host: ScriptedHost, 
     assert logins(host) == 1
 
 
-def test_what_hangs_is_ended_at_once_when_it_is_cut_off(host: ScriptedHost, connect: Connect, sessions: HostSessions) -> None:
-    connection = connect(host.port, timeout=30.0)
-    sessions.ask(connection, vms)
-    host.replies["RetrievePropertiesEx"] = Silence
+def asking_in_a_thread(sessions: HostSessions, connection: Connection) -> tuple[threading.Thread, list[Exception]]:
+    """A thread that asks for the VMs, and the refusals that it meets."""
     raised: list[Exception] = []
 
     def ask() -> None:
@@ -159,6 +157,14 @@ def test_what_hangs_is_ended_at_once_when_it_is_cut_off(host: ScriptedHost, conn
 
     asking = threading.Thread(target=ask)
     asking.start()
+    return asking, raised
+
+
+def test_what_hangs_is_ended_at_once_when_it_is_cut_off(host: ScriptedHost, connect: Connect, sessions: HostSessions) -> None:
+    connection = connect(host.port, timeout=30.0)
+    sessions.ask(connection, vms)
+    host.replies["RetrievePropertiesEx"] = Silence
+    asking, raised = asking_in_a_thread(sessions, connection)
     until(lambda: host.asked[-1:] == ["RetrievePropertiesEx"] and host.asked.count("RetrievePropertiesEx") == 2)
     sessions.cut_off(connection)
     asking.join(10)
@@ -171,16 +177,7 @@ def test_a_login_that_is_cut_off_leaves_no_session_behind(host: ScriptedHost, co
     connection, goes_on = connect(host.port, timeout=30.0), threading.Event()
     content = host.replies["RetrieveServiceContent"]
     host.replies["RetrieveServiceContent"] = lambda: goes_on.wait(30) and content
-    raised: list[Exception] = []
-
-    def ask() -> None:
-        try:
-            sessions.ask(connection, vms)
-        except HostUnavailable as error:
-            raised.append(error)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
+    asking, raised = asking_in_a_thread(sessions, connection)
     until(lambda: "RetrieveServiceContent" in host.asked)
     sessions.cut_off(connection)
     asking.join(10)

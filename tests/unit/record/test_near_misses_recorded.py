@@ -31,7 +31,7 @@ def test_what_the_journal_has_comes_back_and_is_summed_up_by_how_close_it_was(tm
 
 
 def test_many_are_counted_and_the_closest_shown() -> None:
-    found = [near_misses.Recorded("2026-11-29T06:00:00.000+00:00", miss(number)) for number in range(1, 9)]
+    found = [near_misses.PastMiss("2026-11-29T06:00:00.000+00:00", miss(number)) for number in range(1, 9)]
     lines = near_misses.summary(found)
     assert lines[0].startswith("8 near misses") and lines[1] == "2026-11-29 06:00:00Z %s" % miss(8).text
     assert "and 3 more: libreha journal --kind near_miss" in lines

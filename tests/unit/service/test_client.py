@@ -21,7 +21,14 @@ from ansible_collections.libreha.vmware.plugins.module_utils.errors import Libre
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 from ansible_collections.libreha.vmware.plugins.module_utils.record.journal import JournalEntry
 from ansible_collections.libreha.vmware.plugins.module_utils.record.near_misses import NEAR_MISS
-from ansible_collections.libreha.vmware.plugins.module_utils.service.client import NotAnswered, Places, Unanswered, ask, read_status
+from ansible_collections.libreha.vmware.plugins.module_utils.service.client import (
+    NotAnswered,
+    Places,
+    Unanswered,
+    ask,
+    read_status,
+    with_near_misses,
+)
 from ansible_collections.libreha.vmware.plugins.module_utils.service.status import ABSENT, status_of
 from ansible_collections.libreha.vmware.plugins.module_utils.service.status_text import INDENT, status_lines
 from socket_server import serving
@@ -160,7 +167,7 @@ def test_near_misses_are_shown_whoever_answers(places: Places, answers: bool) ->
         database.journal([JournalEntry(NEAR_MISS, miss.text, "esx1", data=to_dict(miss))], token)
     looked = json.loads(json.dumps({**standby({}), "last_look": {"taken_at": to_dict(clock.now()), "age": 1.0}}))
     with serving(Path(places.socket), lambda request: looked) if answers else contextlib.nullcontext():
-        found = read_status(places)
+        found = with_near_misses(read_status(places), places)
     assert found.near_misses[0] == "1 near miss in 30 days; the longest silence was 9.0 of 15 s (esx1)"
     assert INDENT + found.near_misses[0] in status_lines(found)
 

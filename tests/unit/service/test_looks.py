@@ -19,7 +19,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.inputs impor
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.record.commands import read_command
 from ansible_collections.libreha.vmware.plugins.module_utils.service import incidents, redaction
-from ansible_collections.libreha.vmware.plugins.module_utils.service.looks import LookLog, read, replay, write
+from ansible_collections.libreha.vmware.plugins.module_utils.service.looks import LookLog, read, write
 from ansible_collections.libreha.vmware.plugins.module_utils.service.redaction import redacted
 from resident_scene import Service
 
@@ -54,12 +54,12 @@ def looks(service: Service) -> list[tuple[DecisionInputs, Decision]]:
     service.cluster.at(20, lambda: service.world.kill("esx1"))
     service.run(60)
     recorded = read(service.monitor._incidents.recording())
-    return [(look.inputs, look.inputs.decide(decide)) for look in recorded]
+    return [(look.inputs, look.decision) for look in recorded]
 
 
 def test_what_the_monitor_saw_is_decided_again_as_it_was(looks: list[tuple[DecisionInputs, Decision]]) -> None:
     assert len(looks) > 20
-    again = replay(read(write(looks)))
+    again = read(write(looks))
     assert not [number for number, look in enumerate(again) if look.differs]
     assert {action.kind for look in again for action in look.decision.actions} == {"move", "fence"}
 
@@ -68,7 +68,7 @@ def test_another_brain_is_seen_to_decide_differently(looks: list[tuple[DecisionI
     def never_settled(*arguments: Any) -> Decision:
         return dataclasses.replace(decide(*arguments), settled=False)
 
-    differs = {name for look in replay(read(write(looks)), never_settled) for name in look.differs}
+    differs = {name for look in read(write(looks), decider=never_settled) for name in look.differs}
     assert differs == {"settled"}
 
 
@@ -111,7 +111,7 @@ def test_a_recording_that_was_cut_off_is_damaged(looks: Any, cut: int) -> None:
 
 def test_without_names_it_decides_the_same_and_tells_no_name(looks: Any) -> None:
     plain = redacted(read(write(looks)))
-    assert not [look.differs for look in replay(read(plain)) if look.differs]
+    assert not [look.differs for look in read(plain) if look.differs]
     text = gzip.decompress(plain).decode()
     names = [*(host.name for host in looks[0][0].observation.hosts), *(vm.name for vm in looks[0][0].observation.vms)]
     assert names and not [name for name in names if name in text]
@@ -158,7 +158,7 @@ def test_an_incident_is_kept_when_it_is_over_and_begins_before_it(service: Servi
     service.run(200)
     (file,) = kept(service, tmp_path)
     assert file.stat().st_mode & 0o777 == 0o600 and file.parent.stat().st_mode & 0o777 == 0o700
-    recorded = replay(read(file.read_bytes()))
+    recorded = read(file.read_bytes())
     verdicts = [next(host.verdict.value for host in look.decision.hosts if host.host == "esx1") for look in recorded]
     assert verdicts[0] == "healthy" and "dead" in verdicts and verdicts[-1] == "fenced"
     assert "is kept: libreha replay %s" % file in service.log.getvalue()
