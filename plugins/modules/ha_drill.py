@@ -12,30 +12,35 @@ version_added: "0.1.0"
 author:
   - The libreha contributors (@libreha)
 description:
-  - Judges what C(host_health_info), C(vm_health_info) and C(iscsi_session_info) saw, then imagines that hosts fall silent, are fenced
-    and stopped, and tells what would be decided then - which VM would start where and why, which ones find no host, which ones are
-    not protected, what would be held (the brake, a host that cannot be fenced), how long it would take, and whether the cluster could
-    lose yet another host.
+  - Looks at the hosts, their VMs and the storage servers as M(libreha.vmware.ha_run) does, until the storage evidence is there, then
+    imagines that hosts fall silent, are fenced and stopped, and tells what would be decided then - which VM would start where and why,
+    which ones find no host, which ones are not protected, what would be held (the brake, a host that cannot be fenced), how long it
+    would take, and whether the cluster could lose yet another host.
   - The plan comes from the decision that M(libreha.vmware.ha_run) makes in a real failure, made on an imagined look. It holds as long as
     nothing else changes.
   - Nothing is changed and nothing is recorded. It takes no lease, so it may run beside a monitor at work.
 options:
-  earlier:
+  policy:
     description:
-      - Looks taken a few seconds before, the oldest first, each like O(observation); its VMs and events may be left out.
-      - Whether a host's storage works is told by the progress from one look to the next, so RV(judged) needs at least one.
-    type: list
-    elements: dict
-    default: []
+      - The policy with the hosts and storage servers in it, as the filter P(libreha.vmware.cluster_policy#filter) makes it.
+    type: dict
+    required: true
   hosts_lost:
     description:
       - The hosts to be lost, all at once. Empty asks for each host in turn.
     type: list
     elements: str
     default: []
+  max_looks:
+    description:
+      - How often to look, at most. Whether a host's storage works is told by the progress from one look to the next, so RV(judged) needs
+        at least two.
+    type: int
+    default: 5
 extends_documentation_fragment:
-  - libreha.vmware.look
+  - libreha.vmware.hosts
   - libreha.vmware.state
+  - libreha.vmware.storage_servers
 notes:
   - The memory in the state database is only read. Where there is no state database yet, a fresh memory does.
 attributes:
@@ -51,15 +56,8 @@ EXAMPLES = r"""
 - name: What if esx1 died now?
   libreha.vmware.ha_drill:
     policy: "{{ libreha_policy | libreha.vmware.cluster_policy(hostvars, groups.libreha_hosts, groups.libreha_storage) }}"
-    earlier: "{{ looks }}"
-    observation:
-      taken_at: "{{ hosts_look.taken_at }}"
-      hosts: "{{ hosts_look.hosts }}"
-      isolation: "{{ hosts_look.isolation }}"
-      vms: "{{ vms_look.vms }}"
-      vms_read: "{{ vms_look.vms_read }}"
-      events: "{{ vms_look.events }}"
-      storage: ["{{ sessions.storage }}"]
+    hosts: "{{ groups.libreha_hosts | libreha.vmware.host_connections(hostvars) }}"
+    storage: "{{ groups.libreha_storage | libreha.vmware.storage_servers(hostvars, inventory_hostname) }}"
     hosts_lost: [esx1]
   register: drill
 
@@ -72,18 +70,13 @@ RETURN = r"""
 judged:
   description:
     - Whether every host's look is fresh, and its storage evidence there.
-    - If not, look again in RV(next_sample_in) seconds and give this look as O(earlier).
+    - If not, O(max_looks) looks were not enough, and what depends on the storage is not known.
   returned: success
   type: bool
 remembered:
   description: Whether the state database had a memory of a monitor. Without one, a VM that is off counts as stopped on purpose.
   returned: success
   type: bool
-next_sample_in:
-  description: Seconds to wait before the next look.
-  returned: success
-  type: float
-  sample: 3.0
 hosts:
   description: The verdict on each host now.
   returned: success

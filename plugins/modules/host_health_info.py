@@ -17,7 +17,7 @@ description:
     The task fails when what was asked for makes no sense, such as a host that is listed twice or a CA file that is not there.
   - A login, a certificate or a licence that the host or we refused is a different answer from a refused connection, from silence,
     and from a refused TLS handshake. Only the former prove a living host with an operator's error.
-  - The answer is what M(libreha.vmware.ha_drill) takes as C(hosts) and C(isolation) of its observation. Nothing is changed.
+  - This is how M(libreha.vmware.ha_run) and M(libreha.vmware.ha_drill) see the hosts. Nothing is changed.
 options:
   isolation_addresses:
     description:

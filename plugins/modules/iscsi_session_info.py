@@ -55,7 +55,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 storage:
-  description: One look at the storage server, as M(libreha.vmware.ha_drill) takes it.
+  description: One look at the storage server, as M(libreha.vmware.ha_run) judges it.
   returned: success
   type: dict
   contains:

@@ -76,7 +76,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 storage_health:
-  description: One look at the health of the storage server, as M(libreha.vmware.ha_drill) takes it.
+  description: One look at the health of the storage server, as M(libreha.vmware.ha_run) judges it.
   returned: success
   type: dict
   contains:

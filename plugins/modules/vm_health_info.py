@@ -19,7 +19,7 @@ description:
   - A host that does not answer is a result (RV(unread)), not a failed task. A VM that is missing from RV(vms) is gone only if
     its host is in RV(vms_read).
   - Templates are left out. Nothing is changed.
-  - The answer is what M(libreha.vmware.ha_drill) takes as C(vms), C(vms_read) and C(events) of its observation.
+  - This is how M(libreha.vmware.ha_run) and M(libreha.vmware.ha_drill) see the VMs.
 options:
   events:
     description: Whether the hosts' events are read.

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The module ``ha_drill``: ask ``what_if``, with what the state database remembers, and change nothing.
+"""The module ``ha_drill``: look at the cluster, ask what would happen, with what the state database remembers, and change nothing.
 
 It takes no lease and writes no memory and no journal, so it may run beside a monitor at work. Without a state database it starts
 from a fresh memory; all that is lost with it is what only time can tell, such as VMs that an operator stopped.
@@ -8,57 +8,79 @@ from a fresh memory; all that is lost with it is what only time can tell, such a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ..decide.decide import decide
-from ..decide.forecast.what_if import RUN, UnknownHost, drill
-from ..decide.json_form import from_dict, to_dict
+from .. import clock
+from ..cycle.ports import Observer
+from ..cycle.real import RealObserver
+from ..decide.forecast.what_if import Present, UnknownHost, drill_in, present
+from ..decide.json_form import to_dict
 from ..decide.memory import Memory
 from ..decide.observations import ActResult, Observation
 from ..decide.policy import Policy
 from ..errors import LibrehaError
 from ..instant import Instant
-from ..policy.reader import read_policy
+from ..observe.pools import Pools
 from ..record import near_misses
 from ..record.database import StateDatabase
 from .drill_report import picture_lines, report_lines, summary_line
-from .options.look import look_spec
-from .options.state import state_spec
+from .options.site import read_site, site_spec
 
 Result = dict[str, Any]
+MAX_LOOKS = 5
 
 
 def argument_spec() -> dict[str, Any]:
     return {
-        **look_spec(),
-        "earlier": {"type": "list", "elements": "dict", "default": []},
+        **site_spec(),
         "hosts_lost": {"type": "list", "elements": "str", "default": []},
-        **state_spec(),
+        "max_looks": {"type": "int", "default": MAX_LOOKS},
     }
 
 
 def run(params: Mapping[str, Any], check_mode: bool) -> Result:
     """The task's result; raises LibrehaError. It is the same in check mode."""
-    if params["observation"] is None:
-        raise LibrehaError("observation is missing", remedy="look with host_health_info, vm_health_info and iscsi_session_info first")
-    policy = read_policy(params["policy"])
-    earlier = [_read(raw, "earlier[%d]" % number) for number, raw in enumerate(params["earlier"])]
-    observation = _read(params["observation"], "observation")
-    memory, results, missed = _remembered(params["state_url"])
+    site = read_site(params)
+    require_known(params["hosts_lost"], list(site.policy.hosts))
+    if params["max_looks"] < 1:
+        raise LibrehaError("max_looks is %d" % params["max_looks"], remedy="give 1 or more; the default is %d" % MAX_LOOKS)
+    with Pools() as pools:
+        observer = RealObserver(site, pools)
+        return ask(site.policy, observer, site.state_url, params["hosts_lost"], params["max_looks"], clock.sleep)
+
+
+def require_known(lost: Sequence[str], known: Sequence[str]) -> None:
+    unknown = sorted(set(lost) - set(known))
+    if unknown:
+        raise LibrehaError(
+            "hosts_lost: %s" % UnknownHost(unknown, sorted(known)),
+            remedy="name hosts of the inventory, or none to ask for each of them in turn",
+            details={"known_hosts": sorted(known)},
+        )
+
+
+def ask(policy: Policy, observer: Observer, url: str, lost: Sequence[str], max_looks: int, sleep: Callable[[float], object]) -> Result:
+    """Look until the storage evidence is there, *max_looks* times at most, and drill in the last look."""
+    memory, results, missed = _remembered(url)
     remembered = memory != Memory()
-    for look in earlier:
-        memory = decide(policy, memory, look, _complete_at(look), RUN).memory
-    result = _result(policy, memory, _with(observation, results), tuple(params["hosts_lost"]), remembered)
+    servers = list(policy.storage)
+    look = observer.look({}, servers, servers)  # with the storage servers' own health, which the memory has afterwards
+    here = _judged(policy, memory, look, results)
+    for _number in range(max_looks - 1):
+        if here.judged:
+            break
+        took = here.at.since(look.taken_at) or 0.0
+        sleep(max(0.0, here.decision.next_sample_in - took))
+        look = observer.look({}, (), ())
+        here = _judged(policy, here.decision.memory, look, ())
+    result = _result(here, lost, remembered)
     return {**result, "near_misses": missed, "picture": result["picture"] + missed}
 
 
-def _read(raw: Mapping[str, Any], place: str) -> Observation:
-    try:
-        observation: Observation = from_dict(Observation, raw, place)
-    except ValueError as error:
-        raise LibrehaError(str(error), remedy="pass what the *_info modules returned, untouched") from None
-    return observation
+def _judged(policy: Policy, memory: Memory, look: Observation, results: Sequence[ActResult]) -> Present:
+    return present(policy, memory, replace(look, results=tuple(results)), _complete_at(look))
 
 
 def _complete_at(look: Observation) -> Instant:
@@ -77,25 +99,13 @@ def _remembered(url: str) -> tuple[Memory, tuple[ActResult, ...], list[str]]:
         return memory, database.results(memory), near_misses.summary(near_misses.read(database))
 
 
-def _with(observation: Observation, results: Iterable[ActResult]) -> Observation:
-    return Observation(**{**observation.__dict__, "results": tuple(results)})
-
-
-def _result(policy: Policy, memory: Memory, observation: Observation, lost: tuple[str, ...], remembered: bool) -> Result:
-    try:
-        found = drill(policy, memory, observation, _complete_at(observation), lost)
-    except UnknownHost as error:
-        raise LibrehaError(
-            "hosts_lost: %s" % error,
-            remedy="name hosts of the inventory, or none to ask for each of them in turn",
-            details={"known_hosts": error.known},
-        ) from None
+def _result(here: Present, lost: Sequence[str], remembered: bool) -> Result:
+    found = drill_in(here, lost)
     form = to_dict(found)
     return {
         "changed": False,
         "judged": found.judged,
         "remembered": remembered,
-        "next_sample_in": round(found.now.next_sample_in, 1),
         "hosts": form["now"]["hosts"],
         "storage": form["now"]["storage"],
         "admission": form["admission"],

@@ -94,8 +94,8 @@ class Drill:
 
 
 @dataclass(frozen=True)
-class _Now:
-    """The look that was really taken, judged."""
+class Present:
+    """The look that was really taken, judged (:func:`present`)."""
 
     policy: Policy
     observation: Observation
@@ -106,6 +106,12 @@ class _Now:
     @property
     def at(self) -> Instant:
         return self.decision.taken_at
+
+    @property
+    def judged(self) -> bool:
+        """Whether the look at every host is fresh, and its storage evidence there: it takes the progress from one look to the next."""
+        fresh = all(host.evidence.fresh for host in self.cluster.hosts.values())
+        return fresh and not any(_being_judged(host) for host in self.decision.hosts)
 
     @property
     def memory(self) -> Memory:
@@ -121,7 +127,12 @@ class _Now:
 
 def drill(policy: Policy, memory: Memory, observation: Observation, now: Instant, lost: Sequence[str] = ()) -> Drill:
     """The hosts *lost* at once, or each single host in turn where none is named. Raises UnknownHost."""
-    here = _judge(policy, memory, observation, now, lost)
+    return drill_in(present(policy, memory, observation, now), lost)
+
+
+def drill_in(here: Present, lost: Sequence[str] = ()) -> Drill:
+    """The same in a look that has been judged. Raises UnknownHost."""
+    _require_known(here, lost)
     groups = [tuple(lost)] if lost else [(name,) for name in here.cluster.hosts]
     cases = tuple(_case(here, group) for group in groups)
     admission = here.decision.admission
@@ -129,7 +140,7 @@ def drill(policy: Policy, memory: Memory, observation: Observation, now: Instant
         admission = _exact(admission, here, cases)
     return Drill(
         here.decision,
-        all(host.evidence.fresh for host in here.cluster.hosts.values()) and not any(_being_judged(host) for host in here.decision.hosts),
+        here.judged,
         _unprotected(here.cluster, here.cluster.vms),
         tuple(UnfenceableHost(name, host.unfenceable) for name, host in here.cluster.hosts.items() if host.unfenceable),
         admission,
@@ -139,20 +150,26 @@ def drill(policy: Policy, memory: Memory, observation: Observation, now: Instant
 
 def what_if(policy: Policy, memory: Memory, observation: Observation, now: Instant, lost: Sequence[str]) -> WhatIf:
     """What would happen to the VMs of the hosts *lost*, of which there is at least one; nothing is changed. Raises UnknownHost."""
-    return _case(_judge(policy, memory, observation, now, lost), tuple(lost))
+    here = present(policy, memory, observation, now)
+    _require_known(here, lost)
+    return _case(here, tuple(lost))
 
 
-def _judge(policy: Policy, memory: Memory, observation: Observation, now: Instant, lost: Sequence[str]) -> _Now:
+def present(policy: Policy, memory: Memory, observation: Observation, now: Instant) -> Present:
+    """Judge a look. Its ``decision.memory`` is what the drill's next look is judged with."""
     cluster = assess(policy, memory, observation, now, RUN).cluster
-    unknown = sorted(set(lost) - set(cluster.hosts))
-    if unknown:
-        raise UnknownHost(unknown, sorted(cluster.hosts))
     gap = now.since(memory.looked_at) if memory.run_id == RUN else None  # as long as this very drill takes from look to look
     apart = max(_between_looks(policy), gap if gap is not None and gap <= policy.confirm_after else 0.0)
-    return _Now(policy, observation, cluster, decide(policy, memory, observation, now, RUN), apart)
+    return Present(policy, observation, cluster, decide(policy, memory, observation, now, RUN), apart)
 
 
-def _case(here: _Now, lost: tuple[str, ...]) -> WhatIf:
+def _require_known(here: Present, lost: Sequence[str]) -> None:
+    unknown = sorted(set(lost) - set(here.cluster.hosts))
+    if unknown:
+        raise UnknownHost(unknown, sorted(here.cluster.hosts))
+
+
+def _case(here: Present, lost: tuple[str, ...]) -> WhatIf:
     after, plan, nowhere = _plan(here, lost)
     mine = [vm for name in lost for vm in here.cluster.vms_on.get(name, ())]
     wanted = {vm.id for vm in mine if vm.desired is Desired.STARTED}
@@ -177,7 +194,7 @@ def _case(here: _Now, lost: tuple[str, ...]) -> WhatIf:
     )
 
 
-def _plan(here: _Now, lost: tuple[str, ...]) -> tuple[Decision, tuple[PlannedVm, ...], tuple[UnplacedVm, ...]]:
+def _plan(here: Present, lost: tuple[str, ...]) -> tuple[Decision, tuple[PlannedVm, ...], tuple[UnplacedVm, ...]]:
     """What the look decides that finds the hosts fenced and stopped."""
     vms = {name: replace(vm, start_order=None) for name, vm in here.policy.vms.items()}
     at_once = replace(here.policy, mode=Mode.ACT, start_order=StartOrder(), vms=vms)
@@ -191,7 +208,7 @@ def _plan(here: _Now, lost: tuple[str, ...]) -> tuple[Decision, tuple[PlannedVm,
     return decision, tuple(planned[identity] for identity in order), tuple(vm for action in actions for vm in action.unplaced)
 
 
-def _fenced(here: _Now, lost: tuple[str, ...]) -> Observation:
+def _fenced(here: Present, lost: tuple[str, ...]) -> Observation:
     """Fenced are only those whose fence would mean something: the others stay as unfenced as they really would."""
     fenceable = [name for name in lost if not here.cluster.hosts[name].unfenceable]
     others = [name for name in lost if name not in fenceable]
@@ -199,7 +216,7 @@ def _fenced(here: _Now, lost: tuple[str, ...]) -> Observation:
     return hypothetical.fenced(silent, here.initiators(fenceable), here.bmc_of(fenceable))
 
 
-def _held_before(here: _Now, lost: tuple[str, ...]) -> tuple[Held, ...]:
+def _held_before(here: Present, lost: tuple[str, ...]) -> tuple[Held, ...]:
     """What stands between the failure and the fence, when the hosts stay silent for long enough to be confirmed."""
     silent = hypothetical.dead(here.observation, here.initiators(lost), here.bmc_of(lost))
     step, memory, decision = _between_looks(here.policy), here.memory, here.decision
@@ -217,7 +234,7 @@ def _held_before(here: _Now, lost: tuple[str, ...]) -> tuple[Held, ...]:
     return tuple(held)
 
 
-def _warnings(here: _Now, after: Decision, lost: tuple[str, ...]) -> Iterable[str]:
+def _warnings(here: Present, after: Decision, lost: tuple[str, ...]) -> Iterable[str]:
     if here.policy.mode is Mode.OBSERVE:
         yield "mode: observe: the plan would be reported, and not carried out"
     elif here.policy.mode is Mode.ASK:
@@ -241,7 +258,7 @@ def _not_registered(vm: UnplacedVm) -> str:
     )
 
 
-def _stays_down(vm: VmRecord, here: _Now, after: Decision) -> StaysDown:
+def _stays_down(vm: VmRecord, here: Present, after: Decision) -> StaysDown:
     why = here.cluster.hosts[vm.host].unfenceable
     if why:
         return StaysDown(vm.id, vm.name, vm.host, "%s is unfenceable: %s" % (vm.host, why))
@@ -250,7 +267,7 @@ def _stays_down(vm: VmRecord, here: _Now, after: Decision) -> StaysDown:
     return StaysDown(vm.id, vm.name, vm.host, "; ".join(reasons) or "decide plans no start of it")
 
 
-def _unasked(here: _Now) -> list[str]:
+def _unasked(here: Present) -> list[str]:
     asked = {server.name for server in here.observation.storage if server.serving is not None}
     return [name for name in here.cluster.servers if name not in asked]
 
@@ -260,7 +277,7 @@ def _unprotected(cluster: Cluster, vms: Iterable[VmRecord]) -> tuple[StaysDown, 
     return tuple(StaysDown(vm.id, vm.name, vm.host, why.reason, why.chosen) for vm, why in found if why is not None)
 
 
-def _exact(admission: Admission, here: _Now, cases: Iterable[WhatIf]) -> Admission:
+def _exact(admission: Admission, here: Present, cases: Iterable[WhatIf]) -> Admission:
     """At a size at which a look only counts slots: if each host may fail alone, how many of the largest may together."""
     shortfalls = tuple(item for case in cases for item in shortfalls_of(case))
     order = [] if shortfalls else largest_first(here.cluster)
