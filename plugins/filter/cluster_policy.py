@@ -11,7 +11,8 @@ author:
 description:
   - Adds to C(libreha_policy) which hosts there are, with the initiator name of each and whether it has a BMC
     (C(libreha_initiator), C(libreha_bmc)), and which storage servers. What C(libreha_policy) says of a host itself wins, option by option.
-  - Fails where C(libreha_bmc) of a host makes no sense, or where two hosts have the same BMC, system or plug.
+  - Fails where C(libreha_bmc) of a host makes no sense, where two hosts have the same BMC, system or plug, or where the policy has a mistake;
+    every mistake is named by its place.
   - The result is what M(libreha.vmware.ha_run) takes as O(libreha.vmware.ha_run#module:policy). It holds no secret.
 positional: hostvars, hosts, storage
 options:
@@ -53,6 +54,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.bmc import read_bmc_variable, shared_devices
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 
 
 def cluster_policy(policy: Mapping[str, Any], hostvars: Mapping[str, Any], hosts: Iterable[str], storage: Iterable[str]) -> dict[str, Any]:
@@ -66,11 +68,16 @@ def cluster_policy(policy: Mapping[str, Any], hostvars: Mapping[str, Any], hosts
         raise AnsibleFilterError("%s. Remedy: give each host the BMC, system or plug of its own in libreha_bmc" % shared)
     host_entries = {name: {"initiator": hostvars[name].get("libreha_initiator", ""), "has_bmc": bool(devices[name])} for name in devices}
     storage_entries: dict[str, Any] = {name: {} for name in storage}
-    return {
+    completed = {
         **policy,
         "hosts": _completed(policy.get("hosts"), host_entries),
         "storage": _completed(policy.get("storage"), storage_entries),
     }
+    try:
+        read_policy(completed)
+    except LibrehaError as error:
+        raise AnsibleFilterError(str(error)) from error
+    return completed
 
 
 def _completed(given: Any, entries: Mapping[str, dict[str, Any]]) -> Any:

@@ -10,6 +10,7 @@ import yaml
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import FenceList
 
 from .chain import Chain, Run, lab
 from .conftest import MakeChain
@@ -24,7 +25,7 @@ def refused(chain: Chain, run: Run, *words: str) -> None:
     assert run.changed == 0
     for word in words:
         assert word in run.log, (word, run.log)
-    assert not chain.module("iscsi_session_info", chain.storage_arguments())["storage"]["fences"]
+    assert not FenceList(chain.status["target"]["fence_list"]).read().entries
 
 
 def own_hosts(chain: Chain, **hosts: dict[str, object]) -> Path:

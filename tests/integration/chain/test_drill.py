@@ -88,10 +88,3 @@ def test_what_would_not_run_again_is_said_with_the_reason(chain_of: MakeChain) -
     both = drill(chain, host="esx1, esx2")
     assert "held: " in both.log
     assert "the brake holds: 2 of 3 hosts lost" in both.log
-
-
-def test_an_unknown_host_is_refused_with_the_names_of_the_known(chain_of: MakeChain) -> None:
-    chain = chain_of("--hosts", "2", "--vms", "1", look=False)
-    wrong = chain.play("drill", host="esx9")
-    assert wrong.code != 0
-    assert "host names esx9; the hosts are esx1, esx2." in wrong.log

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+from ansible.errors import AnsibleFilterError
 from ansible_collections.libreha.vmware.plugins.filter.cluster_policy import cluster_policy
 from ansible_collections.libreha.vmware.plugins.filter.host_connections import host_connections
 from ansible_collections.libreha.vmware.plugins.filter.storage_servers import storage_servers
@@ -51,6 +53,14 @@ def test_an_option_of_a_host_in_the_policy_leaves_what_the_inventory_says_of_it(
 def test_what_the_policy_says_of_a_host_itself_wins() -> None:
     own = {"esx1": {"initiator": "iqn.2026-01.org.example:one"}}
     assert read_policy(cluster_policy({"hosts": own}, HOSTVARS, ["esx1"], ["san1"])).host("esx1").initiator == "iqn.2026-01.org.example:one"
+
+
+def test_every_mistake_in_the_policy_is_named_by_its_place() -> None:
+    wrong = {"confirm_aftr": 15, "io_stale": "soon", "hosts": {"esx1": {"ignored_sensors": "all"}}}
+    with pytest.raises(AnsibleFilterError) as refused:
+        cluster_policy(wrong, HOSTVARS, ["esx1", "esx2"], ["san1"])
+    for place in ("libreha_policy.confirm_aftr", "libreha_policy.io_stale: 'soon'", "libreha_policy.hosts.esx1.ignored_sensors", "Remedy"):
+        assert place in str(refused.value)
 
 
 def test_the_arbiter_itself_is_asked_on_the_spot_and_every_other_storage_server_over_ssh() -> None:

@@ -90,6 +90,20 @@ def test_a_limit_to_the_arbiter_is_none_to_its_work(inventory: Path) -> None:
     assert "TASK [Look until the storage evidence is there" in done.stdout, done.stdout
 
 
+def test_a_drill_of_an_unknown_host_names_the_known_ones(inventory: Path) -> None:
+    done = play("drill", inventory, host="esx9")
+    assert done.returncode != 0, done.stdout
+    assert "host names esx9; the hosts are esx1." in done.stdout
+
+
+def test_a_wrong_policy_ends_every_playbook_before_a_machine_is_asked(inventory: Path) -> None:
+    done = play("monitor", inventory, libreha_policy={"confirm_aftr": 15, "io_stale": "soon"})
+    assert done.returncode != 0, done.stdout
+    for word in ("libreha_policy.confirm_aftr", "confirm_after", "libreha_policy.io_stale: 'soon'", "Remedy"):
+        assert word in done.stdout, done.stdout
+    assert "Look, decide and act" not in done.stdout
+
+
 @pytest.mark.parametrize("options", [(), pytest.param(("--check",), marks=pytest.mark.prove)])
 def test_a_run_that_ends_before_a_critical_alarm_fails_and_names_it_unless_the_policy_says_otherwise(
     inventory: Path, options: tuple[str, ...]
