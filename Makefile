@@ -26,10 +26,11 @@ setup: ## Debian packages, .venv, Go build; only what is missing
 demo: setup ## 3 hosts, 12 VMs, one host is killed, its VMs come back
 	@$(PYTHON) tests/lab/demo.py
 
-# Side by side: two lanes of about the same length. The first waits for real time to pass and has emulated machines; the second computes.
+# Side by side: three lanes of about the same length. The first waits for real time to pass, the second has the emulated machines, the third
+# computes with what those leave it.
 test: setup ## Everything that CI runs
 	@tests/tools/setup-qemu
-	@tests/tools/lanes "lab-tests qemu-kill qemu-fence integration" "sanity lint types unit sim quality molecule"
+	@tests/tools/lanes "lab-tests integration" "molecule qemu-kill qemu-fence" "sanity lint types unit sim quality"
 
 sanity: setup ## ansible-test sanity
 	@tests/tools/sanity
@@ -43,11 +44,8 @@ types: setup ## mypy, strict for decide/
 	@MYPYPATH=$(COLLECTIONS) mypy -p $(PACKAGE).plugins.module_utils
 	@cd tests/lab && mypy liblab demo.py
 
-# The tests of decide compute, most others wait for something: side by side they take less than one after the other.
 unit: setup ## Unit tests
-	@log=$$(mktemp); $(PYTHON) -m pytest -q -m "not prove" tests/unit/decide >$$log 2>&1 & decide=$$!; trap 'kill $$decide 2>/dev/null || true' EXIT; \
-	  $(PYTHON) -m pytest -q -m "not prove" tests/unit --ignore=tests/unit/decide; others=$$?; \
-	  wait $$decide; pure=$$?; cat $$log; rm -f $$log; exit $$((others | pure))
+	@tests/tools/unit
 
 integration: setup ## Real targets and hosts on loopback, without a lab; Go tests of the simulated host
 	@$(PYTHON) -m pytest -q -m "not prove" tests/integration --ignore=tests/integration/chain --ignore=tests/integration/quick_lab \

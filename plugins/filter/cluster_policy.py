@@ -11,8 +11,8 @@ author:
 description:
   - Adds to C(libreha_policy) which hosts there are, with the initiator name of each and whether it has a BMC
     (C(libreha_initiator), C(libreha_bmc)), and which storage servers. What C(libreha_policy) says of a host itself wins, option by option.
-  - Fails where C(libreha_bmc) of a host makes no sense, where two hosts have the same BMC, system or plug, or where the policy has a mistake;
-    every mistake is named by its place.
+  - Fails where C(libreha_bmc) of a host makes no sense, where two hosts have the same BMC, system or plug, or where the policy has
+    mistakes, and names each of them by its place.
   - The result is what M(libreha.vmware.ha_run) takes as O(libreha.vmware.ha_run#module:policy). It holds no secret.
 positional: hostvars, hosts, storage
 options:

@@ -17,13 +17,18 @@ def registered(chain: Chain, host: str) -> list[str]:
     return sorted(vm["name"] for vm in chain.record("vms")["vms"] if vm["host"] == host)
 
 
-def test_a_host_is_emptied(chain_of: MakeChain) -> None:
-    chain = chain_of("--hosts", "3", "--vms", "3")
+def test_a_host_is_emptied_and_its_vm_moved_back(chain: Chain) -> None:
+    (vm,) = chain.vms_of("esx1")
     emptied(chain)
     assert chain.referee()["ok"]
     refused = chain.play("migrate", vm="nobody", host="esx1")
     assert refused.code != 0
     assert "nobody" in refused.log
+    ended = chain.play("evacuate", host="esx1", end=True)
+    assert ended.code == 0, ended.log
+    back = chain.play("migrate", vm=vm, host="esx1")
+    assert back.code == 0, back.log
+    assert chain.where()[vm] == "esx1" and chain.referee()["ok"]
 
 
 def emptied(chain: Chain) -> None:

@@ -91,7 +91,7 @@ def elsewhere(chain: Chain, host: str = "esx1") -> bool:
     return set(chain.vms_of(host)) <= ended
 
 
-def test_it_brings_a_dead_hosts_vms_back_by_itself_and_ends_cleanly(chain_of: MakeChain) -> None:
+def test_it_brings_a_dead_hosts_vms_back_by_itself_then_moves_a_vm_on_request_and_ends_cleanly(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "3", "--vms", "6")
     service = Resident(chain)
     with service.running() as run:
@@ -99,10 +99,16 @@ def test_it_brings_a_dead_hosts_vms_back_by_itself_and_ends_cleanly(chain_of: Ma
         lab("fault", "esx1", "kill")
         wait_for("esx1's VMs elsewhere", partial(elsewhere, chain), 180)
         wait_for("nothing under way", lambda: not service.status()["in_progress"], 60)
+        consistent(chain)
+        one = chain.vms_of("esx2")[0]
+        asked = chain.play("migrate", vm=one, host="esx3")
+        assert asked.code == 0 and "holds the lease and carries it out" in asked.log, asked.log
+        assert "%s is on esx3" % one in asked.log and chain.where()[one] == "esx3", asked.log
+        refused = chain.play("migrate", vm=one, host="esx1")
+        assert refused.code != 0 and "%s is not moved to esx1: esx1: " % one in refused.log, refused.log
         run.process.send_signal(signal.SIGTERM)
         done = run.finish()
     moved(chain, done)
-    consistent(chain)
     registered_once(chain)
     assert "Traceback" not in done.log, done.log
     lease = chain.record("lease")["lease"]
@@ -111,6 +117,7 @@ def test_it_brings_a_dead_hosts_vms_back_by_itself_and_ends_cleanly(chain_of: Ma
     assert len(begun) == 2, "site, and one run of the service"
 
 
+@pytest.mark.prove
 def test_planned_work_is_carried_out_by_the_service_and_the_playbook_waits_for_its_outcome(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "3", "--vms", "3", automatic_moves="all")
     service = Resident(chain)
