@@ -14,6 +14,9 @@ LIBREHA_INSTANCES ?= 30
 SCENARIOS ?= iscsi_target
 export LIBREHA_LAB_IMAGES ?= $(CURDIR)/.cache/lab-images
 PACKAGE := ansible_collections.libreha.vmware
+PYTEST := $(PYTHON) -m pytest -q -m 'not prove'
+# Rooms of the unit tests that mostly wait; so do fence and record.
+WAITING_ROOMS := $(patsubst %,tests/unit/%,act hypervisor lease service)
 
 .PHONY: help setup demo test sanity lint types unit integration lab-tests qemu-tests qemu-fence qemu-kill conformance qemu-chain molecule prove bench bench-failover bench-health simulate simulate-run sim quality mutants clean
 
@@ -45,15 +48,16 @@ types: setup ## mypy, strict for decide/
 	@cd tests/lab && mypy liblab demo.py
 
 unit: setup ## Unit tests
-	@tests/tools/unit
+	@tests/tools/beside "$(PYTEST) $(WAITING_ROOMS)" "$(PYTEST) tests/unit/fence" "$(PYTEST) tests/unit/record" \
+		"$(PYTEST) tests/unit $(WAITING_ROOMS:%=--ignore=%) --ignore=tests/unit/fence --ignore=tests/unit/record"
 
 integration: setup ## Real targets and hosts on loopback, without a lab; Go tests of the simulated host
-	@$(PYTHON) -m pytest -q -m "not prove" tests/integration --ignore=tests/integration/chain --ignore=tests/integration/quick_lab \
-		--ignore=tests/integration/qemu_lab --ignore=tests/integration/qemu_chain
-	@cd tests/lab/esxsim && ../../tools/go test ./...
+	@tests/tools/beside "$(PYTEST) tests/integration/storage" "cd tests/lab/esxsim && ../../tools/go test ./..." \
+		"$(PYTEST) tests/integration $(patsubst %,--ignore=tests/integration/%,storage chain quick_lab qemu_lab qemu_chain)"
 
 lab-tests: setup ## The whole chain with real faults, one of each kind; `make prove` has them all
-	@$(PYTHON) -m pytest -q -m "not prove" --durations=0 --durations-min=10 tests/integration/quick_lab tests/integration/chain
+	@tests/tools/beside "$(PYTEST) --durations=0 --durations-min=10 tests/integration/chain" \
+		"$(PYTEST) --durations=0 --durations-min=10 tests/integration/quick_lab"
 
 qemu-tests: setup ## QEMU guests: a kernel target, kernel initiators, hard reboots; installs QEMU
 	@tests/tools/setup-qemu
