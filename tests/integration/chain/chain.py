@@ -16,6 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
+
 ROOT = Path(__file__).resolve().parents[3]
 LAB = ROOT / "tests" / "lab" / "lab"
 BIN = ROOT / ".venv" / "bin"
@@ -78,6 +80,11 @@ class Chain:
         command = [*self.command(name, **extra), *options]
         done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=HANG_GUARD)
         return Run(done.returncode, done.stdout + done.stderr, recap_of(done.stdout))
+
+    def first_look(self) -> Run:
+        """What `site` ends with, after it has found every machine prepared: a state database, and a look that acts on nothing."""
+        StateDatabase.open(self.state_url).close()
+        return self.play("monitor", libreha_mode="observe")
 
     @contextlib.contextmanager
     def playing(self, name: str, **extra: Any) -> Iterator[Playing]:

@@ -29,7 +29,7 @@ def chain_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeCh
         lab("up", "--timings", timings, *options)
         chain = Chain(tmp_path, **policy)
         if look:
-            first = chain.play("site")
+            first = chain.first_look()
             assert first.code == 0, first.log
         return chain
 
