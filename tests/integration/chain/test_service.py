@@ -114,7 +114,7 @@ def test_it_brings_a_dead_hosts_vms_back_by_itself_then_moves_a_vm_on_request_an
     lease = chain.record("lease")["lease"]
     assert (lease["holder"], lease["token"]) == ("", chain.journal("lease")[-1]["token"])
     begun = [entry for entry in chain.journal("lease") if "taken by" in entry["text"]]
-    assert len(begun) == 2, "the first look, and one run of the service"
+    assert len(begun) == 2, "first_look, and one run of the service"
 
 
 @pytest.mark.prove
@@ -155,7 +155,7 @@ def test_planned_work_is_carried_out_by_the_service_and_the_playbook_waits_for_i
     listed = sorted(vm["name"] for vm in chain.module("vm_health_info", {"hosts": hosts})["vms"])
     assert listed == sorted(vm["name"] for vm in chain.status["vms"]), "each is registered once"
     assert chain.referee()["ok"], chain.referee()
-    assert len([entry for entry in chain.journal("lease") if "taken by" in entry["text"]]) == 2, "the first look, and one run of the service"
+    assert len([entry for entry in chain.journal("lease") if "taken by" in entry["text"]]) == 2, "first_look, and one run of the service"
 
 
 @pytest.mark.prove
