@@ -41,7 +41,13 @@ class Cluster:
         self.inventory = lab("inventory")["path"]
         verdict = self.hosts.wait_ok(SETTLE_SECONDS)
         assert verdict["ok"], verdict
-        first = self.play("site")
+
+    def first_look(self) -> None:
+        """What `site` ends with, which takes an emulated arbiter minutes: a state database, and a look that acts on nothing."""
+        command = [str(BIN / "ansible"), "-i", self.inventory, "storage", "-m", "libreha.vmware.ha_state", "-a", "state=present"]
+        created = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=HANG_GUARD)
+        assert created.returncode == 0, created.stdout + created.stderr
+        first = self.play("monitor", "-e", "libreha_mode=observe")
         assert first.code == 0, first.log
 
     def down(self) -> None:
@@ -53,8 +59,8 @@ class Cluster:
         assert found is not None
         return found
 
-    def play(self, name: str) -> Run:
-        command = [str(BIN / "ansible-playbook"), "-i", self.inventory, "libreha.vmware.%s" % name]
+    def play(self, name: str, *options: str) -> Run:
+        command = [str(BIN / "ansible-playbook"), "-i", self.inventory, "libreha.vmware.%s" % name, *options]
         began = time.monotonic()
         done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=HANG_GUARD)
         (self.folder / ("%s.log" % name)).write_text(done.stdout + done.stderr)

@@ -19,7 +19,7 @@ MakeCluster = Callable[[], Cluster]
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """Up, its VMs writing, `site` run once."""
+    """Up, its VMs writing."""
     assert os.geteuid() == 0, "the guests need root: run the tests as root"
     monkeypatch.setenv("LIBREHA_LAB_DIR", str(tmp_path / "lab"))
     found = Cluster(tmp_path)

@@ -13,6 +13,7 @@ CLOCK_ERROR = 0.5  # s; what the referee orders and adds up is true to within th
 
 
 def test_a_killed_guests_vms_come_back_on_the_other(cluster: Cluster) -> None:
+    cluster.first_look()
     before = cluster.hosts.referee()
     assert sorted(vm["host"] for vm in before["vms"].values()) == ["esx1", "esx1", "esx2", "esx2"]
     assert max(cluster.hosts.clock_error_s(name) for name in ("esx1", "esx2")) < CLOCK_ERROR
@@ -37,6 +38,8 @@ def test_a_killed_guests_vms_come_back_on_the_other(cluster: Cluster) -> None:
 
 
 def test_a_guest_that_hung_and_wakes_up_after_the_failover_writes_nothing(cluster: Cluster) -> None:
+    first = cluster.play("site")
+    assert first.code == 0, first.log
     lab("fault", "node1", "hang")
     run = cluster.play("monitor")
     assert run.code == 0 and "network duplicate possible" in run.log, run.log
