@@ -7,7 +7,7 @@ import sys
 
 SHARED = os.path.join(os.path.dirname(__file__), "../../lab/liblab/qemu/image/root/usr/lib/python3/dist-packages")
 
-if os.environ.get("LIBREHA_CODE_CACHE"):
+if os.environ.get("LIBREHA_CODE_CACHE") and sys.version_info[:2] == (3, 11):  # the guests' Python, which lab_code_cache is written for
     sys.path.append(SHARED)
     import lab_code_cache
 
