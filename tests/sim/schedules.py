@@ -28,6 +28,7 @@ DOINGS = (
     "shutdown",
     "reboot",
     *("maintenance",) * 2,
+    "maintenance_mode",
     *("target",) * 2,
     *("fence",) * 2,
     "clock",
@@ -173,7 +174,7 @@ def _happening(draw: st.DrawFn, hosts: list[str], vms: list[str], servers: list[
         return {**entry, "host": host, "to": draw(st.sampled_from(("off", "off", "on") if do != "hang" else ("on", "on", "off")))}
     if do in ("shutdown", "reboot", "rejoin"):
         return {**entry, "host": host}
-    if do == "maintenance":
+    if do in ("maintenance", "maintenance_mode"):
         return {**entry, "host": host, "to": draw(st.sampled_from(("on", "off")))}
     if do == "sensor":
         return {**entry, "host": host, "to": draw(st.sampled_from(("red", "green")))}
@@ -208,6 +209,9 @@ def _repairs(hosts: list[str], servers: list[str]) -> list[Raw]:
         found.append({"at": at, "do": "connection", "host": host, "to": "works"})
         found += [{"at": at, "do": do, "host": host, "to": "on"} for do in ("network", "storage", "api", "bmc")]
         found += [{"at": at, "do": "hang", "host": host, "to": "off"}, {"at": at, "do": "fence", "host": host, "to": "works"}]
-        found += [{"at": at, "do": "maintenance", "host": host, "to": "off"}, {"at": at, "do": "sensor", "host": host, "to": "green"}]
+        found += [
+            {"at": at + delay, "do": do, "host": host, "to": "off"} for delay, do in ((0.0, "maintenance"), (90.0, "maintenance_mode"))
+        ]
+        found += [{"at": at, "do": "sensor", "host": host, "to": "green"}]
         found += [{"at": at + 1.0, "do": "power", "host": host, "to": "on"}, {"at": at + 120.0, "do": "rejoin", "host": host}]
     return [*found, {"at": at, "do": "name_service", "to": "on"}, {"at": at, "do": "operator", "command": "arm"}]

@@ -180,7 +180,7 @@ class Observer:
             product="VMware ESXi",
             version="8.0.3",
             uptime=self.world.now - host.booted_at,
-            maintenance=False,
+            maintenance=host.maintenance,
             cpu_cores=cores,
             cpu_total=cores * CORE,
             cpu_free=max(0, (cores - used_cores) * CORE),

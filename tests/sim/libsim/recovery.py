@@ -119,6 +119,7 @@ class Recovery:
             and not host.red
             and self._world.fence_line(host.name) is None
             and host.name not in self.maintenance
+            and not host.maintenance
         )
 
     def _unasked(self, host: Host) -> bool:

@@ -117,11 +117,12 @@ DOINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "looks": (("by",), (), ()),  # each look takes that many seconds more from now on: a loaded arbiter
     "worker": (("by",), (), ()),  # a process that acts, or the next one to begin, dies that many seconds later
     "connection": (("host", "to"), (), ("fails", "strange", "works")),  # of acts, while looks are answered
+    "maintenance_mode": (("host", "to"), (), SWITCH),  # ESXi's own, by somebody at the host
     "old_memory": (("by",), (), ()),  # the state database is put back to what it was that many seconds ago
 }
 VM_COMMANDS = ("migrate", "start", "stop", "ignore", "manage")
 VM_FAULTS = ("crash", "start_fails", "guest_hangs")
-OPERATOR_COMMANDS = ("disarm", "arm", "approve", "release_brake", "rebalance", "confirmed_off")
+OPERATOR_COMMANDS = ("disarm", "arm", "approve", "release_brake", "rebalance", "confirmed_off", "failback")
 
 
 def read_scenario(path: Path) -> Scenario:

@@ -128,6 +128,11 @@ class Simulation:
         (self.recovery.maintenance.add if on else self.recovery.maintenance.discard)(entry.host)
         self._command(CommandKind.MAINTENANCE_ON if on else CommandKind.MAINTENANCE_OFF, entry.host)
 
+    def _do_maintenance_mode(self, entry: Happening) -> None:
+        host = self.world.hosts[entry.host]
+        if host.runs and not (entry.to == "on" and self.world.vms_on(host.name)):
+            self.world.set_maintenance_mode(host, entry.to == "on")
+
     def _do_rejoin(self, entry: Happening) -> None:
         self._command(CommandKind.REJOIN, entry.host)
 

@@ -156,7 +156,7 @@ def _is_being_fenced(host: HostState, cluster: Cluster) -> bool:
     """Whether its first fence is still under way: what is missing yet is no news, and no cause for an alarm."""
     lasted = cluster.now.since(host.record.since)
     fresh = lasted is not None and lasted < FENCING
-    return fresh and any(act.host == host.name and not act.vm for act in cluster.observation.in_progress)
+    return fresh and any(act.host == host.name and not act.vm and not act.mode for act in cluster.observation.in_progress)
 
 
 def unstopped(host: HostState, cluster: Cluster) -> list[tuple[VmRecord, str]]:

@@ -16,7 +16,7 @@ from ..policy import AutomaticMoves
 from ..state import Cluster, HostState
 from ..vms.recover import Findings, planned_move
 
-ASKED = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.PROACTIVE)
+ASKED = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.PROACTIVE, Cause.FAILBACK)
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Moves(Findings):
     rooms: dict[str, Room] = field(default_factory=dict)
     rebalance: str = ""  # who wants the load balanced, as long as something is left to do
     where: dict[str, str] = field(default_factory=dict)  # VM id -> host, as it will be
+    failed_back: dict[str, str] = field(default_factory=dict)  # hosts to which all have come that could; why others did not
 
 
 def unit_of(vm: VmRecord, cluster: Cluster) -> list[VmRecord]:

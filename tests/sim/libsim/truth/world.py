@@ -210,6 +210,12 @@ class World:
         if and_boot:
             self.power_on(host)
 
+    def set_maintenance_mode(self, host: Host, on: bool) -> None:
+        if host.maintenance is not on:
+            host.maintenance = on
+            self.emit("maintenance_entered" if on else "maintenance_left", host=host.name)
+            self._settle()
+
     # VMs
 
     def start(self, vm: Vm, host: Host) -> None:
