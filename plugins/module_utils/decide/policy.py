@@ -132,6 +132,12 @@ class HostPolicy:
         False,
         "Whether the host's power can be read and switched off through a BMC. The inventory's `libreha_bmc` is the usual place for it.",
     )
+    spare: bool = option(
+        False,
+        "It stands by without VMs: at a failure it takes VMs before the other hosts do, planned moves lead there only where no other "
+        "host takes the VM, and rules and balancing lead nothing there. It is watched as the others are. The inventory's `libreha_spare` "
+        "is the usual place for it.",
+    )
     ignored_sensors: tuple[str, ...] = option(
         (),
         "Hardware sensors, named as the host names them, whose red does not count: a sensor that is red for no reason degrades the host "
@@ -358,6 +364,11 @@ class Policy:
     def vm(self, identity: str, name: str) -> VmPolicy:
         """The VM's policy: by id, else by name, else the default. Its protection is never None."""
         return self._named_vms.get(identity) or self._named_vms.get(name) or self._unnamed_vm
+
+    @cached_property
+    def spares(self) -> frozenset[str]:
+        """Hosts that stand by without VMs."""
+        return frozenset(name for name, host in self.hosts.items() if host.spare)
 
     @cached_property
     def _named_vms(self) -> Mapping[str, VmPolicy]:

@@ -39,6 +39,7 @@ class HostSpec:
     live_migration: bool = True
     networks: Optional[tuple[str, ...]] = None
     capabilities: tuple[str, ...] = ()
+    spare: bool = False
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ class _Reader:
 
     def _host(self, name: str, raw: Any) -> HostSpec:
         place = "hosts.%s" % name
-        entry = self._mapping(raw or {}, place, ("memory", "cpu", "up", "bmc", "live_migration", "networks", "capabilities"))
+        entry = self._mapping(raw or {}, place, ("memory", "cpu", "up", "bmc", "live_migration", "networks", "capabilities", "spare"))
         return HostSpec(
             name,
             self._whole(entry["memory"], place + ".memory") if entry.get("memory") is not None else None,
@@ -215,6 +216,7 @@ class _Reader:
             self._flag(entry.get("live_migration", True), place + ".live_migration"),
             self._names(entry.get("networks"), place + ".networks"),
             self._names(entry.get("capabilities"), place + ".capabilities") or (),
+            self._flag(entry.get("spare", False), place + ".spare"),
         )
 
     def _server(self, name: str, raw: Any) -> str:
@@ -333,7 +335,7 @@ class _Reader:
                 self.errors.append("policy.%s: each entry is a mapping of options" % key)
                 return {}
         if isinstance(given_hosts, Mapping):
-            own = {name: {"initiator": initiator(name), "has_bmc": spec.bmc} for name, spec in hosts.items()}
+            own = {name: {"initiator": initiator(name), "has_bmc": spec.bmc, "spare": spec.spare} for name, spec in hosts.items()}
             policy["hosts"] = {**own, **{name: {**own.get(name, {}), **(entry or {})} for name, entry in given_hosts.items()}}
         policy.setdefault("storage", {server: {} for server in servers})
         if isinstance(given_vms, Mapping):

@@ -78,7 +78,7 @@ def _operators(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
     source = cluster.hosts.get(vm.host)
     reason = ""
     if cluster.policy.admission_control.enforce and vm.wanted_host in kept_for_failover(cluster.policy):
-        reason = "%s is kept free for failovers (admission_control: failover_hosts)" % vm.wanted_host
+        reason = "%s is kept free for failovers (spare, or admission_control: failover_hosts)" % vm.wanted_host
     elif source is None or not cluster.leads(source):
         reason = "%s, where it is, is %s" % (vm.host, source.verdict.value if source is not None else "not known")
     elif refused is not None:

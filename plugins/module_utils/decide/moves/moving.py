@@ -42,10 +42,11 @@ def unit_of(vm: VmRecord, cluster: Cluster) -> list[VmRecord]:
 def try_places(vms: Sequence[VmRecord], cluster: Cluster, out: Moves, only: frozenset[str] | None = None) -> list[Place]:
     """Places for *vms*, in their order, the rest of the cluster being where it will be."""
     wishes: list[Wish] = []
+    spares = cluster.policy.spares
     for vm in vms:
         wish = wish_for(vm, cluster.policy)
         runs = vm.power is Power.ON
-        wishes.append(replace(wish, only=only, power_on=runs or wish.power_on, whole=runs))
+        wishes.append(replace(wish, only=only, power_on=runs or wish.power_on, whole=runs, first=frozenset(), last=spares))
     going = {vm.id for vm in vms}
     where = {identity: host for identity, host in out.where.items() if identity not in going}
     found = {item.wish.vm.id: item for item in place(wishes, out.rooms, cluster.rules, where)}
