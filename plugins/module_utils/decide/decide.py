@@ -23,6 +23,7 @@ from .decision import KINDS, Action, Alarm, Decision, FenceAction, Held, HostVer
 from .forecast.admission import admission, admission_alarm
 from .hosts.alarms import raise_alarms
 from .hosts.brake import Brake, HostForBrake, apply_brake
+from .hosts.cold_start import about_awaited
 from .hosts.duplicates import note_doubtful
 from .hosts.host_reports import rebooting
 from .hosts.maintenance_mode import MaintenanceModes, note_modes, plan_maintenance_modes
@@ -93,6 +94,7 @@ def decide(
     vms = note_down(vms, down, cluster)
     missed = near_misses(memory, hosts.values(), policy)
     others = [*authorised.alarms, *overdue(vms, down, cluster), *_if_any(admission_alarm(standing)), *health.alarms, *off.alarms]
+    others += about_awaited(cluster.awaited, policy, now)
     kept = _remembered(memory, assessment, health.records, brake, observation.results, run_id)
     return Decision(
         taken_at=now,
@@ -176,6 +178,7 @@ def _remembered(
         run_id=run_id,
         looked_at=cluster.now,
         watching_since=assessment.watching_since,
+        cold_start=assessment.cold_start,
         datastores=tuple(cluster.datastores[uuid] for uuid in sorted(cluster.datastores)),
         storage=cluster.storage,
         storage_health=health,
@@ -234,7 +237,9 @@ def _remember(record: HostRecord, plan: _Plan, orders: Orders, now: Instant) -> 
 def _for_brake(host: HostState, cluster: Cluster) -> HostForBrake:
     return HostForBrake(
         # Row 7 too: a storage server that hangs looks like many hosts that fail, one a second earlier than the others.
-        condemned=not host.is_fenced and (leads_to_fence(host.verdict, cluster.policy) or host.judgement.row == 7),
+        condemned=not host.is_fenced
+        and host.name not in cluster.awaited
+        and (leads_to_fence(host.verdict, cluster.policy) or host.judgement.row == 7),
         answers=host.verdict.works and not leads_to_fence(host.verdict, cluster.policy),
         proved_off=host.judgement.certain or (host.is_fenced and host.evidence.power is Power.OFF),
         fenced=host.fence.listed,

@@ -141,6 +141,7 @@ class HostRecord:
     wanted_maintenance: bool = False  # an operator wants it empty
     maintenance_order: Optional[SwitchOff] = None  # that wish
     mode: Optional[MaintenanceModeRecord] = None  # it entered maintenance mode from here; None: if it is in it, somebody else put it there
+    alive_in: str = ""  # the decider's boot in which it last showed life; see ``cold_start``
     failback: bool = False  # an operator wants the VMs to come that belong there
     failback_left: str = ""  # why some did not come when he last did
     rejoin: Optional[RejoinRecord] = None  # an operator wants it back in
@@ -293,6 +294,7 @@ class Memory:
     disarmed: str = ""  # who disarmed the cluster, and why; empty: it is armed
     disarm: Optional[SwitchOff] = None  # for how long
     approved: tuple[Approval, ...] = ()  # with mode: ask
+    cold_start: str = ""  # the decider's boot at which all power had been away, while hosts are awaited for that
     rebalance: str = ""  # who asked for it; empty: nobody
     results_read: int = 0  # the highest number of an ActResult that was counted
 

@@ -313,6 +313,11 @@ class Policy:
     io_stale: float = seconds(10.0, "Without progress for this long, a host's session at the target counts as failed.")
     storage_grace: float = seconds(180.0, "For this long after the target's start, missing sessions say nothing about hosts.")
     reboot_grace: float = seconds(120.0, "A host that reboots in order is given this long to come back.")
+    cold_start_grace: float = seconds(
+        900.0,
+        "After all power was away: a host that does not show itself is not fenced for that until so long after the start of the machine "
+        "that decides. Servers with much memory take long to boot.",
+    )
     recovery_bound: float = seconds(300.0, "A VM must run again within this time after faults stop.")
     max_dead_fraction: float = fraction(
         0.5, "The brake: when more than this part of the hosts is lost within brake_window, all fences are held."

@@ -378,7 +378,7 @@ class SimulatedExecutor:
             return {"changed": False}
         read_at = Instant(parts.clock().boot_id, request.read_at)
         proof = FreshStart(request.uptime, parts.clock().since(read_at), force=host.name if request.word else "", reason=request.word)
-        entry = Entry(host.name, initiator(host.name), line.token, instant(line.at, 0.0), line.reason)
+        entry = Entry(host.name, initiator(host.name), line.token, instant(line.at, 0.0, parts.world.arbiter_boots), line.reason)
         lacking = self._lacking(proof, entry, parts.clock())
         if lacking:
             parts.reach("rejoin: refused by the storage server")

@@ -118,6 +118,7 @@ DOINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "looks": (("by",), (), ()),  # each look takes that many seconds more from now on: a loaded arbiter
     "worker": (("by",), (), ()),  # a process that acts, or the next one to begin, dies that many seconds later
     "connection": (("host", "to"), (), ("fails", "strange", "works")),  # of acts, while looks are answered
+    "all_power": (("to",), (), SWITCH),  # off: everything at once; on: storage servers and arbiter boot, hosts by entries of their own
     "maintenance_mode": (("host", "to"), (), SWITCH),  # ESXi's own, by somebody at the host
     "old_memory": (("by",), (), ()),  # the state database is put back to what it was that many seconds ago
 }

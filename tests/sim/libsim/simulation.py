@@ -193,6 +193,20 @@ class Simulation:
             "thawed": service.thaw,
         }[entry.to]()
 
+    def _do_all_power(self, entry: Happening) -> None:
+        self.recovery.monitor_restarted()
+        if entry.to == "on":
+            self.world.arbiter_boots.append(self.engine.now)
+            for target in self.world.targets.values():
+                self.world.start_target(target)
+            self.service.restart()
+            return
+        self.service.kill()
+        for host in self.world.hosts.values():
+            self.world.power_off(host)
+        for target in self.world.targets.values():
+            self.world.stop_target(target)
+
     def _do_clock(self, entry: Happening) -> None:
         self.observer.wall_offset += entry.by
 

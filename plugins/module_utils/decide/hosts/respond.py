@@ -57,6 +57,9 @@ def _begin(host: HostState, cluster: Cluster, brake: Brake, out: Responses) -> N
     if not host.confirmation.confirmed:
         out.held.append(Held("fence", host.name, "%s; waiting for confirmation: %s" % (host.text, host.confirmation.waiting)))
         return
+    if host.name in cluster.awaited:  # an alarm says so of all of them
+        out.held.append(Held("fence", host.name, "%s; not fenced: it is late after all power was away" % host.text))
+        return
     if cluster.out_of_service(host.name):  # somebody works on it: no cause for an alarm
         out.held.append(Held("fence", host.name, "%s; not fenced: it is in maintenance and no protected VM is recorded there" % host.text))
         return
