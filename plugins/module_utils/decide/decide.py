@@ -23,7 +23,6 @@ from .decision import KINDS, Action, Alarm, Decision, FenceAction, Held, HostVer
 from .forecast.admission import admission, admission_alarm
 from .hosts.alarms import raise_alarms
 from .hosts.brake import Brake, HostForBrake, apply_brake
-from .hosts.cold_start import about_awaited
 from .hosts.duplicates import note_doubtful
 from .hosts.host_reports import rebooting
 from .hosts.maintenance_mode import MaintenanceModes, note_modes, plan_maintenance_modes
@@ -94,7 +93,6 @@ def decide(
     vms = note_down(vms, down, cluster)
     missed = near_misses(memory, hosts.values(), policy)
     others = [*authorised.alarms, *overdue(vms, down, cluster), *_if_any(admission_alarm(standing)), *health.alarms, *off.alarms]
-    others += about_awaited(cluster.awaited, policy, now)
     kept = _remembered(memory, assessment, health.records, brake, observation.results, run_id)
     return Decision(
         taken_at=now,

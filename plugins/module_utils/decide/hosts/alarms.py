@@ -10,6 +10,7 @@ from ..memory import Desired
 from ..observations import Power, same_initiator
 from ..state import Cluster, HostState, leads_to_fence
 from ..verdict import Verdict
+from .cold_start import about_awaited
 from .duplicates import about_duplicates
 
 OPERATOR_ERRORS = {
@@ -41,6 +42,7 @@ def raise_alarms(cluster: Cluster) -> list[Alarm]:
         text = "no isolation address and no unfenced host answers: the observer itself is cut off; everything is held"
         found.append(Alarm("observer_isolated", Severity.CRITICAL, "cluster", text))
     found += _about_looks(cluster)
+    found += about_awaited(cluster.awaited, cluster.policy, cluster.now)
     found += _about_the_observer(cluster)
     found += _about_storage(cluster)
     for host in cluster.hosts.values():
