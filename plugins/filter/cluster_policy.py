@@ -10,7 +10,8 @@ author:
   - The libreha contributors (@libreha)
 description:
   - Adds to C(libreha_policy) which hosts there are, with the initiator name of each and whether it has a BMC
-    (C(libreha_initiator), C(libreha_bmc)), and which storage servers. What C(libreha_policy) says of a host itself wins, option by option.
+    (C(libreha_initiator), C(libreha_bmc)), which of them are spare (C(libreha_spare)), and which storage servers. What
+    C(libreha_policy) says of a host itself wins, option by option.
   - Fails where C(libreha_bmc) of a host makes no sense, where two hosts have the same BMC, system or plug, or where the policy has
     mistakes, and names each of them by its place.
   - The result is what M(libreha.vmware.ha_run) takes as O(libreha.vmware.ha_run#module:policy). It holds no secret.
@@ -52,6 +53,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.bmc import read_bmc_variable, shared_devices
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
@@ -66,7 +68,14 @@ def cluster_policy(policy: Mapping[str, Any], hostvars: Mapping[str, Any], hosts
     shared = shared_devices(devices)
     if shared:
         raise AnsibleFilterError("%s. Remedy: give each host the BMC, system or plug of its own in libreha_bmc" % shared)
-    host_entries = {name: {"initiator": hostvars[name].get("libreha_initiator", ""), "has_bmc": bool(devices[name])} for name in devices}
+    host_entries = {
+        name: {
+            "initiator": hostvars[name].get("libreha_initiator", ""),
+            "has_bmc": bool(devices[name]),
+            "spare": boolean(hostvars[name].get("libreha_spare", False)),
+        }
+        for name in devices
+    }
     storage_entries: dict[str, Any] = {name: {} for name in storage}
     completed = {
         **policy,

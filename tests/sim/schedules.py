@@ -28,6 +28,7 @@ DOINGS = (
     "shutdown",
     "reboot",
     *("maintenance",) * 2,
+    "maintenance_mode",
     *("target",) * 2,
     *("fence",) * 2,
     "clock",
@@ -97,6 +98,8 @@ def _host(draw: st.DrawFn) -> Raw:
         host["up"] = False
     if draw(st.integers(0, 5)) == 0:
         host["live_migration"] = False
+    if draw(st.integers(0, 7)) == 0:
+        host["spare"] = True
     return host
 
 
@@ -135,7 +138,7 @@ def _seldom(draw: st.DrawFn, hosts: list[str], vms: list[str]) -> list[Raw]:
     first, second = draw(st.permutations(hosts))[:2]
     at = draw(st.integers(20, 200))
     dies: list[Raw] = [{"at": at, "do": "power", "host": first, "to": "off"}]
-    kind = draw(st.sampled_from(("", "", "", "", "", "apart", "row 8", "resumed", "lease lost", "reset")))
+    kind = draw(st.sampled_from(("", "", "", "", "", "apart", "row 8", "resumed", "lease lost", "reset", "all power")))
     if kind == "apart":  # the second one often dies during the failover of the first
         how = draw(st.sampled_from(({"do": "power", "to": "off"}, {"do": "hang", "to": "on"})))
         return [*dies, {"at": at + draw(st.integers(40, 100)) / 4, "host": second, **how}]
@@ -145,6 +148,9 @@ def _seldom(draw: st.DrawFn, hosts: list[str], vms: list[str]) -> list[Raw]:
         return [*dies, {"at": at + draw(st.integers(80, 100)) / 4, "do": "monitor", "to": "restarted"}]
     if kind == "lease lost":
         return [{"at": at, "do": "monitor", "to": "frozen"}, {"at": at + 90, "do": "monitor", "to": "thawed"}]
+    if kind == "all power":  # each host comes back in its own time, one perhaps not before the repairs
+        returns: list[Raw] = [{"at": at, "do": "all_power", "to": "off"}, {"at": at + 30, "do": "all_power", "to": "on"}]
+        return [*returns, *({"at": at + 30 + draw(st.integers(0, 120)), "do": "power", "host": host, "to": "on"} for host in hosts[1:])]
     if kind == "reset":
         return [{"at": at, "do": "vm_fault", "vm": draw(st.sampled_from(vms)), "fault": "guest_hangs"}]
     return []
@@ -173,7 +179,7 @@ def _happening(draw: st.DrawFn, hosts: list[str], vms: list[str], servers: list[
         return {**entry, "host": host, "to": draw(st.sampled_from(("off", "off", "on") if do != "hang" else ("on", "on", "off")))}
     if do in ("shutdown", "reboot", "rejoin"):
         return {**entry, "host": host}
-    if do == "maintenance":
+    if do in ("maintenance", "maintenance_mode"):
         return {**entry, "host": host, "to": draw(st.sampled_from(("on", "off")))}
     if do == "sensor":
         return {**entry, "host": host, "to": draw(st.sampled_from(("red", "green")))}
@@ -208,6 +214,9 @@ def _repairs(hosts: list[str], servers: list[str]) -> list[Raw]:
         found.append({"at": at, "do": "connection", "host": host, "to": "works"})
         found += [{"at": at, "do": do, "host": host, "to": "on"} for do in ("network", "storage", "api", "bmc")]
         found += [{"at": at, "do": "hang", "host": host, "to": "off"}, {"at": at, "do": "fence", "host": host, "to": "works"}]
-        found += [{"at": at, "do": "maintenance", "host": host, "to": "off"}, {"at": at, "do": "sensor", "host": host, "to": "green"}]
+        found += [
+            {"at": at + delay, "do": do, "host": host, "to": "off"} for delay, do in ((0.0, "maintenance"), (90.0, "maintenance_mode"))
+        ]
+        found += [{"at": at, "do": "sensor", "host": host, "to": "green"}]
         found += [{"at": at + 1.0, "do": "power", "host": host, "to": "on"}, {"at": at + 120.0, "do": "rejoin", "host": host}]
     return [*found, {"at": at, "do": "name_service", "to": "on"}, {"at": at, "do": "operator", "command": "arm"}]

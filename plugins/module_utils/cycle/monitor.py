@@ -22,7 +22,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
 from ..decide.decide import decide
-from ..decide.decision import FailoverAction, FenceAction, MoveAction, RejoinAction, ResetAction, RestartAction, StopAction
+from ..decide.decision import (
+    FailoverAction,
+    FenceAction,
+    MaintenanceAction,
+    MoveAction,
+    RejoinAction,
+    ResetAction,
+    RestartAction,
+    StopAction,
+)
 from ..decide.inputs import Decider
 from ..decide.observations import ActInProgress, Observation
 from ..decide.policy import Mode, Policy
@@ -31,9 +40,9 @@ from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
 from ..record.lease import Lease
 from .judge import Judged, RunContext, events_seen, judge, live_hosts, wait_after
-from .ports import Ended, Executor, FailoverOrder, FenceOrder, MoveOrder, Observer, Order, PowerOrder, RejoinOrder
+from .ports import Ended, Executor, FailoverOrder, FenceOrder, MaintenanceOrder, MoveOrder, Observer, Order, PowerOrder, RejoinOrder
 
-ABLE = ("fence", "failover", "restart", "move", "stop", "reset", "rejoin")  # kinds of action that are carried out here
+ABLE = ("fence", "failover", "restart", "move", "stop", "reset", "rejoin", "maintenance")  # kinds of action that are carried out here
 MAX_LOOKS = 60
 RENEW_AFTER = 1 / 6  # part of the lease; what is left is long enough for a look at hosts that do not answer
 PRUNE_EVERY = 600.0  # s between two times at which this run looks for what the record need not keep
@@ -194,6 +203,8 @@ class Monitor:
                 orders.append(MoveOrder(action.vms, tuple(live_hosts(judged)), others))
             elif isinstance(action, RejoinAction):
                 orders.append(RejoinOrder(action))
+            elif isinstance(action, MaintenanceAction):
+                orders.append(MaintenanceOrder(action))
         return orders
 
     def _left_open(self, judged: Judged, planned: Iterable[str]) -> tuple[tuple[str, str], ...]:

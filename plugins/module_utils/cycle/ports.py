@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Union
 
-from ..decide.decision import FenceAction, PlannedMove, PlannedVm, RejoinAction
+from ..decide.decision import FenceAction, MaintenanceAction, PlannedMove, PlannedVm, RejoinAction
 from ..decide.observations import ActInProgress, Observation
 
 
@@ -94,7 +94,21 @@ class RejoinOrder:
         return "%s %s" % (self.action.step, self.action.host)
 
 
-Order = Union[FenceOrder, FailoverOrder, PowerOrder, MoveOrder, RejoinOrder]
+@dataclass(frozen=True)
+class MaintenanceOrder:
+    """Have a host enter its maintenance mode, or leave it."""
+
+    action: MaintenanceAction
+
+    @property
+    def acts(self) -> tuple[ActInProgress, ...]:
+        return (ActInProgress(self.action.host, mode=True),)
+
+    def __str__(self) -> str:
+        return "%s maintenance mode of %s" % ("enter" if self.action.enter else "leave", self.action.host)
+
+
+Order = Union[FenceOrder, FailoverOrder, PowerOrder, MoveOrder, RejoinOrder, MaintenanceOrder]
 
 
 @dataclass(frozen=True)

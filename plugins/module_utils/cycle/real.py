@@ -14,6 +14,7 @@ from .. import clock
 from ..access import HostAccess
 from ..act.failover_run import new_transaction
 from ..act.fence import Fenced, Run, fence_host
+from ..act.maintenance import Maintenance, set_maintenance_mode
 from ..act.rejoin import Rejoining, rejoin_host
 from ..act.vm_failover import fail_over, shown_of, undone_of
 from ..act.vm_power import PowerRequest, power_vms
@@ -28,7 +29,7 @@ from ..observe.cluster import observe_cluster, observe_servers
 from ..observe.pools import Pools
 from ..record.database import StateDatabase
 from ..storage.server import ServerAccess
-from .ports import Ended, Executor, FailoverOrder, FenceOrder, MoveOrder, Order, PowerOrder, RejoinOrder
+from .ports import Ended, Executor, FailoverOrder, FenceOrder, MaintenanceOrder, MoveOrder, Order, PowerOrder, RejoinOrder
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,8 @@ def carry_out(work: Work, stopping: Callable[[], bool]) -> Ended:
             return _bring_over(site, order, database, run, stopping)
         if isinstance(order, RejoinOrder):
             return _rejoin(site, order, database, run)
+        if isinstance(order, MaintenanceOrder):
+            return _maintenance(site, order, database, run)
         return _power(site, order, database, run)
 
 
@@ -229,6 +232,13 @@ def _rejoin(site: Site, order: RejoinOrder, database: StateDatabase, run: Run) -
     secret = site.chap_secrets.get(order.action.host, "")
     rejoined = rejoin_host(Rejoining(order.action, access, site.servers, database, run, secret))
     return Ended(order, rejoined.failed, rejoined.changed)
+
+
+def _maintenance(site: Site, order: MaintenanceOrder, database: StateDatabase, run: Run) -> Ended:
+    access = site.accesses.get(order.action.host)
+    if access is None:
+        return Ended(order, ("%s is not among the hosts of this run" % order.action.host,))
+    return Ended(order, changed=set_maintenance_mode(Maintenance(order.action, access, database, run)))
 
 
 def _power(site: Site, order: PowerOrder, database: StateDatabase, run: Run) -> Ended:

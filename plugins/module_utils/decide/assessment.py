@@ -16,6 +16,7 @@ from ..instant import Instant
 from .answers import Evidence
 from .decision import Alarm
 from .evidence import HostEvidence
+from .hosts.cold_start import alive_in, awaited_hosts, cold_start
 from .hosts.confirm import confirm
 from .hosts.duplicates import still_doubtful
 from .hosts.evidence import gather, judge_host
@@ -42,6 +43,7 @@ class Assessment:
     alarms: tuple[Alarm, ...]  # about single VMs
     hung: Mapping[str, list[VmRecord]]  # running VMs without signs of life, by host
     watching_since: Instant
+    cold_start: str  # the decider's boot at which all power had been away; see ``hosts/cold_start``
 
 
 def assess(policy: Policy, memory: Memory, observation: Observation, now: Instant, run_id: str) -> Assessment:
@@ -68,6 +70,7 @@ def assess(policy: Policy, memory: Memory, observation: Observation, now: Instan
         )
         for name, host in hosts.items()
     }
+    boot = cold_start(memory, hosts.values(), policy, now)
     cluster = Cluster(
         policy=policy,
         observation=observation,
@@ -82,8 +85,9 @@ def assess(policy: Policy, memory: Memory, observation: Observation, now: Instan
         watched={name: _no_earlier(record.read_at, watching_since) for name, record in records.items()},
         now=now,
         rules=compile_rules(policy, vms),
+        awaited=awaited_hosts(memory, hosts, boot),
     )
-    return Assessment(cluster, tuple(vm_alarms), hung, watching_since)
+    return Assessment(cluster, tuple(vm_alarms), hung, watching_since, boot)
 
 
 def _without_the_fenced(
@@ -169,6 +173,7 @@ def _remember_host(host: HostState, had: Mapping[str, tuple[str, ...]], observat
         record,
         has_bmc=host.has_bmc,
         wrong_bmc=host.wrong_bmc,
+        alive_in=alive_in(record, host.evidence, now),
         datastores=had.get(host.name, ()),
         sessions=host.evidence.sessions,
         read_at=now if observation.was_read(host.name) and not host.is_fenced and host.evidence.fresh else record.read_at,

@@ -23,6 +23,7 @@ from .decision import (
     Cause,
     FailoverAction,
     FenceAction,
+    MaintenanceAction,
     MoveAction,
     Proposed,
     RejoinAction,
@@ -38,7 +39,7 @@ from .policy import Mode
 from .state import HostState
 from .switch_offs import end_of
 
-ASKED_FOR = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.RETURN)
+ASKED_FOR = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.RETURN, Cause.FAILBACK)
 FOR_WHAT_WORKS = (MoveAction, ResetAction)  # what is done about hosts that work and VMs that run
 NOT_ABOUT_A_LOSS = (StopAction, ResetAction)  # whoever asks for the failover of a host asks for none of these
 
@@ -90,7 +91,7 @@ def authorise(actions: Iterable[Action], memory: Memory, mode: Mode, hosts: Mapp
         elif memory.disarmed:
             proposed.append(Proposed(action, "the cluster is disarmed (%s)" % memory.disarmed))
             waiting.append(action)
-        elif mode is Mode.ACT or isinstance(action, (StopAction, RejoinAction)):
+        elif mode is Mode.ACT or isinstance(action, (StopAction, RejoinAction, MaintenanceAction)):
             allowed.append(action)
         else:
             yes, no = _by_a_yes(action, memory)
@@ -119,7 +120,8 @@ def _ordered_by_name(action: Action, memory: Memory) -> bool:
 def not_in_progress(actions: Iterable[Action], acts: Iterable[ActInProgress]) -> list[Action]:
     """*actions* without what is being carried out already: nothing is ordered twice."""
     acts = tuple(acts)
-    hosts = {act.host for act in acts if not act.vm}
+    hosts = {act.host for act in acts if not act.vm and not act.mode}
+    modes = {act.host for act in acts if act.mode}
     ids = {act.vm for act in acts if act.vm}
     if not acts:
         return list(actions)
@@ -127,6 +129,8 @@ def not_in_progress(actions: Iterable[Action], acts: Iterable[ActInProgress]) ->
     for action in actions:
         if isinstance(action, (FenceAction, RejoinAction)):
             left += [] if action.host in hosts else [action]
+        elif isinstance(action, MaintenanceAction):
+            left += [] if action.host in hosts | modes else [action]
         elif not any(vm.id in ids for vm in action.vms):
             left.append(action)
         else:

@@ -34,6 +34,7 @@ class CommandKind(str, Enum):
     MANAGE = "manage"
     MAINTENANCE_ON = "maintenance_on"
     MAINTENANCE_OFF = "maintenance_off"
+    FAILBACK = "failback"
     REJOIN = "rejoin"
     CONFIRMED_RESTART = "confirmed_restart"
     CONFIRMED_OFF = "confirmed_off"
@@ -65,6 +66,7 @@ class CommandRefused(ValueError):
 NEEDS = {
     CommandKind.MIGRATE: "move",
     CommandKind.REBALANCE: "move",
+    CommandKind.FAILBACK: "move",
     CommandKind.STOP: "stop",
     CommandKind.FAILOVER: "failover",
     CommandKind.REJOIN: "rejoin",
@@ -143,10 +145,20 @@ def _maintenance(wanted: bool) -> _Command:
             after = memory.with_host(replace(record, wanted_maintenance=False, maintenance_order=None))
             return _changed(memory, after, "maintenance of %s is over%s", name, _said(command))
         off = begin(record.maintenance_order, _who(command), command.holds or policy.switch_off.maintenance, now)
-        after = memory.with_host(replace(record, wanted_maintenance=True, maintenance_order=off))
+        after = memory.with_host(replace(record, wanted_maintenance=True, maintenance_order=off, failback=False))
         return _changed(memory, after, "%s is to be emptied for maintenance until %s%s", name, end_of(off), _said(command))
 
     return command_of
+
+
+def _failback(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    """The VMs that belong on a host come to it, also by being stopped for the move: a person says so for these, this once."""
+    name = _host(policy, memory, command.subject)
+    record = memory.host(name)
+    if record.wanted_maintenance:
+        raise CommandRefused("%s is in maintenance; end that first" % name)
+    after = memory.with_host(replace(record, failback=True, failback_left=""))
+    return _changed(memory, after, "the VMs that belong on %s are to come back to it%s", name, _said(command))
 
 
 def _rejoin(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
@@ -233,6 +245,7 @@ _COMMANDS: dict[CommandKind, _Command] = {
     CommandKind.MANAGE: _manage,
     CommandKind.MAINTENANCE_ON: _maintenance(True),
     CommandKind.MAINTENANCE_OFF: _maintenance(False),
+    CommandKind.FAILBACK: _failback,
     CommandKind.REJOIN: _rejoin,
     CommandKind.CONFIRMED_RESTART: _confirmed_restart,
     CommandKind.CONFIRMED_OFF: _confirmed_off,

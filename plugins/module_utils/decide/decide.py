@@ -25,6 +25,7 @@ from .hosts.alarms import raise_alarms
 from .hosts.brake import Brake, HostForBrake, apply_brake
 from .hosts.duplicates import note_doubtful
 from .hosts.host_reports import rebooting
+from .hosts.maintenance_mode import MaintenanceModes, note_modes, plan_maintenance_modes
 from .hosts.near_misses import near_misses
 from .hosts.rejoin import Rejoins, note_steps, plan_rejoins
 from .hosts.respond import Responses, choose_fences
@@ -117,6 +118,7 @@ class _Plan:
 
     fences: Responses
     rejoins: Rejoins
+    modes: MaintenanceModes
     starts: Starts
     stops: list[StopAction]
     moves: Moves
@@ -128,6 +130,7 @@ class _Plan:
         return [
             *self.fences.fences,
             *self.rejoins.actions,
+            *self.modes.actions,
             *starts.failovers,
             *starts.restarts,
             *starts.moves,
@@ -142,7 +145,7 @@ class _Plan:
 
     @property
     def alarms(self) -> list[Alarm]:
-        return [*self.fences.alarms, *self.starts.alarms, *self.moves.alarms, *self.resets.alarms, *self.rejoins.alarms]
+        return [*self.fences.alarms, *self.starts.alarms, *self.moves.alarms, *self.resets.alarms, *self.rejoins.alarms, *self.modes.alarms]
 
     @property
     def records(self) -> dict[str, VmRecord]:
@@ -155,6 +158,7 @@ def _plan(assessment: Assessment, brake: Brake, memory: Memory, able: Collection
     return _Plan(
         fences=choose_fences(cluster, brake),
         rejoins=plan_rejoins(cluster, cluster.now, {vm.id for action in starts.failovers for vm in action.vms}),
+        modes=plan_maintenance_modes(cluster),
         starts=starts,
         stops=plan_stops(cluster),
         moves=plan_moves(cluster, starts, memory.rebalance),
@@ -172,6 +176,7 @@ def _remembered(
         run_id=run_id,
         looked_at=cluster.now,
         watching_since=assessment.watching_since,
+        cold_start=assessment.cold_start,
         datastores=tuple(cluster.datastores[uuid] for uuid in sorted(cluster.datastores)),
         storage=cluster.storage,
         storage_health=health,
@@ -183,7 +188,7 @@ def _remembered(
 def _with_orders(memory: Memory, cluster: Cluster, vms: tuple[VmRecord, ...], plan: _Plan, orders: Orders) -> Memory:
     """*memory* with the records of this look and what is ordered about them. It takes orders, and nothing that was only planned."""
     policy, now = cluster.policy, cluster.now
-    records = {name: _remember(host.record, plan.rejoins, orders, now) for name, host in cluster.hosts.items()}
+    records = {name: _remember(host.record, plan, orders, now) for name, host in cluster.hosts.items()}
     return replace(
         memory,
         hosts=tuple(records[name] for name in sorted(records)),
@@ -198,27 +203,41 @@ def _still_open(cluster: Cluster, plan: _Plan, orders: Orders, able: Collection[
         return True
     waiting = any(only_host in ("", cluster.vm_host(identity)) for identity in plan.starts.waiting)
     returning = "rejoin" in able and any(plan.rejoins.records.values())
-    return _acts(orders, only_host) or returning or (waiting and cluster.policy.mode is not Mode.OBSERVE)
+    coming = "move" in able and cluster.policy.mode is not Mode.OBSERVE and any(host.record.failback for host in cluster.hosts.values())
+    in_or_out = "maintenance" in able and plan.modes.awaited and cluster.policy.mode is not Mode.OBSERVE and not only_host
+    return (
+        _acts(orders, only_host)
+        or returning
+        or in_or_out
+        or (coming and not plan.moves.failed_back and not only_host)
+        or (waiting and cluster.policy.mode is not Mode.OBSERVE)
+    )
 
 
 def _with(vms: tuple[VmRecord, ...], changed: Mapping[str, VmRecord]) -> tuple[VmRecord, ...]:
     return tuple(changed.get(vm.id, vm) for vm in vms) if changed else vms
 
 
-def _remember(record: HostRecord, rejoins: Rejoins, orders: Orders, now: Instant) -> HostRecord:
+def _remember(record: HostRecord, plan: _Plan, orders: Orders, now: Instant) -> HostRecord:
     """What is asked of the host and ordered about it."""
+    rejoins = plan.rejoins
+    record = replace(record, mode=plan.modes.records.get(record.name, record.mode))
+    if record.name in plan.moves.failed_back:
+        record = replace(record, failback=False, failback_left=plan.moves.failed_back[record.name])
     if record.name in rejoins.records:
         record = replace(record, rejoin=rejoins.records[record.name], refused=rejoins.given_up.get(record.name, ""))
     fenced_at = {server for action in orders.of(FenceAction) if action.host == record.name for server in action.storage}
     if fenced_at:
         record = replace(record, fence_scope=tuple(sorted({*record.fence_scope, *fenced_at})))
-    return note_doubtful(note_steps(record, orders, now), orders)
+    return note_doubtful(note_modes(note_steps(record, orders, now), orders, now), orders)
 
 
 def _for_brake(host: HostState, cluster: Cluster) -> HostForBrake:
     return HostForBrake(
         # Row 7 too: a storage server that hangs looks like many hosts that fail, one a second earlier than the others.
-        condemned=not host.is_fenced and (leads_to_fence(host.verdict, cluster.policy) or host.judgement.row == 7),
+        condemned=not host.is_fenced
+        and host.name not in cluster.awaited
+        and (leads_to_fence(host.verdict, cluster.policy) or host.judgement.row == 7),
         answers=host.verdict.works and not leads_to_fence(host.verdict, cluster.policy),
         proved_off=host.judgement.certain or (host.is_fenced and host.evidence.power is Power.OFF),
         fenced=host.fence.listed,
@@ -240,7 +259,7 @@ def _open(host: HostState, policy: Policy) -> bool:
 def _acts(orders: Orders, only_host: str) -> bool:
     """Whether something that was asked for is under way."""
     mine = [action for action in orders.actions if only_host in ("", action.host)]
-    return any(action.kind in ("fence", "rejoin") or bool(getattr(action, "vms", ())) for action in mine)
+    return any(action.kind in ("fence", "rejoin", "maintenance") or bool(getattr(action, "vms", ())) for action in mine)
 
 
 def _next_sample(policy: Policy, settled: bool) -> float:

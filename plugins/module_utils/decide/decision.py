@@ -185,6 +185,7 @@ class Cause(str, Enum):
     OPERATOR = "operator"  # migrate
     MAINTENANCE = "maintenance"  # its host is to be emptied
     RETURN = "return"  # maintenance is over
+    FAILBACK = "failback"  # an operator wants it back where it belongs
     PROACTIVE = "proactive"  # its host is degraded
     RULE = "rule"  # where it is breaks a rule, or another place is preferred
     RESTART = "restart"  # it does not start where it is
@@ -275,8 +276,18 @@ class RejoinAction:
     kind: str = "rejoin"
 
 
-Action = Union[FenceAction, FailoverAction, RestartAction, MoveAction, StopAction, ResetAction, RejoinAction]
-KINDS = ("fence", "failover", "restart", "move", "stop", "reset", "rejoin")  # of actions
+@dataclass(frozen=True)
+class MaintenanceAction:
+    """Have a host enter ESXi's maintenance mode, or leave it."""
+
+    host: str
+    enter: bool
+    reasons: tuple[str, ...]
+    kind: str = "maintenance"
+
+
+Action = Union[FenceAction, FailoverAction, RestartAction, MoveAction, StopAction, ResetAction, RejoinAction, MaintenanceAction]
+KINDS = ("fence", "failover", "restart", "move", "stop", "reset", "rejoin", "maintenance")  # of actions
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ Nothing waits for such an action. The alarm says what should be done and how, an
 
 from __future__ import annotations
 
-from .decision import Action, Alarm, MoveAction, PlannedMove, RejoinAction, Severity
+from .decision import Action, Alarm, MaintenanceAction, MoveAction, PlannedMove, RejoinAction, Severity
 
 NAMED = 5  # VMs in one text
 
@@ -19,6 +19,8 @@ def manual_step(action: Action) -> str:
         return "run the playbook migrate, -e vm='%s' -e host=%s" % (vm.name, vm.destination)
     if isinstance(action, RejoinAction):
         return "run the playbook rejoin, -e host=%s (docs/bringing-a-host-back.md)" % action.host
+    if isinstance(action, MaintenanceAction):
+        return "vim-cmd hostsvc/maintenance_mode_%s on the host" % ("enter" if action.enter else "exit")
     return "whoever asked for this decision carries out no %s; the playbook monitor does" % action.kind
 
 

@@ -87,6 +87,16 @@ class RejoinRecord:
 
 
 @dataclass(frozen=True)
+class MaintenanceModeRecord:
+    """ESXi's maintenance mode of a host that was asked from here to enter it; see ``hosts/maintenance_mode``."""
+
+    since: Instant  # the first request to enter it, or to leave it again
+    leaving: bool = False
+    entered: bool = False  # it was seen in it
+    asked_at: Optional[Instant] = None  # the last request
+
+
+@dataclass(frozen=True)
 class SwitchOff:
     """Something that a person switched off for a while; see ``switch_offs``. Instants are on the decider's clock."""
 
@@ -111,7 +121,7 @@ class HostRecord:
     uptime: Optional[float] = None  # seconds, as last told
     uptime_at: Optional[Instant] = None
     initiators: tuple[str, ...] = ()  # as last told by itself
-    maintenance: bool = False
+    maintenance: bool = False  # in ESXi's maintenance mode, as last told
     has_bmc: bool = False
     machine: Machine = Machine()  # as last told by itself
     wrong_bmc: str = ""  # why its BMC is another machine's, as last read; empty: nothing speaks against it
@@ -130,6 +140,10 @@ class HostRecord:
     confirmed_off: str = ""  # a named person's word that it is off, with the reason
     wanted_maintenance: bool = False  # an operator wants it empty
     maintenance_order: Optional[SwitchOff] = None  # that wish
+    mode: Optional[MaintenanceModeRecord] = None  # it entered maintenance mode from here; None: if it is in it, somebody else put it there
+    alive_in: str = ""  # the decider's boot in which it last showed life; see ``cold_start``
+    failback: bool = False  # an operator wants the VMs to come that belong there
+    failback_left: str = ""  # why some did not come when he last did
     rejoin: Optional[RejoinRecord] = None  # an operator wants it back in
     refused: str = ""  # why the last such wish was given up
 
@@ -280,6 +294,7 @@ class Memory:
     disarmed: str = ""  # who disarmed the cluster, and why; empty: it is armed
     disarm: Optional[SwitchOff] = None  # for how long
     approved: tuple[Approval, ...] = ()  # with mode: ask
+    cold_start: str = ""  # the decider's boot at which all power had been away, while hosts are awaited for that
     rebalance: str = ""  # who asked for it; empty: nobody
     results_read: int = 0  # the highest number of an ActResult that was counted
 

@@ -309,10 +309,12 @@ class IsolationProbe:
 
 @dataclass(frozen=True)
 class ActInProgress:
-    """An act that was ordered and has not ended: on the whole ``host``, or on one VM there (``vm``, its id)."""
+    """An act that was ordered and has not ended: on the whole ``host``, on one VM there (``vm``, its id), or on the host's maintenance
+    mode (``mode``), for which no fence waits."""
 
     host: str
     vm: str = ""
+    mode: bool = False
 
 
 @dataclass(frozen=True)

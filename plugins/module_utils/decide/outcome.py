@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from .commands import Command, CommandKind
-from .memory import Desired, Memory, VmRecord
+from .memory import Desired, HostRecord, Memory, VmRecord
 from .observations import Power
 from .policy import Mode
 from .verdict import Verdict
@@ -88,12 +88,30 @@ def _maintenance_on(command: Command, record: Record) -> Outcome:
         return Outcome(Progress.FAILED, "the maintenance of %s was called off" % name)
     left = [vm for vm in record.memory.vms if vm.host == name and (vm.power is Power.ON or record.on_its_way(vm))]
     if not left:
-        return Outcome(Progress.DONE, "no VM runs on %s any more" % name)
+        return _in_maintenance_mode(name, record)
     stay = {vm.id: _why_it_stays(vm, record) for vm in left}
     if record.idle or all(stay.values()):
         reasons = list(filter(None, (record.idle, *dict.fromkeys(stay.values()))))
         return Outcome(Progress.FAILED, "%s is not empty: %s" % (name, "; ".join(reasons)))
     return Outcome(Progress.OPEN, "%s still has %s" % (name, ", ".join(sorted(vm.name for vm in left))))
+
+
+def _in_maintenance_mode(name: str, record: Record) -> Outcome:
+    """How it stands with a host on which no VM runs any more."""
+    host = record.memory.host(name)
+    empty = "no VM runs on %s any more" % name
+    if host.maintenance or (host.mode is not None and host.mode.entered):
+        return Outcome(Progress.DONE, "%s, and it is in maintenance mode" % empty)
+    problem = record.idle or record.standing.get("maintenance_mode:%s" % name) or _silent(host)
+    if problem:
+        return Outcome(Progress.FAILED, "%s, but it is not in ESXi's maintenance mode: %s" % (empty, problem))
+    return Outcome(Progress.OPEN, "%s; it enters maintenance mode" % empty)
+
+
+def _silent(host: HostRecord) -> str:
+    """Why a host cannot be asked for anything; empty when it can."""
+    works = bool(host.verdict) and Verdict(host.verdict).works and not host.fenced
+    return "" if works else "it is %s" % ("fenced" if host.fenced else host.verdict or "unknown")
 
 
 def _why_it_stays(vm: VmRecord, record: Record) -> str:
@@ -106,7 +124,29 @@ def _why_it_stays(vm: VmRecord, record: Record) -> str:
 def _maintenance_off(command: Command, record: Record) -> Outcome:
     if record.memory.host(command.subject).wanted_maintenance:
         return Outcome(Progress.FAILED, "%s is in maintenance: that was asked for since" % command.subject)
-    return Outcome(Progress.DONE, "%s takes VMs again" % command.subject)
+    host = record.memory.host(command.subject)
+    if host.mode is None and not host.maintenance:
+        problem = _silent(host)
+        if not problem:
+            return Outcome(Progress.DONE, "%s takes VMs again" % host.name)
+        pending = host.verdict in ("", Verdict.UNKNOWN.value)  # it comes back, or will be judged
+        return Outcome(Progress.OPEN if pending else Progress.FAILED, "%s takes no VM: %s" % (host.name, problem))
+    problem = record.standing.get("maintenance_mode:%s" % host.name) or _silent(host)
+    if record.idle or problem or host.mode is None:
+        return Outcome(
+            Progress.FAILED, "%s is in ESXi's maintenance mode: %s" % (host.name, record.idle or problem or "not entered from here")
+        )
+    return Outcome(Progress.OPEN, "%s leaves ESXi's maintenance mode" % host.name)
+
+
+def _failback(command: Command, record: Record) -> Outcome:
+    host = record.memory.host(command.subject)
+    if not host.failback:
+        if host.failback_left:
+            return Outcome(Progress.FAILED, host.failback_left)
+        return Outcome(Progress.DONE, "the VMs that belong on %s are there" % host.name)
+    waits = "VMs that belong on %s are still elsewhere" % host.name
+    return Outcome(Progress.FAILED, "%s: %s" % (waits, record.idle)) if record.idle else Outcome(Progress.OPEN, waits)
 
 
 def _rejoin(command: Command, record: Record) -> Outcome:
@@ -145,6 +185,7 @@ _JUDGES: dict[CommandKind, Callable[[Command, Record], Outcome]] = {
     CommandKind.MIGRATE: _migrate,
     CommandKind.MAINTENANCE_ON: _maintenance_on,
     CommandKind.MAINTENANCE_OFF: _maintenance_off,
+    CommandKind.FAILBACK: _failback,
     CommandKind.REJOIN: _rejoin,
     CommandKind.CONFIRMED_RESTART: _rejoin,
     CommandKind.FAILOVER: _failover,

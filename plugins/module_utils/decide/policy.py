@@ -132,6 +132,12 @@ class HostPolicy:
         False,
         "Whether the host's power can be read and switched off through a BMC. The inventory's `libreha_bmc` is the usual place for it.",
     )
+    spare: bool = option(
+        False,
+        "It stands by without VMs: at a failure it takes VMs before the other hosts do, planned moves lead there only where no other "
+        "host takes the VM, and rules and balancing lead nothing there. It is watched as the others are. The inventory's `libreha_spare` "
+        "is the usual place for it.",
+    )
     ignored_sensors: tuple[str, ...] = option(
         (),
         "Hardware sensors, named as the host names them, whose red does not count: a sensor that is red for no reason degrades the host "
@@ -307,6 +313,11 @@ class Policy:
     io_stale: float = seconds(10.0, "Without progress for this long, a host's session at the target counts as failed.")
     storage_grace: float = seconds(180.0, "For this long after the target's start, missing sessions say nothing about hosts.")
     reboot_grace: float = seconds(120.0, "A host that reboots in order is given this long to come back.")
+    cold_start_grace: float = seconds(
+        900.0,
+        "After all power was away: a host that does not show itself is not fenced for that until so long after the start of the machine "
+        "that decides. Servers with much memory take long to boot.",
+    )
     recovery_bound: float = seconds(300.0, "A VM must run again within this time after faults stop.")
     max_dead_fraction: float = fraction(
         0.5, "The brake: when more than this part of the hosts is lost within brake_window, all fences are held."
@@ -358,6 +369,11 @@ class Policy:
     def vm(self, identity: str, name: str) -> VmPolicy:
         """The VM's policy: by id, else by name, else the default. Its protection is never None."""
         return self._named_vms.get(identity) or self._named_vms.get(name) or self._unnamed_vm
+
+    @cached_property
+    def spares(self) -> frozenset[str]:
+        """Hosts that stand by without VMs."""
+        return frozenset(name for name, host in self.hosts.items() if host.spare)
 
     @cached_property
     def _named_vms(self) -> Mapping[str, VmPolicy]:

@@ -125,6 +125,7 @@ class Cluster:
     watched: Mapping[str, bool]  # host -> its VMs were read in the present unbroken watch
     now: Instant
     rules: Rules
+    awaited: frozenset[str] = frozenset()  # hosts that are late at a cold start
 
     def servers_of(self, vm: VmRecord) -> frozenset[str]:
         """The storage servers that hold its files; empty when that is not known of all of them."""

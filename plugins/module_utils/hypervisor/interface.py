@@ -189,5 +189,10 @@ class Hypervisor(ABC):
         the host is done, which may take minutes where targets do not answer. Raises HypervisorFault, also after *timeout* seconds."""
 
     @abstractmethod
+    def set_maintenance_mode(self, enter: bool, timeout: float) -> None:
+        """Enter the host's maintenance mode, or leave it, within *timeout* seconds. It is entered when no VM runs any more; none is
+        stopped or moved for it. Raises HypervisorFault, also when the host is so already."""
+
+    @abstractmethod
     def unregistered(self, datastore: str) -> list[str]:
         """Paths of .vmx files on *datastore* that this host has not registered."""

@@ -50,6 +50,11 @@ GRANTED = (
         "stops the VMs of a host that lost its storage; shuts guests down before a move",
     ),
     Privilege("VirtualMachine.Interact.Reset", ("VirtualMachine.ResetVM_Task",), "restarts a guest that hangs"),
+    Privilege(
+        "Host.Config.Maintenance",
+        ("HostSystem.EnterMaintenanceMode_Task", "HostSystem.ExitMaintenanceMode_Task"),
+        "has an evacuated host enter maintenance mode, and leave it",
+    ),
     Privilege("VirtualMachine.Interact.AnswerQuestion", ("VirtualMachine.AnswerVM",), "answers that a VM was moved, or lost its lock"),
 )
 #: What preflight and the obstacles read beyond that. Each allows more than reading: granted only where somebody names it.

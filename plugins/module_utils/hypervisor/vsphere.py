@@ -162,6 +162,17 @@ class Vsphere(Hypervisor):
             with self.session.writing(tried, self.before_write):
                 storage.RescanVmfs()
 
+    def set_maintenance_mode(self, enter: bool, timeout: float) -> None:
+        tried = "%s maintenance mode" % ("entering" if enter else "leaving")
+        with self.session.acting(tried):
+            host = self._the_host(self._reader().inventory({"HostSystem": ("name",)})["HostSystem"])
+        with self.session.writing(tried, self.before_write):
+            if enter:
+                task = host.EnterMaintenanceMode_Task(timeout=max(1, int(timeout)), evacuatePoweredOffVms=False)
+            else:
+                task = host.ExitMaintenanceMode_Task(timeout=max(1, int(timeout)))
+        self._runner().wait(task, tried, timeout + 2)
+
     def unregistered(self, datastore: str) -> list[str]:
         tried = "searching datastore %s for VMs" % datastore
         with self.session.acting(tried):

@@ -42,12 +42,12 @@ PERSONS = _words("by word released_by disarmed confirmed_off rebalance")
 #: Fields that have words for people only; that there are some may count.
 TEXTS = _words(
     """text reason reasons api_reason ping_reason power_reason why_not anybody unfenceable wrong_bmc blocked proves_no_off reading note
-    remedy refused"""
+    remedy refused failback_left"""
 )
 #: Fields whose words stay: the program's own, the hypervisor's, versions, times, and UUIDs and serial numbers of machines.
 KEPT = _words(
-    """able at boot_id boot_time build capabilities driver going_down guest hardware_version health heartbeat instance_uuid kind message_id
-    needs offers product serial step tools type verdict version wall"""
+    """able alive_in at boot_id boot_time build capabilities cold_start driver going_down guest hardware_version health heartbeat instance_uuid
+    kind message_id needs offers product serial step tools type verdict version wall"""
 )
 SOMEBODY, SOMETHING = "somebody", "something"
 _WORD = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}|[\w@-]+")

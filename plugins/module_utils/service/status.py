@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from ..cycle.judge import HOLD, Judged
-from ..cycle.ports import FailoverOrder, FenceOrder, MoveOrder, Order, PowerOrder
+from ..cycle.ports import FailoverOrder, FenceOrder, MaintenanceOrder, MoveOrder, Order, PowerOrder
 from ..decide.authorization import is_empty
 from ..decide.decision import Decision, HostVerdict, Proposed, Severity
 from ..decide.json_form import to_dict
@@ -347,7 +347,7 @@ def _act(order: Order, memory: Memory) -> ActStatus:
 def _kind(order: Order) -> str:
     if isinstance(order, PowerOrder):
         return order.kind
-    kinds = {FenceOrder: "fence", FailoverOrder: "start", MoveOrder: "move"}
+    kinds = {FenceOrder: "fence", FailoverOrder: "start", MoveOrder: "move", MaintenanceOrder: "maintenance"}
     return next((word for kind, word in kinds.items() if isinstance(order, kind)), "rejoin")
 
 

@@ -94,6 +94,27 @@ def moved(two: tuple[Host, Host], ca_path: Path) -> Host:
     return second
 
 
+def test_maintenance_mode_is_entered_by_an_empty_host_alone_and_outlasts_its_restart(two: tuple[Host, Host], ca_path: Path) -> None:
+    host = two[0]
+    with open_hypervisor(host.connection(ca_path)) as opened:
+        (vm,) = opened.virtual_machines()
+        assert opened.power_on(vm.moid, 30)[0] is PowerOnOutcome.DONE
+        with pytest.raises(HypervisorFault, match="maintenance mode"):
+            opened.set_maintenance_mode(True, 1)
+        assert power(opened) is Power.ON and opened.health().maintenance is False
+        assert opened.power_off([vm.moid], 10) == {vm.moid: ""}
+        opened.set_maintenance_mode(True, 10)
+        with pytest.raises(HypervisorFault):
+            opened.power_on(vm.moid, 10)
+    host.end()
+    host.start()
+    until(lambda: _has_storage(host, ca_path), "its iSCSI session is up again")
+    with open_hypervisor(host.connection(ca_path)) as opened:
+        assert opened.health().maintenance is True
+        opened.set_maintenance_mode(False, 10)
+        assert opened.power_on(vm.moid, 60)[0] is PowerOnOutcome.DONE
+
+
 def test_a_question_that_is_not_to_be_answered_waits_and_is_taken_up_later(moved: Host, ca_path: Path) -> None:
     with open_hypervisor(moved.connection(ca_path)) as opened:
         moid = opened.register(PATH, "vm01")

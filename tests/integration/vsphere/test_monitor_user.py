@@ -177,6 +177,9 @@ def test_with_exactly_its_role_every_call_of_the_monitor_works(two: tuple[Host, 
         assert opened.power_off([moid], 10) == {moid: ""}
         opened.unregister(moid)
         assert opened.virtual_machines() == []
+        for enter in (True, False):
+            opened.set_maintenance_mode(enter, 10)
+            assert opened.health().maintenance is enter
     listed = {call.split(".")[1].split("(")[0] for privilege in (*GRANTED, *ADDITIONAL) for call in privilege.calls}
     unlisted = {call for call in round_trips if _needs_more_than_reading(call)} - listed
     assert not unlisted, "calls of the monitor that docs/host-privileges.md does not have"
@@ -194,6 +197,7 @@ def _needs_more_than_reading(call: str) -> bool:
 
 #: What is tried with one privilege less: on esx1, where vm01 is registered, or on esx2, where it is not.
 ATTEMPTS: dict[str, tuple[int, Callable[[Hypervisor], object]]] = {
+    "Host.Config.Maintenance": (1, lambda opened: opened.set_maintenance_mode(True, 5)),
     "Datastore.Browse": (1, lambda opened: opened.unregistered("shared")),
     "Resource.AssignVMToPool": (1, lambda opened: opened.register(PATH, "vm01")),
     "VirtualMachine.Inventory.Register": (1, lambda opened: opened.register(PATH, "vm01")),

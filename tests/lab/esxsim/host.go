@@ -87,6 +87,9 @@ func newHost(config *Config) (*host, error) {
 	h.root, h.registry, h.service = model, model.Map, simulator.New(model, instance)
 	h.registry.Handler = h.handle
 	h.inventory()
+	if err = h.loadMaintenance(); err != nil {
+		return nil, err
+	}
 	return h, nil
 }
 

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"log"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -22,7 +24,38 @@ func (h *host) inMaintenance() (yes bool) {
 	return yes
 }
 
-func (h *host) setMaintenance(on bool) {
+// keptMode is what the host keeps on disk of its maintenance mode, which outlasts a restart.
+type keptMode struct {
+	InMaintenance bool `json:"in_maintenance"`
+}
+
+func (h *host) modePath() string { return filepath.Join(h.config.StateDir, "mode.json") }
+
+func (h *host) loadMaintenance() error {
+	var kept keptMode
+	if err := readState(h.modePath(), &kept); err != nil {
+		return err
+	}
+	if kept.InMaintenance {
+		h.showMaintenance(true)
+	}
+	return nil
+}
+
+func (h *host) setMaintenance(on bool) types.BaseMethodFault {
+	content, err := json.Marshal(keptMode{on})
+	if err == nil {
+		err = replaceFile(h.modePath(), append(content, '\n'), 0o600)
+	}
+	if err != nil {
+		log.Printf("its maintenance mode cannot be kept: %v", err)
+		return new(types.HostConfigFault)
+	}
+	h.showMaintenance(on)
+	return nil
+}
+
+func (h *host) showMaintenance(on bool) {
 	ctx := h.as("")
 	h.registry.WithLock(ctx, h.system, func() {
 		h.registry.Update(ctx, h.system, []types.PropertyChange{
@@ -60,7 +93,9 @@ func (s *hostSystem) EnterMaintenanceModeTask(ctx *simulator.Context, req *types
 					return nil, new(types.Timedout)
 				}
 			}
-			s.host.setMaintenance(true)
+			if fault := s.host.setMaintenance(true); fault != nil {
+				return nil, fault
+			}
 			s.host.post(t.user, &types.EnteredMaintenanceModeEvent{HostEvent: hostEvent()})
 			return nil, nil
 		}),
@@ -74,7 +109,9 @@ func (s *hostSystem) ExitMaintenanceModeTask(ctx *simulator.Context, _ *types.Ex
 			if !s.host.inMaintenance() {
 				return nil, new(types.InvalidState)
 			}
-			s.host.setMaintenance(false)
+			if fault := s.host.setMaintenance(false); fault != nil {
+				return nil, fault
+			}
 			s.host.post(t.user, &types.ExitMaintenanceModeEvent{HostEvent: hostEvent()})
 			return nil, nil
 		}),

@@ -16,6 +16,7 @@ from typing import Any, Optional, Union
 
 from ansible_collections.libreha.vmware.plugins.module_utils.access import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import FenceWorld, Run, fence_host
+from ansible_collections.libreha.vmware.plugins.module_utils.act.maintenance import Maintenance, set_maintenance_mode
 from ansible_collections.libreha.vmware.plugins.module_utils.act.rejoin import Rejoining, RejoinWorld, rejoin_host
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import Around, Opened, fail_over, undone_of
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_power import JOURNAL_KIND, HostWorld, PowerRequest, power_vms
@@ -23,6 +24,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import 
     Ended,
     FailoverOrder,
     FenceOrder,
+    MaintenanceOrder,
     MoveOrder,
     Order,
     PowerOrder,
@@ -172,6 +174,10 @@ class SimulatedExecutor:
             return self._move(process, order)
         if isinstance(order, PowerOrder):
             return self._stop_or_reset(process, order)
+        if isinstance(order, MaintenanceOrder):
+            access = self._access(order.action.host)
+            asked = Maintenance(order.action, access, self._parts.database, self._run, self._hosts(process))
+            return Ended(order, changed=set_maintenance_mode(asked))
         return self._rejoin(process, order)
 
     @contextmanager
@@ -372,7 +378,7 @@ class SimulatedExecutor:
             return {"changed": False}
         read_at = Instant(parts.clock().boot_id, request.read_at)
         proof = FreshStart(request.uptime, parts.clock().since(read_at), force=host.name if request.word else "", reason=request.word)
-        entry = Entry(host.name, initiator(host.name), line.token, instant(line.at, 0.0), line.reason)
+        entry = Entry(host.name, initiator(host.name), line.token, instant(line.at, 0.0, parts.world.arbiter_boots), line.reason)
         lacking = self._lacking(proof, entry, parts.clock())
         if lacking:
             parts.reach("rejoin: refused by the storage server")

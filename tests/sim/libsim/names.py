@@ -62,7 +62,10 @@ def name_of(identity: str) -> str:
     return identity.partition(":")[2].rpartition("/")[0]
 
 
-def instant(now: float, wall_offset: float = 0.0) -> Instant:
-    """Simulated time on the arbiter's boot-time clock; only the wall time knows *wall_offset*."""
+def instant(now: float, wall_offset: float = 0.0, boots: Sequence[float] = ()) -> Instant:
+    """Simulated time on the arbiter's boot-time clock, which begins anew at each of *boots*; only the wall time knows *wall_offset*."""
     wall = _EPOCH + timedelta(seconds=now + wall_offset)
+    past = [at for at in boots if at <= now]
+    if past:
+        return Instant("%s-%d" % (BOOT_ID, 1 + len(past)), now - past[-1], wall.isoformat(timespec="milliseconds"))
     return Instant(BOOT_ID, _UPTIME + now, wall.isoformat(timespec="milliseconds"))

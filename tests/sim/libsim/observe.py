@@ -53,7 +53,7 @@ class Observer:
         self._files = lru_cache(maxsize=None)(files)  # a look has them of each VM
 
     def instant(self) -> Instant:
-        return instant(self.world.now, self.wall_offset)
+        return instant(self.world.now, self.wall_offset, self.world.arbiter_boots)
 
     def api(self, host: Host) -> ApiAnswer:
         if host.name in self.unresolved:
@@ -128,7 +128,7 @@ class Observer:
                     name,
                     initiator(name),
                     line.token,
-                    instant(line.at, self.wall_offset),
+                    instant(line.at, self.wall_offset, self.world.arbiter_boots),
                     line.reason,
                     confirmed=not missing,
                     why_not=missing,
@@ -180,7 +180,7 @@ class Observer:
             product="VMware ESXi",
             version="8.0.3",
             uptime=self.world.now - host.booted_at,
-            maintenance=False,
+            maintenance=host.maintenance,
             cpu_cores=cores,
             cpu_total=cores * CORE,
             cpu_free=max(0, (cores - used_cores) * CORE),

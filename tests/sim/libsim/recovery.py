@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Optional
 
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.cold_start import AHEAD
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Mode, Policy, Priority, Protection, ReadyCondition
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.verdict import Verdict
 
@@ -119,6 +120,7 @@ class Recovery:
             and not host.red
             and self._world.fence_line(host.name) is None
             and host.name not in self.maintenance
+            and not host.maintenance
         )
 
     def _unasked(self, host: Host) -> bool:
@@ -138,12 +140,22 @@ class Recovery:
                 return False
             if not target.serving or self._engine.now - target.started_at < self._policy.storage_grace:
                 return False
+        if self._late_at_a_cold_start(host):
+            return False
         if self._restarted and self._may_be_elsewhere(host):
             return False
         if self._world.reads_some(vm, host) and not host.answers:  # isolated, or its agent is dead: its VMs are left alone
             return False
         # What cannot be proved stopped is held: a host with a BMC that cannot be asked.
         return not host.has_bmc or host.bmc or host.answers
+
+    def _late_at_a_cold_start(self, host: Host) -> bool:
+        """All power was away, and it has not booted since: the policy lets it be late."""
+        boots = self._world.arbiter_boots
+        if not boots or self._engine.now - boots[-1] >= self._policy.cold_start_grace:
+            return False
+        kept_running = any(other.state == "up" and other.booted_at < boots[-1] - AHEAD for other in self._world.hosts.values())
+        return not kept_running and not (host.booted_at > boots[-1] - AHEAD and host.state == "up")
 
     def _may_be_elsewhere(self, source: Host) -> bool:
         """A monitor that was away cannot tell where the VM went while another host is silent."""

@@ -21,6 +21,7 @@ from .truth.world import World
 TRAVELS = 0.1  # s
 REGISTER = 0.4
 RESCAN = 2.0
+MAINTENANCE_MODE = 1.5
 LOCK_CHECK = 1.0  # s after which a power-on fails for a lock
 POWER_ON = 3.0
 GUEST_SHUTDOWN = 3.0
@@ -107,6 +108,8 @@ class Hypervisors:
         def opens_files(task: Task) -> None:
             if host.name in vm.executing or vm.starting == host.name:
                 task.end((Outcome.ALREADY, ""))
+            elif host.maintenance:
+                task.end((Outcome.OTHER, "%s is in maintenance mode" % host.name))
             elif vm.name not in host.registered:
                 task.end((Outcome.NOT_FOUND, "%s is not registered there" % vm.name))
             elif not self._world.can_write(host, *vm.servers):
@@ -144,6 +147,16 @@ class Hypervisors:
 
         return self._at_host(host, RESCAN, effect)
 
+    def maintenance_mode(self, host: Host, enter: bool) -> Callable[[Task], None]:
+        def effect(task: Task) -> None:
+            if enter and any(host.name in (vm.starting, *vm.executing) for vm in self._world.vms.values()):
+                task.end((Outcome.OTHER, "a VM runs on %s" % host.name))
+                return
+            self._world.set_maintenance_mode(host, enter)
+            task.end((Outcome.DONE, ""))
+
+        return self._at_host(host, MAINTENANCE_MODE, effect)
+
     def stop(self, vm: Vm, host: Host, in_order: bool) -> Callable[[Task], None]:
         def effect(task: Task) -> None:
             (self._world.stop if in_order else self._world.switch_off)(vm, host)
@@ -161,7 +174,7 @@ class Hypervisors:
 
     def migrate(self, vm: Vm, source: Host, destination: Host) -> Callable[[Task], None]:
         def effect(task: Task) -> None:
-            if source.name not in vm.executing or vm.moving_to or not destination.answers:
+            if source.name not in vm.executing or vm.moving_to or not destination.answers or destination.maintenance:
                 task.end((Outcome.OTHER, "%s cannot be moved from %s to %s now" % (vm.name, source.name, destination.name)))
                 return
             moved = self._world.migrate(vm, source, destination)

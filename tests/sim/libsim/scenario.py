@@ -39,6 +39,7 @@ class HostSpec:
     live_migration: bool = True
     networks: Optional[tuple[str, ...]] = None
     capabilities: tuple[str, ...] = ()
+    spare: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,13 @@ DOINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "looks": (("by",), (), ()),  # each look takes that many seconds more from now on: a loaded arbiter
     "worker": (("by",), (), ()),  # a process that acts, or the next one to begin, dies that many seconds later
     "connection": (("host", "to"), (), ("fails", "strange", "works")),  # of acts, while looks are answered
+    "all_power": (("to",), (), SWITCH),  # off: everything at once; on: storage servers and arbiter boot, hosts by entries of their own
+    "maintenance_mode": (("host", "to"), (), SWITCH),  # ESXi's own, by somebody at the host
     "old_memory": (("by",), (), ()),  # the state database is put back to what it was that many seconds ago
 }
 VM_COMMANDS = ("migrate", "start", "stop", "ignore", "manage")
 VM_FAULTS = ("crash", "start_fails", "guest_hangs")
-OPERATOR_COMMANDS = ("disarm", "arm", "approve", "release_brake", "rebalance", "confirmed_off")
+OPERATOR_COMMANDS = ("disarm", "arm", "approve", "release_brake", "rebalance", "confirmed_off", "failback")
 
 
 def read_scenario(path: Path) -> Scenario:
@@ -204,7 +207,7 @@ class _Reader:
 
     def _host(self, name: str, raw: Any) -> HostSpec:
         place = "hosts.%s" % name
-        entry = self._mapping(raw or {}, place, ("memory", "cpu", "up", "bmc", "live_migration", "networks", "capabilities"))
+        entry = self._mapping(raw or {}, place, ("memory", "cpu", "up", "bmc", "live_migration", "networks", "capabilities", "spare"))
         return HostSpec(
             name,
             self._whole(entry["memory"], place + ".memory") if entry.get("memory") is not None else None,
@@ -214,6 +217,7 @@ class _Reader:
             self._flag(entry.get("live_migration", True), place + ".live_migration"),
             self._names(entry.get("networks"), place + ".networks"),
             self._names(entry.get("capabilities"), place + ".capabilities") or (),
+            self._flag(entry.get("spare", False), place + ".spare"),
         )
 
     def _server(self, name: str, raw: Any) -> str:
@@ -332,7 +336,7 @@ class _Reader:
                 self.errors.append("policy.%s: each entry is a mapping of options" % key)
                 return {}
         if isinstance(given_hosts, Mapping):
-            own = {name: {"initiator": initiator(name), "has_bmc": spec.bmc} for name, spec in hosts.items()}
+            own = {name: {"initiator": initiator(name), "has_bmc": spec.bmc, "spare": spec.spare} for name, spec in hosts.items()}
             policy["hosts"] = {**own, **{name: {**own.get(name, {}), **(entry or {})} for name, entry in given_hosts.items()}}
         policy.setdefault("storage", {server: {} for server in servers})
         if isinstance(given_vms, Mapping):

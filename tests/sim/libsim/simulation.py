@@ -128,6 +128,11 @@ class Simulation:
         (self.recovery.maintenance.add if on else self.recovery.maintenance.discard)(entry.host)
         self._command(CommandKind.MAINTENANCE_ON if on else CommandKind.MAINTENANCE_OFF, entry.host)
 
+    def _do_maintenance_mode(self, entry: Happening) -> None:
+        host = self.world.hosts[entry.host]
+        if host.runs and not (entry.to == "on" and self.world.vms_on(host.name)):
+            self.world.set_maintenance_mode(host, entry.to == "on")
+
     def _do_rejoin(self, entry: Happening) -> None:
         self._command(CommandKind.REJOIN, entry.host)
 
@@ -187,6 +192,20 @@ class Simulation:
             "frozen": service.freeze,
             "thawed": service.thaw,
         }[entry.to]()
+
+    def _do_all_power(self, entry: Happening) -> None:
+        self.recovery.monitor_restarted()
+        if entry.to == "on":
+            self.world.arbiter_boots.append(self.engine.now)
+            for target in self.world.targets.values():
+                self.world.start_target(target)
+            self.service.restart()
+            return
+        self.service.kill()
+        for host in self.world.hosts.values():
+            self.world.power_off(host)
+        for target in self.world.targets.values():
+            self.world.stop_target(target)
 
     def _do_clock(self, entry: Happening) -> None:
         self.observer.wall_offset += entry.by

@@ -89,8 +89,14 @@ def test_an_evacuation_ends_when_no_vm_runs_there_and_names_each_that_stays() ->
     world.vms["vm1"].power = Power.OFF
     world.command("stop", "vm1")
     world.run(6)
-    assert outcome(world, "maintenance_on", "esx1") == Outcome(DONE, "no VM runs on esx1 any more")
+    assert outcome(world, "maintenance_on", "esx1") == Outcome(OPEN, "no VM runs on esx1 any more; it enters maintenance mode")
+    world.hosts["esx1"].maintenance = True
+    world.step(3)
+    assert outcome(world, "maintenance_on", "esx1").progress is DONE
     world.command("maintenance_off", "esx1")
+    world.step(3)
+    assert outcome(world, "maintenance_off", "esx1").progress is OPEN
+    world.hosts["esx1"].maintenance = False
     world.step(3)
     assert outcome(world, "maintenance_on", "esx1").progress is FAILED
     assert outcome(world, "maintenance_off", "esx1").progress is DONE

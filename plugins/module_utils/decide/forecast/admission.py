@@ -91,7 +91,7 @@ def refuses_start(cluster: Cluster, vm: VmRecord, uncounted: Collection[str] = (
     if not control.enforce or control.form is AdmissionForm.DISABLED:
         return ""
     if vm.host in kept_for_failover(cluster.policy):
-        return "%s is kept free for failovers (admission_control: failover_hosts)" % vm.host
+        return "%s is kept free for failovers (spare, or admission_control: failover_hosts)" % vm.host
     if control.form is AdmissionForm.FAILOVER_HOSTS:
         return ""
     ledger = _ledger(cluster, rooms_for(cluster) if rooms is None else rooms, vm, uncounted)
@@ -103,7 +103,8 @@ def kept_for_failover(policy: Policy) -> frozenset[str]:
     """Hosts for VMs of failed hosts, and of hosts that are emptied: balancing and rules lead no VM there, and where the policy
     says ``enforce``, no operator's start or move does."""
     control = policy.admission_control
-    return frozenset(control.failover_hosts) if control.form is AdmissionForm.FAILOVER_HOSTS else frozenset()
+    dedicated = control.failover_hosts if control.form is AdmissionForm.FAILOVER_HOSTS else ()
+    return policy.spares.union(dedicated)
 
 
 # Sums

@@ -7,9 +7,10 @@ from __future__ import annotations
 from ..answers import ApiAnswer, Evidence
 from ..decision import Alarm, Severity
 from ..memory import Desired
-from ..observations import same_initiator
+from ..observations import Power, same_initiator
 from ..state import Cluster, HostState, leads_to_fence
 from ..verdict import Verdict
+from .cold_start import about_awaited
 from .duplicates import about_duplicates
 
 OPERATOR_ERRORS = {
@@ -41,6 +42,7 @@ def raise_alarms(cluster: Cluster) -> list[Alarm]:
         text = "no isolation address and no unfenced host answers: the observer itself is cut off; everything is held"
         found.append(Alarm("observer_isolated", Severity.CRITICAL, "cluster", text))
     found += _about_looks(cluster)
+    found += about_awaited(cluster.awaited, cluster.policy, cluster.now)
     found += _about_the_observer(cluster)
     found += _about_storage(cluster)
     for host in cluster.hosts.values():
@@ -162,6 +164,10 @@ def _about_host(host: HostState, cluster: Cluster) -> list[Alarm]:
             "or assert by proves_power_off in libreha_bmc that its off always means no power"
         )
         alarm("proves_no_off", Severity.WARNING, text % (host.name, host.seen.proves_no_off))
+    busy = [vm.name for vm in cluster.vms_on.get(host.name, ()) if vm.power is Power.ON] if cluster.policy.host(host.name).spare else []
+    if busy and host.verdict.works:
+        text = "%s is a spare host and runs %s, so it has less room at the next failure; move them back (migrate, or failback)"
+        alarm("spare", Severity.WARNING, text % (host.name, ", ".join(sorted(busy)[:5]) + (" and others" if len(busy) > 5 else "")))
     if host.record.confirmed_off and (host.evidence.answers or host.evidence.power.value == "on"):
         alarm("word", Severity.CRITICAL, "%s was confirmed off by %s, but it shows signs of life" % (host.name, host.record.confirmed_off))
     if host.is_fenced:

@@ -57,6 +57,9 @@ def _begin(host: HostState, cluster: Cluster, brake: Brake, out: Responses) -> N
     if not host.confirmation.confirmed:
         out.held.append(Held("fence", host.name, "%s; waiting for confirmation: %s" % (host.text, host.confirmation.waiting)))
         return
+    if host.name in cluster.awaited:  # an alarm says so of all of them
+        out.held.append(Held("fence", host.name, "%s; not fenced: it is late after all power was away" % host.text))
+        return
     if cluster.out_of_service(host.name):  # somebody works on it: no cause for an alarm
         out.held.append(Held("fence", host.name, "%s; not fenced: it is in maintenance and no protected VM is recorded there" % host.text))
         return
@@ -156,7 +159,7 @@ def _is_being_fenced(host: HostState, cluster: Cluster) -> bool:
     """Whether its first fence is still under way: what is missing yet is no news, and no cause for an alarm."""
     lasted = cluster.now.since(host.record.since)
     fresh = lasted is not None and lasted < FENCING
-    return fresh and any(act.host == host.name and not act.vm for act in cluster.observation.in_progress)
+    return fresh and any(act.host == host.name and not act.vm and not act.mode for act in cluster.observation.in_progress)
 
 
 def unstopped(host: HostState, cluster: Cluster) -> list[tuple[VmRecord, str]]:

@@ -25,6 +25,7 @@ from ..state import Cluster, HostState
 from ..verdict import Verdict
 from ..vms.in_progress import unsettled
 from ..vms.starts import Starts
+from .failback import fail_back
 from .moving import Moves, accept, by_source, moving, stays, try_places, unit_of
 from .rebalance import balance_load
 
@@ -39,8 +40,9 @@ def plan_moves(cluster: Cluster, starts: Starts, rebalance: str) -> Moves:
     unasked = not starts.failovers and not starts.restarts and not starts.moves
     wrong = _misplaced(cluster) if unasked else []
     homesick = [vm for vm in cluster.vms if vm.home] if unasked else []
+    failing_back = [host for host in cluster.hosts.values() if host.record.failback]
     even_out = bool(out.rebalance) and unasked and not starts.waiting
-    if not (ordered or leaving or wrong or homesick or even_out):
+    if not (ordered or leaving or wrong or homesick or even_out or failing_back):
         return out
     out.rooms = starts.rooms or rooms_for(cluster)
     out.where = starts.running or running_on(cluster)
@@ -48,6 +50,8 @@ def plan_moves(cluster: Cluster, starts: Starts, rebalance: str) -> Moves:
         _operators(vm, cluster, out)
     for host in leaving:
         _empty(host, cluster, out)
+    for host in failing_back:
+        fail_back(host, cluster, out)
     for vm in homesick:
         _return(vm, cluster, out)
     for vm in wrong:
@@ -74,7 +78,7 @@ def _operators(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
     source = cluster.hosts.get(vm.host)
     reason = ""
     if cluster.policy.admission_control.enforce and vm.wanted_host in kept_for_failover(cluster.policy):
-        reason = "%s is kept free for failovers (admission_control: failover_hosts)" % vm.wanted_host
+        reason = "%s is kept free for failovers (spare, or admission_control: failover_hosts)" % vm.wanted_host
     elif source is None or not cluster.leads(source):
         reason = "%s, where it is, is %s" % (vm.host, source.verdict.value if source is not None else "not known")
     elif refused is not None:

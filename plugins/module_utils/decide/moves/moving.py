@@ -16,7 +16,7 @@ from ..policy import AutomaticMoves
 from ..state import Cluster, HostState
 from ..vms.recover import Findings, planned_move
 
-ASKED = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.PROACTIVE)
+ASKED = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.PROACTIVE, Cause.FAILBACK)
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Moves(Findings):
     rooms: dict[str, Room] = field(default_factory=dict)
     rebalance: str = ""  # who wants the load balanced, as long as something is left to do
     where: dict[str, str] = field(default_factory=dict)  # VM id -> host, as it will be
+    failed_back: dict[str, str] = field(default_factory=dict)  # hosts to which all have come that could; why others did not
 
 
 def unit_of(vm: VmRecord, cluster: Cluster) -> list[VmRecord]:
@@ -41,10 +42,11 @@ def unit_of(vm: VmRecord, cluster: Cluster) -> list[VmRecord]:
 def try_places(vms: Sequence[VmRecord], cluster: Cluster, out: Moves, only: frozenset[str] | None = None) -> list[Place]:
     """Places for *vms*, in their order, the rest of the cluster being where it will be."""
     wishes: list[Wish] = []
+    spares = cluster.policy.spares
     for vm in vms:
         wish = wish_for(vm, cluster.policy)
         runs = vm.power is Power.ON
-        wishes.append(replace(wish, only=only, power_on=runs or wish.power_on, whole=runs))
+        wishes.append(replace(wish, only=only, power_on=runs or wish.power_on, whole=runs, first=frozenset(), last=spares))
     going = {vm.id for vm in vms}
     where = {identity: host for identity, host in out.where.items() if identity not in going}
     found = {item.wish.vm.id: item for item in place(wishes, out.rooms, cluster.rules, where)}

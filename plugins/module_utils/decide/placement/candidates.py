@@ -20,6 +20,7 @@ from .room import Room, Wish
 AVOIDED = 10**12  # a host where it failed to start is worse than any broken preference
 INCOMPLETE = 5 * 10**7  # for each device of it that is missing there; a preference costs less
 REGISTERED_ELSEWHERE = 10**9  # where an earlier attempt has registered it comes first: it must not be registered twice
+LATER = 10**7  # on a host whose turn comes after others'; a preference costs less
 LOWEST_RANK = 5
 WEIGHT = 8  # a preference of one restart priority outweighs a few of the next
 
@@ -58,13 +59,15 @@ class Candidates:
         """Cost of each of *hosts*, as far as it does not depend on the plan; None: all the same."""
         vm = wish.vm
         concerned = self.rules.concerns(vm.id)
-        if not (concerned or wish.avoid or vm.registered or vm.obstacles):
+        if not (concerned or wish.avoid or wish.first or wish.last or vm.registered or vm.obstacles):
             return None
         weight = weight_of(wish)
         found = {}
         for index in hosts:
             host = self.rooms[index].host
             cost = AVOIDED if host in wish.avoid else 0
+            if host in wish.last or (wish.first and host not in wish.first):
+                cost += LATER
             if vm.obstacles and host != vm.host:
                 cost += INCOMPLETE * len(unmet(vm.obstacles, self.rooms[index].offers))
             if vm.registered and host != vm.registered:

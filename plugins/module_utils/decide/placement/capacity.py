@@ -42,8 +42,10 @@ def running_on(cluster: Cluster) -> dict[str, str]:
 
 
 def wish_for(vm: VmRecord, policy: Policy) -> Wish:
-    """A place for a VM whose host is lost, or that has to leave it."""
-    return Wish(vm, policy.vm(vm.id, vm.name).priority, vm.desired is Desired.STARTED, avoid=avoided(vm, policy))
+    """A place for a VM whose host is lost: spare hosts take it first."""
+    started = vm.desired is Desired.STARTED
+    first = policy.spares if started else frozenset()
+    return Wish(vm, policy.vm(vm.id, vm.name).priority, started, avoid=avoided(vm, policy), first=first)
 
 
 def takes_vms(host: HostState, policy: Policy) -> bool:

@@ -25,6 +25,8 @@ class Wish:
     power_on: bool
     avoid: frozenset[str] = frozenset()  # hosts that are taken only if no other one takes it
     may_stay: bool = False  # the host where it is recorded is as good as the others
+    first: frozenset[str] = frozenset()  # hosts that are taken before all others, if there are any
+    last: frozenset[str] = frozenset()  # hosts that are taken after the others, and before those to avoid
     only: Optional[frozenset[str]] = None  # an operator's word: nowhere else; None: anywhere
     whole: bool = False  # only with all of its devices: it works where it is
 

@@ -44,6 +44,7 @@ class Host:
     network: bool = True  # the management network's cable
     bmc: bool = True  # its BMC can be reached
     red: bool = False  # a hardware sensor
+    maintenance: bool = False  # ESXi's maintenance mode, which outlasts a restart
     links: dict[str, Link] = field(default_factory=dict)  # by storage server
     booted_at: float = 0.0
     boot: int = 1  # which boot this is; 0 none yet

@@ -29,6 +29,7 @@ class World:
         self.engine = engine
         self.emit = emit
         self.watchers: list[Any] = []
+        self.arbiter_boots: list[float] = []  # since the simulation began
         self.targets = {name: Target(name, own=not index) for index, name in enumerate(scenario.servers)}
         self.hosts = {
             name: Host(
@@ -209,6 +210,12 @@ class World:
         self.power_off(host)
         if and_boot:
             self.power_on(host)
+
+    def set_maintenance_mode(self, host: Host, on: bool) -> None:
+        if host.maintenance is not on:
+            host.maintenance = on
+            self.emit("maintenance_entered" if on else "maintenance_left", host=host.name)
+            self._settle()
 
     # VMs
 
