@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Optional
 
 from ..instant import Instant
@@ -30,6 +30,7 @@ from .memory import HostRecord, Memory, VmRecord, servers_of
 from .observations import HostObservation, Observation
 from .placement.rules import compile_rules
 from .policy import Policy
+from .replacing import replace
 from .state import Cluster, Confirmation, FenceState, HostState, Unprotected, leads_to_fence
 from .tries import results_of
 from .verdict import Judgement, Verdict

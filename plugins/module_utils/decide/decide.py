@@ -13,7 +13,7 @@ or that comes back with an old memory, cannot start a VM whose host can still wr
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Optional
 
 from ..instant import Instant
@@ -35,6 +35,7 @@ from .moves.moving import Moves
 from .moves.rebalance import note_rebalance
 from .observations import ActResult, Observation, Power
 from .policy import Mode, Policy
+from .replacing import replace
 from .state import Cluster, HostState, leads_to_fence
 from .storage_health.judge import judge_storage_health
 from .storage_health.record import HealthRecord

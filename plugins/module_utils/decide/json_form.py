@@ -33,11 +33,13 @@ def to_dict(value: Any, whole: bool = True) -> Any:
         return value.value
     if isinstance(value, dict):
         return {key: to_dict(item, whole) for key, item in value.items()}
-    whole = whole or isinstance(value, tuple)  # named tuples are short, and whole ones are quicker to read
+    if isinstance(value, tuple):  # named tuples are short, and whole ones are quicker to read
+        return {name: to_dict(item) for name, item in zip(kind._fields, value)}
+    fields = value.__dict__
     return {
         name: item if type(item) in _AS_IT_IS else to_dict(item, whole)  # spares most fields a call
         for name, default in _defaults(kind).items()
-        if (item := getattr(value, name)) is not default or whole
+        if (item := fields[name]) is not default or whole
     }
 
 

@@ -10,13 +10,14 @@ so they count anew: late, never early.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Optional
 
 from ..instant import Instant
 from .decision import Alarm, Severity
 from .memory import HostRecord, Memory, SwitchOff, VmRecord
 from .policy import Policy
+from .replacing import replace
 
 SOON = 900.0  # s before its end at which a person hears of it, or a quarter of its time if that is less
 

@@ -413,8 +413,7 @@ class StateDatabase:
     @contextlib.contextmanager
     def _reading(self, trying: str) -> Iterator[Connection]:
         self._place.require_same_file()
-        options = {} if self._engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
-        with explained(self._place, trying), self._engine.connect().execution_options(**options) as connection, connection.begin():
+        with explained(self._place, trying), opening.reading(self._engine) as connection:
             yield connection
 
     def _journal_lease(self, connection: Connection, now: Instant, token: int, holder: str, text: str) -> None:

@@ -202,7 +202,9 @@ def _change(old: Any, alarm: Mapping[str, Any], now: Instant) -> str:
     if old is None:
         return "raised"
     severity = schema.load(old["data"], "alarm %s" % alarm["key"]).get("severity")
-    if (old["subject"], severity, _condition(old["text"])) != (alarm["subject"], alarm["data"].get("severity"), _condition(alarm["text"])):
+    if (old["subject"], severity) != (alarm["subject"], alarm["data"].get("severity")):
+        return "changed"
+    if old["text"] != alarm["text"] and _condition(old["text"]) != _condition(alarm["text"]):
         return "changed"
     age = now.since(schema.instant_of(old, "journaled"))
     return "lasting" if age is not None and 0 <= age < ALARM_AGAIN else "repeated"

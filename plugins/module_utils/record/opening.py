@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 sa = schema.sa
 Clock = Callable[[], Instant]
-WRITES = {"libreha_writes": True}  # execution option of connections that write
 _LOCAL = ("", "localhost", "127.0.0.1", "::1")
 
 
@@ -88,7 +87,6 @@ def open_engine(parsed: URL, place: DatabaseLocation, busy_seconds: float, creat
             hide_parameters=True,
         )
         sa.event.listen(engine, "connect", _set_up_sqlite)
-        sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
     arguments: dict[str, Any] = {"connect_timeout": max(2, int(busy_seconds))}
     if (parsed.host or "") not in _LOCAL and not (parsed.host or "").startswith("/") and "sslmode" not in parsed.query:
@@ -120,7 +118,6 @@ def memory_engine() -> tuple[Engine, DatabaseLocation]:
     engine = sa.engine.Engine(sa.pool.StaticPool(connect), dialect, sa.engine.make_url("sqlite://"), hide_parameters=True)
     engine.update_execution_options(compiled_cache=compiled)
     sa.event.listen(engine, "connect", _set_up_sqlite)
-    sa.event.listen(engine, "begin", _begin_sqlite)
     return engine, DatabaseLocation("state database in memory")
 
 
@@ -202,7 +199,17 @@ def refuse_newer(place: DatabaseLocation, version: int) -> None:
 @contextlib.contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction that has the write lock from the start."""
-    with engine.connect().execution_options(**WRITES) as connection, connection.begin():
+    with engine.connect() as connection, connection.begin():
+        _begin_sqlite(connection, "BEGIN IMMEDIATE")
+        yield connection
+
+
+@contextlib.contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One transaction that reads everything as it is at one moment."""
+    options = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+    with engine.connect().execution_options(**options) as connection, connection.begin():
+        _begin_sqlite(connection, "BEGIN")
         yield connection
 
 
@@ -211,9 +218,12 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    # Python's sqlite3 would begin by itself, and too late; so it is told not to (isolation_level=None) and we begin here.
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("libreha_writes") else "BEGIN")
+def _begin_sqlite(connection: Connection, statement: str) -> None:
+    # Python's sqlite3 would begin by itself, and too late; so it is told not to (isolation_level=None) and we begin here. Not by an event
+    # of the engine: with one, SQLAlchemy looks for listeners around each statement.
+    driver = connection.connection.driver_connection
+    if isinstance(driver, sqlite3.Connection):
+        driver.execute(statement)
 
 
 def _use_wal(engine: Engine) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 6
 PREFIX = "ha_"
 _Value = TypeVar("_Value")
+_ENCODER = json.JSONEncoder(sort_keys=True, allow_nan=False)  # json.dumps makes one for each call
 
 
 def _moment(name: str) -> tuple[Any, Any, Any]:
@@ -378,7 +379,7 @@ def _upsert_text(table: Any) -> Any:
 def dump(value: Any, what: str) -> str:
     """*value* as a JSON document; raises LibrehaError naming *what* when JSON cannot hold it."""
     try:
-        return json.dumps(value, sort_keys=True, allow_nan=False)
+        return _ENCODER.encode(value)
     except (TypeError, ValueError) as error:
         raise LibrehaError("%s cannot be written as JSON: %s" % (what, error)) from error
 

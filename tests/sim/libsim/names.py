@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Backing
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
@@ -62,7 +63,8 @@ def name_of(identity: str) -> str:
     return identity.partition(":")[2].rpartition("/")[0]
 
 
-def instant(now: float, wall_offset: float = 0.0, boots: Sequence[float] = ()) -> Instant:
+@lru_cache(maxsize=16)  # what happens at one moment asks for it many times
+def instant(now: float, wall_offset: float = 0.0, boots: tuple[float, ...] = ()) -> Instant:
     """Simulated time on the arbiter's boot-time clock, which begins anew at each of *boots*; only the wall time knows *wall_offset*."""
     wall = _EPOCH + timedelta(seconds=now + wall_offset)
     past = [at for at in boots if at <= now]

@@ -196,7 +196,7 @@ class Simulation:
     def _do_all_power(self, entry: Happening) -> None:
         self.recovery.monitor_restarted()
         if entry.to == "on":
-            self.world.arbiter_boots.append(self.engine.now)
+            self.world.arbiter_boots += (self.engine.now,)
             for target in self.world.targets.values():
                 self.world.start_target(target)
             self.service.restart()

@@ -22,7 +22,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Optional
+from functools import cache
+from typing import Callable, Optional
 
 from ..decision import Admission, Alarm, Severity, Shortfall
 from ..memory import Desired, VmRecord
@@ -33,6 +34,7 @@ from ..policy import AdmissionControl, AdmissionForm, Policy
 from ..state import Cluster
 from .losses import loss_texts, shortfalls_without
 
+_Without = Callable[..., list[Shortfall]]  # the names of hosts -> the VMs that stay down without them
 SMALLEST_SLOT_CPU = 32  # MHz; vSphere HA's default for VMs that reserve nothing
 EXACT_WORK = 1000  # pairs of a VM and a host that a look may try, at 10 to 20 microseconds each
 
@@ -66,9 +68,14 @@ def admission(cluster: Cluster, rooms: Optional[Mapping[str, Room]] = None) -> A
     admitted, text = _judge(ledger, cluster, control)
     if not _is_small(ledger, len(cluster.hosts)):
         return Admission(control.form.value, admitted, text, tolerates=_tolerates_in_slots(ledger, control))
-    shortfalls = _single_losses(cluster, rooms, ledger)
+
+    @cache
+    def without(*lost: str) -> list[Shortfall]:
+        return shortfalls_without(cluster, rooms, ledger.claims, lost)
+
+    shortfalls = _single_losses(cluster, without, ledger)
     # VMs of a small host may have nowhere to go although those of the largest do: then no host may fail.
-    tolerates = 0 if shortfalls else _tolerates(cluster, rooms, ledger)
+    tolerates = 0 if shortfalls else _tolerates(without, ledger)
     return Admission(control.form.value, admitted, text, tolerates, tuple(shortfalls), exact=True)
 
 
@@ -244,20 +251,20 @@ def _is_small(ledger: _Ledger, hosts: int) -> bool:
     return len(ledger.claims) * hosts * (6 + hosts) <= 6 * EXACT_WORK
 
 
-def _single_losses(cluster: Cluster, rooms: Mapping[str, Room], ledger: _Ledger) -> list[Shortfall]:
+def _single_losses(cluster: Cluster, without: _Without, ledger: _Ledger) -> list[Shortfall]:
     """What would stay down that does not stay down anyhow, for each host that runs something."""
     busy = sorted({vm.host for vm in ledger.claims if vm.host in cluster.hosts and not cluster.hosts[vm.host].is_fenced})
     found = []
-    down = {item.id for item in shortfalls_without(cluster, rooms, ledger.claims, ())}
+    down = {item.id for item in without()}
     for name in busy:
-        found += [item for item in shortfalls_without(cluster, rooms, ledger.claims, (name,)) if item.id not in down]
+        found += [item for item in without(name) if item.id not in down]
     return found
 
 
-def _tolerates(cluster: Cluster, rooms: Mapping[str, Room], ledger: _Ledger) -> int:
+def _tolerates(without: _Without, ledger: _Ledger) -> int:
     order = [host.host for host in ledger.hosts]
     lost = 0
-    while lost + 1 < len(order) and not shortfalls_without(cluster, rooms, ledger.claims, order[: lost + 1]):
+    while lost + 1 < len(order) and not without(*order[: lost + 1]):
         lost += 1
     return lost
 

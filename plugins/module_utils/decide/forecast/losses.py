@@ -26,6 +26,8 @@ def shortfalls_without(cluster: Cluster, rooms: Mapping[str, Room], claims: Sequ
             found.append(Shortfall(vm.id, vm.name, tuple(lost), "%s is unfenceable: %s" % (vm.host, host.unfenceable)))
     stuck = {item.id for item in found}
     wishes = [wish_for(vm, cluster.policy) for vm in homeless if vm.id not in stuck]
+    if not wishes:
+        return found
     running = {identity: host for identity, host in running_on(cluster).items() if host not in gone}
     left = {name: room for name, room in rooms.items() if name not in gone}
     for item in place(wishes, left, cluster.rules, running, LOOK_STEPS, distribute=False):

@@ -15,12 +15,11 @@ forgotten after twenty confirmation times without one.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ...instant import Instant
 from ..evidence import HostEvidence
 from ..memory import HostRecord
 from ..policy import Policy
+from ..replacing import replace
 from ..state import Confirmation
 from ..verdict import Judgement
 from .silence import PROBES, Quiet, listen, quiet

@@ -9,12 +9,12 @@ power is off, a person confirms that, its own API says so - or until the host is
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from ..authorization import Orders
 from ..decision import Alarm, FailoverAction, Severity
 from ..memory import HostRecord
 from ..observations import Observation
+from ..replacing import replace
 from ..state import HostState
 from .fencing import Execution, execution
 

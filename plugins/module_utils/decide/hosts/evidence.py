@@ -14,7 +14,6 @@ looks, because a counter says nothing by itself:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Optional
 
 from ...instant import Instant
@@ -23,6 +22,7 @@ from ..evidence import HostEvidence, TargetEvidence
 from ..memory import HostRecord, Memory, SessionRecord
 from ..observations import HostObservation, Observation, Power, Session, StorageObservation
 from ..policy import Policy
+from ..replacing import replace
 from ..verdict import Judgement, Verdict
 from .freshness import host_is_fresh
 from .verdict import judge

@@ -9,7 +9,7 @@ order are known from before, or not at all.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ...instant import Instant
 from ..answers import ApiAnswer
@@ -17,6 +17,7 @@ from ..memory import DatastoreRecord, HostRecord, Memory, StorageRecord
 from ..observations import Event, HostObservation, Observation
 from ..obstacles import offers
 from ..policy import Policy
+from ..replacing import replace
 
 BOOT_MARGIN = 5.0  # seconds by which an uptime may be off between two looks
 GOING_DOWN = {"host_shutdown": "shutdown", "host_reboot": "reboot"}

@@ -13,12 +13,12 @@ fencing, as long as that is so.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from ..machine import Machine, is_one_of, same_machine, same_uuid, text_of, without_shared
 from ..memory import Memory
 from ..observations import HostObservation, Observation, Power
 from ..policy import Policy
+from ..replacing import replace
 
 
 def wrong_mapping(host: str, reports: Mapping[str, Machine], behind: Sequence[Machine]) -> str:

@@ -19,7 +19,7 @@ A power cycle takes nothing from anybody: a host that runs a VM which no other h
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Optional
 
 from ...instant import Instant
@@ -28,6 +28,7 @@ from ..authorization import Orders
 from ..decision import Alarm, RejoinAction, Severity, StaleVm
 from ..memory import HostRecord, RejoinRecord
 from ..observations import Power
+from ..replacing import replace
 from ..state import Cluster, HostState
 from .fresh_start import MARGIN, started_since
 from .stale import registered, stale_on

@@ -18,7 +18,7 @@ Another run of the monitor, and another boot, begin again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Optional
 
 from ...instant import Instant
@@ -26,6 +26,7 @@ from ..answers import Evidence
 from ..evidence import HostEvidence, TargetEvidence
 from ..memory import Silence
 from ..policy import Policy
+from ..replacing import replace
 
 PROBES = 3  # that must have failed
 

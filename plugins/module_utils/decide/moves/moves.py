@@ -11,7 +11,6 @@ a person asked for it, the policy's ``degraded_response`` did, or ``automatic_mo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ..authorization import Orders
 from ..decision import Alarm, Cause, Held, MoveAction, Severity
@@ -21,6 +20,7 @@ from ..observations import Power
 from ..placement.capacity import rooms_for, running_on, takes_vms
 from ..placement.place import Place
 from ..policy import DegradedResponse
+from ..replacing import replace
 from ..state import Cluster, HostState
 from ..verdict import Verdict
 from ..vms.in_progress import unsettled

@@ -8,13 +8,13 @@ Invariant: a VM for which nothing of this changes keeps its very record.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ...instant import Instant
 from ..hosts.host_reports import HostReport
 from ..memory import Desired, Memory, VmRecord
 from ..observations import Observation, Power, VmObservation
 from ..policy import Policy
+from ..replacing import replace
 from ..tries import Results, count
 from ..verdict import Verdict
 from .start_order import note_ready

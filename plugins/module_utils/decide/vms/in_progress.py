@@ -16,13 +16,13 @@ The order is void when the act's own record says that "power on" was never asked
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 
 from ...instant import Instant
 from ..authorization import Orders
 from ..decision import FailoverAction, MoveAction
 from ..memory import OrderInProgress, VmRecord
 from ..observations import Act, ActResult, Power
+from ..replacing import replace
 
 LANDED = 30.0  # s after which an order that a killed monitor gave has been carried out, or never will be
 

@@ -18,7 +18,7 @@ write again: no field of a record says when it was last seen, that is its host's
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 from ...instant import Instant
@@ -26,6 +26,7 @@ from ..decision import Alarm, Severity
 from ..hosts.host_reports import HostReport
 from ..memory import Desired, Memory, VmRecord
 from ..observations import Backing, Observation, Power, VmObservation
+from ..replacing import replace
 from ..tries import Results
 from ..verdict import Verdict
 from .in_progress import settle

@@ -10,11 +10,11 @@ its host's own list shows it running, or when it is not wanted any more: a look 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from ..decision import Alarm, DownVm, Severity
 from ..memory import Desired, VmRecord
 from ..observations import Power
+from ..replacing import replace
 from ..state import Cluster, clock_time
 
 

@@ -10,13 +10,13 @@ allocated - for all VMs of a higher restart priority that are being recovered wi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from typing import Optional
 
 from ...instant import Instant
 from ..memory import Desired, VmRecord
 from ..observations import Power
 from ..policy import Policy, Priority, ReadyCondition, StartOrder
+from ..replacing import replace
 
 
 def note_ready(vm: VmRecord, now: Instant) -> VmRecord:

@@ -13,7 +13,7 @@ ordered: an order that was lost counts all the same. (vSphere HA's VM monitoring
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ...instant import Instant
 from ..authorization import Orders
@@ -21,6 +21,7 @@ from ..decision import Alarm, ResetAction, Severity, VmTarget
 from ..memory import Hang, VmRecord
 from ..observations import Act, ActResult, Power, VmObservation
 from ..policy import HeartbeatResponse, Policy
+from ..replacing import replace
 
 ALIVE = ("green", "yellow")
 

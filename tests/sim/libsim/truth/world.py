@@ -29,7 +29,7 @@ class World:
         self.engine = engine
         self.emit = emit
         self.watchers: list[Any] = []
-        self.arbiter_boots: list[float] = []  # since the simulation began
+        self.arbiter_boots: tuple[float, ...] = ()  # since the simulation began
         self.targets = {name: Target(name, own=not index) for index, name in enumerate(scenario.servers)}
         self.hosts = {
             name: Host(
