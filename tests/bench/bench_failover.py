@@ -1,9 +1,10 @@
 """make bench-failover: a host is killed under the eyes of a monitor run; how long each phase took, until its VMs run elsewhere.
 
-    .venv/bin/python tests/bench/bench_failover.py [--runs 5] [--busy 0]
+    .venv/bin/python tests/bench/bench_failover.py [--service] [--runs 5] [--busy 0]
 
 Each run brings up the quick lab (3 hosts, 12 VMs, one tgt, the default timings), runs ``site``, starts ``monitor``, kills esx1 when that
-run has its lease, and reads the phases from the journal. ``--busy N`` keeps N busy loops going for each core meanwhile. The bound
+run has its lease, and reads the phases from the journal. With ``--service`` the resident monitor is at work instead, as the role configures
+it, and esx1 is killed when it has looked for a while. ``--busy N`` keeps N busy loops going for each core meanwhile. The bound
 to compare with: confirm_after (15 s) and what VMFS needs until a dead host's lock is broken (16 s, watched from the first power-on).
 """
 
@@ -28,6 +29,22 @@ LAB = ROOT / "tests" / "lab" / "lab"
 BIN = ROOT / ".venv" / "bin"
 PHASES = ("confirmed", "fence confirmed", "registered", "running")
 HANG_GUARD = 900.0  # s
+QUIET = 12.0  # s for which the service has looked before the host is killed
+MONITOR = "ansible_collections.libreha.vmware.plugins.module_utils.entry.monitor"
+CONFIGURE = """
+- hosts: san1
+  gather_facts: false
+  tasks:
+    - ansible.builtin.copy:
+        dest: "{{ config }}"
+        mode: "0600"
+        content: >-
+          {{ {'policy': (libreha_policy | default({}))
+                        | libreha.vmware.cluster_policy(hostvars, groups.libreha_hosts, groups.libreha_storage),
+              'hosts': groups.libreha_hosts | libreha.vmware.host_connections(hostvars),
+              'storage': groups.libreha_storage | libreha.vmware.storage_servers(hostvars, inventory_hostname),
+              'state_url': libreha_state_url, 'socket': socket} | to_json }}
+"""
 BOUND = 15.0 + 16.0  # s
 
 
@@ -59,6 +76,23 @@ class Site:
         with (self.folder / ("%s.log" % name)).open("w") as log:
             return subprocess.Popen(command, env=self.env, stdout=log, stderr=subprocess.STDOUT)
 
+    @contextlib.contextmanager
+    def service(self) -> Iterator[None]:
+        """The resident monitor at work."""
+        play, config = self.folder / "configure.yml", self.folder / "monitor.json"
+        play.write_text(CONFIGURE)
+        variables = {"config": str(config), "socket": str(self.folder / "monitor.sock")}
+        command = [str(BIN / "ansible-playbook"), "-i", self.lab("inventory")["path"], str(play), "-e", json.dumps(variables)]
+        subprocess.run(command, env=self.env, capture_output=True, check=True)
+        environment = {**self.env, "PYTHONPATH": str(ROOT / ".cache" / "collections")}
+        with (self.folder / "service.log").open("w") as log:
+            process = subprocess.Popen([sys.executable, "-m", MONITOR, "--config", str(config)], env=environment, stderr=log)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
     def journal(self) -> list[dict[str, Any]]:
         """The journal, read from the file itself: independent of the code under test, and quick."""
         command = [str(BIN / "ansible-inventory"), "-i", self.lab("inventory")["path"], "--host", "san1"]
@@ -81,7 +115,35 @@ def busy(loops: int) -> Iterator[None]:
             process.wait()
 
 
-def one_run(folder: Path, loops: int) -> dict[str, float] | None:
+def under_the_service(site: Site, before: int, lost: int) -> tuple[float, int]:
+    """When esx1 was killed, in seconds since boot, and 0: its VMs were brought up elsewhere; 1: they were not."""
+    with site.service():
+        while not any(entry["kind"] == "lease" for entry in site.journal()[before:]):
+            time.sleep(0.2)
+        time.sleep(QUIET)
+        killed = float(site.lab("fault", "esx1", "kill")["event"]["boottime_s"])
+        end = time.monotonic() + HANG_GUARD / 3
+        while len(phases(site.journal()[before:])["running"]) < lost:
+            if time.monotonic() > end:
+                return killed, 1
+            time.sleep(2)
+        time.sleep(5)  # what it does next would be in the journal
+    return killed, 0
+
+
+def under_a_run(site: Site, before: int) -> tuple[float, int]:
+    """When esx1 was killed, in seconds since boot, and the exit code of the playbook ``monitor``."""
+    monitor = site.playbook("monitor")
+    while not any(entry["kind"] == "lease" for entry in site.journal()[before:]):
+        time.sleep(0.2)
+    killed = float(site.lab("fault", "esx1", "kill")["event"]["boottime_s"])
+    code = monitor.wait(HANG_GUARD)
+    if not any(entry["kind"] == "verdict" for entry in site.journal()[before:]):
+        code = site.playbook("monitor").wait(HANG_GUARD)  # it had looked and ended before the host died; the next scheduled run
+    return killed, code
+
+
+def one_run(folder: Path, loops: int, service: bool) -> dict[str, float] | None:
     """Seconds from the kill to each phase, for the last VM, and the referee's longest downtime; None when a VM did not come back."""
     site = Site(folder)
     up = site.lab("up", "--hosts", "3", "--vms", "12")
@@ -91,13 +153,7 @@ def one_run(folder: Path, loops: int) -> dict[str, float] | None:
             sys.exit("site failed: %s" % (folder / "site.log").read_text())
         before = len(site.journal())
         with busy(loops):
-            monitor = site.playbook("monitor")
-            while not any(entry["kind"] == "lease" for entry in site.journal()[before:]):
-                time.sleep(0.2)
-            killed = site.lab("fault", "esx1", "kill")["event"]["boottime_s"]
-            code = monitor.wait(HANG_GUARD)
-            if not any(entry["kind"] == "verdict" for entry in site.journal()[before:]):
-                code = site.playbook("monitor").wait(HANG_GUARD)  # it had looked and ended before the host died; the next scheduled run
+            killed, code = under_the_service(site, before, len(lost)) if service else under_a_run(site, before)
         entries = site.journal()[before:]
         verdict = site.lab("referee")
     finally:
@@ -129,6 +185,7 @@ def phases(entries: list[dict[str, Any]]) -> dict[str, list[float]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--service", action="store_true", help="with the resident monitor in place of the playbook")
     parser.add_argument("--busy", type=int, default=0, help="busy loops for each core")
     options = parser.parse_args()
     loops = options.busy * (os.cpu_count() or 1)
@@ -136,7 +193,7 @@ def main() -> int:
     failed = 0
     for number in range(options.runs):
         folder = Path(tempfile.mkdtemp(prefix="bench-failover-"))
-        result = one_run(folder, loops)
+        result = one_run(folder, loops, options.service)
         if result is None:
             failed += 1
             continue
