@@ -9,6 +9,7 @@ So a host that is silent delays no look and no other host. What the age of a sam
   and the first look after the act waits for them a little. What has not come by then is not in it: such a host's VMs are not read, such
   a server was not asked.
 * No sample in a look was asked for before the run began: the first look waits until everything has been asked once.
+* Two lists of VMs that seem to contradict each other, because a VM was moved between the two readings, are asked anew (``_contradicts``).
 * A host's VMs are asked for only while its API answers, and a list is in a look only as long as it is fresh (``oldest``).
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,23 +26,25 @@ from typing import Any, Optional
 from .. import clock
 from ..access import HostAccess
 from ..decide.answers import ApiAnswer
-from ..decide.observations import HostObservation, Observation, SampleTimes, StorageObservation
+from ..decide.observations import HostObservation, Observation, Power, SampleTimes, StorageObservation
 from ..decide.storage_health.sensors import StorageHealth
 from ..hypervisor.interface import HostUnavailable
 from ..instant import Instant
 from ..parallel import Late, Raised, StillWaiting
+from ..stall_detector import LATE
 from ..storage.server import ServerAccess
 from .cluster import SERVER_SECONDS, look_at, read_health_of, seen_of
 from .hosts import isolation_of, longest_timeout, look_up, observation_of, read_power, whole_look
 from .ping import ping, probe_isolation
 from .pools import Pools
 from .sampler import Key, Path, Sample, Sampler
-from .vms import VmLook, VmsSeen
+from .vms import VmLook
 from .vms import seen_of as vms_seen_of
 
 API, PING, NAME, POWER, ISOLATION = 1.0, 1.0, 5.0, 5.0, 2.0  # s from one question to the next
 VMS, VMS_SLOWEST = 5.0, 10.0  # s; the latter where a host takes long to list them
 STORAGE, REMOTE_STORAGE = 1.0, 2.0  # s; each question to a remote server starts a program there
+ROUNDS = 3  # in which lists of VMs are asked anew in one look
 PATIENCE = 3.0  # s that a look waits for what must be newer than the last act
 POWER_SECONDS = 30.0  # s after which a BMC is given up
 
@@ -96,6 +100,8 @@ class PacedObserver:
         self._since: Optional[Instant] = None  # the run's first look
         self._samplers: dict[Key, Sampler] = {}
         self._waited_for: Optional[Instant] = None  # the last act
+        self._registered: dict[str, frozenset[str]] = {}  # host -> the VMs of its list in the last look
+        self._twice: frozenset[str] = frozenset()  # the VMs that were running by several lists in the last look
         self._health = _Health()
 
     def news(self) -> bool:
@@ -116,7 +122,27 @@ class PacedObserver:
         if self._waited_for != after:
             self._waited_for = after
             self._wait([key for key in self._samplers if _changes_with_acts(key)], after, PATIENCE)
+        for _round in range(ROUNDS):
+            read_before = self._contradicts(after)
+            if read_before is None:
+                break
+            self._wait([key for key in self._samplers if key[0] == "vms"], read_before, PATIENCE)
         return self._observation(after, clock.now())
+
+    def _contradicts(self, after: Instant) -> Optional[Instant]:
+        """Since when all lists of VMs must be asked for, because somebody may have moved a VM between two of them: it runs by two lists, or
+        is gone from one and in no other. What the lists say then is so. None: nothing of that is new."""
+        samples = {key: self._sample(key, after) for key in self._samplers}
+        lists = {name: look.vms or [] for name, look in self._lists(samples, clock.now()).items()}
+        running = Counter(vm.id for vms in lists.values() for vm in vms if vm.power is Power.ON)
+        twice = frozenset(identity for identity, count in running.items() if count > 1)
+        registered = {name: frozenset(vm.id for vm in vms) for name, vms in lists.items()}
+        somewhere = frozenset(identity for ids in registered.values() for identity in ids)
+        gone = {name for name, ids in registered.items() if self._registered.get(name, ids) - somewhere}
+        doubled = {name for name, vms in lists.items() if any(vm.id in twice - self._twice for vm in vms)}
+        self._registered.update(registered)
+        self._twice = twice
+        return max((samples["vms", name].began for name in gone | doubled), key=lambda at: at.seconds, default=None)
 
     def _wait(self, keys: Sequence[Key], after: Instant, seconds: float) -> None:
         def ready() -> bool:
@@ -136,10 +162,10 @@ class PacedObserver:
         limit = whole_look(self._accesses)
         for access in self._accesses:
             connection = access.connection
-            yield ("name", access.name), (connection, Path(partial(look_up, connection), NAME, limit))
-            yield ("api", access.name), (connection, _api_path(self._pools, access, limit))
+            yield ("name", access.name), ((connection, limit), Path(partial(look_up, connection), NAME, limit))
+            yield ("api", access.name), ((connection, limit), _api_path(self._pools, access, limit))
             yield ("ping", access.name), (connection, _ping_path(access))
-            yield ("vms", access.name), (connection, _vms_path(self._pools, access, limit))
+            yield ("vms", access.name), ((connection, limit), _vms_path(self._pools, access, limit))
             for number, device in enumerate(access.bmc):
                 yield ("power %d" % number, access.name), (device, Path(partial(read_power, device), POWER, POWER_SECONDS, essence=_power))
         if self._isolation:
@@ -155,7 +181,8 @@ class PacedObserver:
     def _observation(self, after: Instant, now: Instant) -> Observation:
         samples = {key: self._sample(key, after) for key in self._samplers}
         outcomes = {key: sample.outcome for key, sample in samples.items()}
-        seen = self._vms(samples, now)
+        looks = self._lists(samples, now)
+        seen = vms_seen_of(looks, dict.fromkeys(looks))
         return Observation(
             taken_at=now,
             hosts=tuple(self._host(access, samples, outcomes, now) for access in self._accesses),
@@ -182,10 +209,14 @@ class PacedObserver:
         name = access.name
         api, probe = samples["api", name], samples["ping", name]
         power = [samples["power %d" % number, name].began for number in range(len(access.bmc))]
+        # A name service that is slow right now is why the API was not read in time, before its own question is given up.
+        resolving = self._samplers["name", name].waiting()
+        if resolving > LATE or samples["name", name].was_not_asked:
+            outcomes = {**outcomes, ("name", name): Late(resolving)}
         times = SampleTimes(api.began, api.ended, probe.began, probe.ended, min(power, key=lambda at: at.seconds, default=now))
         return replace(observation_of(access, outcomes, now, api.delay, probe.delay), sampled=times)
 
-    def _vms(self, samples: Mapping[Key, Sample], now: Instant) -> VmsSeen:
+    def _lists(self, samples: Mapping[Key, Sample], now: Instant) -> dict[str, VmLook]:
         looks: dict[str, VmLook] = {}
         for access in self._accesses:
             sample, api = samples["vms", access.name], samples["api", access.name]
@@ -193,7 +224,7 @@ class PacedObserver:
             fresh = age is not None and age <= self._oldest
             if fresh and isinstance(sample.outcome, VmLook) and isinstance(api.outcome, HostObservation):
                 looks[access.name] = sample.outcome
-        return vms_seen_of(looks, dict.fromkeys(looks))
+        return looks
 
 
 def _changes_with_acts(key: Key) -> bool:

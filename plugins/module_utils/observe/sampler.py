@@ -79,6 +79,7 @@ class Sampler:
         self._newest: Optional[Sample] = None
         self._asked: Optional[Instant] = None  # the question under way
         self._given_up = False  # that one
+        self._stalls = StallDetector()  # beside that one
         threading.Thread(target=self._run, name="sampler of %s" % name, daemon=True).start()
 
     def newest(self) -> Optional[Sample]:
@@ -87,10 +88,16 @@ class Sampler:
             asked = self._asked
             late = asked is not None and not self._given_up and (now.since(asked) or 0.0) > self._path.limit
             self._given_up = self._given_up or late
+            delay = self._stalls.reason if late else ""
         if late and asked is not None:
             part = self._path.give_up()
-            self._take(Sample(Late(self._path.limit) if part is None else part, asked, now))
+            self._take(Sample(Late(self._path.limit) if part is None else part, asked, now, delay))
         return self._newest
+
+    def waiting(self) -> float:
+        """Seconds since the question under way was asked; 0.0 when there is none."""
+        with self._lock:
+            return 0.0 if self._asked is None else clock.now().since(self._asked) or 0.0
 
     def hurry(self, after: Instant) -> bool:
         """Ask soon, unless that was done after *after*. Returns whether it was."""
@@ -107,10 +114,10 @@ class Sampler:
     def _run(self) -> None:
         while not self._stopped:
             self._wake.clear()
-            began = clock.now()
-            with self._lock:
-                self._asked, self._given_up = began, False
             with StallDetector() as stalls:
+                began = clock.now()
+                with self._lock:
+                    self._asked, self._given_up, self._stalls = began, False, stalls
                 try:
                     outcome = self._path.ask()
                 except Exception as error:
@@ -126,7 +133,11 @@ class Sampler:
             self._wake.wait(max(0.0, pace - took))
 
     def _take(self, sample: Sample) -> None:
-        before, self._newest = self._newest, sample
+        with self._lock:
+            before = self._newest
+            if before is not None and not sample.asked_after(before.began):
+                return  # one that was given up, and noticed late
+            self._newest = sample
         essence = self._path.essence
         self._changed(before is not None and essence(before.outcome) != essence(sample.outcome))
 

@@ -6,6 +6,8 @@ import dataclasses
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import Evidence
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import ResetAction
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import HostObservation, Observation, Power, SampleTimes
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.verdict import Verdict
 from decide_world import World, three_hosts
@@ -193,3 +195,36 @@ def test_a_restart_is_found_though_its_host_was_last_asked_long_before_the_last_
     paced.paces["api"] = 0.0
     paced.step()
     assert [vm.restart for vm in paced.world.memory.vms if vm.host == "esx1"] == [True, True]
+
+
+def test_a_vm_switched_off_just_after_its_list_was_read_is_not_taken_for_crashed() -> None:
+    """The list has it running, the events have its power-off; the list serves another look, and its events are new only once."""
+    paced = watched()
+    before = paced.look()
+    paced.world.event("esx1", "vm_powered_off", "vm1")
+    look = dataclasses.replace(paced.look(), vms=before.vms)
+    paced.world.step(0.0, look)
+    paced.world.now += 1.0
+    paced.world.step(0.0, dataclasses.replace(paced.look(), vms=before.vms, events=look.events))
+    paced.world.vms["vm1"].power = Power.OFF
+    paced.step()
+    vm = next(vm for vm in paced.world.memory.vms if vm.name == "vm1")
+    assert (vm.desired, vm.restart) == (Desired.STOPPED, False)
+
+
+def test_a_guest_hangs_for_as_long_as_lists_of_vms_show_it() -> None:
+    """The list of now, and those of the next seconds, are of the moment at which it had hung for 5 of 20 s."""
+    rules = {"response": "reset", "failure_interval": 20, "io_interval": 20, "min_uptime": 1}
+    paced = Paced(three_hosts(vm_monitoring=rules))
+    vm = paced.world.vms["vm1"]
+    vm.heartbeat, vm.io_idle = "green", 0.0
+    paced.run(12)
+    vm.heartbeat, vm.io_idle = "red", 300.0
+    paced.run(10)
+    listed = paced.look().vms
+    for _look in range(14):
+        paced.world.now += 1.0
+        decision = paced.world.step(0.0, dataclasses.replace(paced.look(), vms=listed))
+        assert not any(isinstance(action, ResetAction) for action in decision.actions)
+    paced.step()
+    assert any(isinstance(action, ResetAction) for action in paced.world.last.actions)
