@@ -25,6 +25,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import 
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import ABLE, Monitor
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import Ended, Order
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 from bench_decide import check, machine
 from bench_world import EVERY, BenchWorld
@@ -43,8 +44,11 @@ class Prepared:
         self.world.now += seconds
         self.seen = self.world.look()
 
-    def look(self, _events_after: Mapping[str, int], _health: Collection[str], _disks: Collection[str]) -> Observation:
+    def look(self, _events_after: Mapping[str, int], _health: Collection[str], _disks: Collection[str], _after: Instant) -> Observation:
         return self.seen
+
+    def news(self) -> bool:
+        return False
 
     def highest_token(self) -> int:
         return 0

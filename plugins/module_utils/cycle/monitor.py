@@ -90,17 +90,23 @@ class Monitor:
         self.judged: Optional[Judged] = None
         self._lease: Optional[Lease] = None  # as it was prolonged last
         self._pruned_at: Optional[Instant] = None
+        self._acted_at: Optional[Instant] = None  # when an act of this run last began or ended
 
     def reconfigure(self, policy: Policy, observer: Observer) -> None:
         """Look with *observer* and decide by *policy* from the next look on."""
         self._policy, self._observer = policy, observer
 
+    def news(self) -> bool:
+        """Whether what was seen has changed since the last look."""
+        return self._observer.news()
+
     def run_once(self) -> Judged:
         """One look, and the beginning of what it orders. Raises LeaseLost when this run may act no more."""
         self._keep_lease()
-        self._take_in()
+        if self._take_in() or self._acted_at is None:
+            self._acted_at = self._context.clock()
         acting = tuple(act for order in self._executor.in_progress() for act in order.acts)
-        observation = replace(self._look(), in_progress=acting)
+        observation = replace(self._look(self._acted_at), in_progress=acting)
         self._keep_lease()
         recorded = self.judged.recorded if self.judged is not None else None
         judged = judge(self._database, self._policy, observation, self._context, commit=True, decider=self._decider, recorded=recorded)
@@ -108,6 +114,7 @@ class Monitor:
         self.judged, self._lease = judged, judged.lease
         for order in self._orders(judged):
             self._begin(order, judged, acting)
+            self._acted_at = self._context.clock()
         self._keep_house(judged)
         return judged
 
@@ -144,13 +151,13 @@ class Monitor:
 
     # One look
 
-    def _look(self) -> Observation:
+    def _look(self, after: Instant) -> Observation:
         decision = self.judged.decision if self.judged is not None else None
         if decision is None:
-            return self._observer.look({}, (), ())
+            return self._observer.look({}, (), (), after)
         due = [server.name for server in decision.storage if server.due]
         disks = [server.name for server in decision.storage if server.disks_due]
-        return self._observer.look(events_seen(decision.memory), due, disks)
+        return self._observer.look(events_seen(decision.memory), due, disks, after)
 
     def _keep_lease(self) -> None:
         """Renew it when a part of it is over; each look that is committed prolongs it anyway. Raises LeaseLost when it is not ours any
@@ -159,15 +166,17 @@ class Monitor:
         if left is None or left < self._policy.lease * (1 - RENEW_AFTER):
             self._lease = self._database.renew_lease(self._context.holder, self._context.token, self._policy.lease)
 
-    def _take_in(self) -> None:
-        """What acts left undone goes into the journal: nothing half done stays unnoticed."""
+    def _take_in(self) -> bool:
+        """Whether an act has ended. What it left undone goes into the journal: nothing half done stays unnoticed."""
         entries = []
-        for ended in self._executor.ended():
+        over = self._executor.ended()
+        for ended in over:
             self.summary.ended.append(ended)
             for text in ended.failed:
                 entries.append(JournalEntry("act", "not done: %s" % text, subject=ended.order.acts[0].host, data={"ok": False}))
         if entries:
             self._database.journal(entries, self._context.token)
+        return bool(over)
 
     def _keep_house(self, judged: Judged) -> None:
         """What the policy no longer keeps of the record is removed, now and then, while no host is suspect and nothing is to be done:

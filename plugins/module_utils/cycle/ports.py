@@ -13,6 +13,7 @@ from typing import Protocol, Union
 
 from ..decide.decision import FenceAction, MaintenanceAction, PlannedMove, PlannedVm, RejoinAction
 from ..decide.observations import ActInProgress, Observation
+from ..instant import Instant
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,19 @@ class Ended:
 class Observer(Protocol):
     """Looks at the cluster; changes nothing."""
 
-    def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str]) -> Observation:
-        """One look at everything: bounded in time, whatever does not answer. *health*: storage servers whose own health is due."""
+    def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str], after: Instant) -> Observation:
+        """One look at everything: bounded in time, whatever does not answer.
+
+        Args:
+            events_after: Host -> the key of the newest of its events that is known.
+            health: Storage servers whose own health is due, and of *disks* that of their disks as well.
+            after: When the last act began or ended, as far as this run knows. No list of VMs and nothing of a storage server in the look
+                was asked for before: a list from before a start shows its VM down, and one from before a rejoin a fence that is gone.
+        """
+
+    def news(self) -> bool:
+        """Whether something has changed since the last look that another look should not wait for. An observer that asks only when it
+        looks has none."""
 
     def highest_token(self) -> int:
         """The highest fencing token that any storage server tells of; 0 where none answers."""

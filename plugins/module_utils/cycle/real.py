@@ -26,6 +26,7 @@ from ..decide.vms.transaction import Transaction, Way
 from ..instant import Instant
 from ..lease.lock import LeaseLock
 from ..observe.cluster import observe_cluster, observe_servers
+from ..observe.paced import PacedObserver
 from ..observe.pools import Pools
 from ..record.database import StateDatabase
 from ..storage.server import ServerAccess
@@ -73,20 +74,21 @@ class RealWorld:
 
     clock = staticmethod(clock.now)
 
-    def __init__(self, site: Site, server: ForkServer, pools: Pools, handed: Optional[HandedSecrets] = None) -> None:
-        """*handed*: new CHAP secrets that come while it works."""
+    def __init__(self, site: Site, server: ForkServer, pools: Pools, handed: Optional[HandedSecrets] = None, paced: bool = False) -> None:
+        """*handed*: new CHAP secrets that come while it works. *paced*: it looks by samplers that go on between two looks."""
         self.policy = site.policy
         self.state_url = site.state_url
         self.site = site
         self._server = server
         self._pools = pools
         self._handed = handed or HandedSecrets()
+        self._paced = paced
 
     def open_database(self) -> StateDatabase:
         return StateDatabase.open(self.state_url, create=False)
 
     def observer(self) -> RealObserver:
-        return RealObserver(self.site, self._pools)
+        return (PacedRealObserver if self._paced else RealObserver)(self.site, self._pools)
 
     def executor(self, run: Run, lock: Optional[LeaseLock]) -> RealExecutor:
         return RealExecutor(self.site, self._server, run, lock, self._handed)
@@ -102,15 +104,34 @@ class RealObserver:
         self._site = site
         self._pools = pools
 
-    def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str]) -> Observation:
+    def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str], after: Instant) -> Observation:
         site = self._site
         addresses = site.policy.isolation_addresses
         servers = list(site.servers.values())
         return observe_cluster(list(site.accesses.values()), addresses, servers, events_after, health, disks, site.state_file, self._pools)
 
+    def news(self) -> bool:
+        return False
+
     def highest_token(self) -> int:
         seen = observe_servers(list(self._site.servers.values()), self._pools.workers)
         return max([0, *(server.highest_token for server in seen if server.highest_token is not None)])
+
+
+class PacedRealObserver(RealObserver):
+    """The same things, each asked at its own pace (observe/paced.py)."""
+
+    def __init__(self, site: Site, pools: Pools) -> None:
+        super().__init__(site, pools)
+        accesses, servers = list(site.accesses.values()), list(site.servers.values())
+        policy = site.policy
+        self._paced = PacedObserver(accesses, policy.isolation_addresses, servers, pools, policy.confirm_after, site.state_file)
+
+    def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str], after: Instant) -> Observation:
+        return self._paced.look(events_after, health, disks, after)
+
+    def news(self) -> bool:
+        return self._paced.news()
 
 
 class RealExecutor:

@@ -177,13 +177,20 @@ def _remember_host(host: HostState, had: Mapping[str, tuple[str, ...]], observat
         alive_in=alive_in(record, host.evidence, now),
         datastores=had.get(host.name, ()),
         sessions=host.evidence.sessions,
-        read_at=now if observation.was_read(host.name) and not host.is_fenced and host.evidence.fresh else record.read_at,
+        read_at=_read_at(host, observation, now),
         fenced=host.fence.on_a_list,
         fenced_at=host.fence.servers,
         fence_scope=record.fence_scope if host.fence.listed else (),
         doubtful=still_doubtful(host, observation),
         confirmed_off="" if host.fence.let_in_again else record.confirmed_off,
     )
+
+
+def _read_at(host: HostState, observation: Observation, now: Instant) -> Optional[Instant]:
+    if not observation.was_read(host.name) or host.is_fenced or not host.evidence.fresh:
+        return host.record.read_at
+    listed = observation.listed_on(host.name) if host.evidence.sampled is not None else ()
+    return listed[0].taken_at if listed else now
 
 
 def _by_host(vms: tuple[VmRecord, ...]) -> dict[str, tuple[VmRecord, ...]]:

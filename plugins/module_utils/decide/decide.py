@@ -156,6 +156,7 @@ class _Plan:
 def _plan(assessment: Assessment, brake: Brake, memory: Memory, able: Collection[str]) -> _Plan:
     cluster = assessment.cluster
     starts = plan_starts(cluster, can_move="move" in able)
+    read_at = {name: host.record.read_at for name, host in cluster.hosts.items()}
     return _Plan(
         fences=choose_fences(cluster, brake),
         rejoins=plan_rejoins(cluster, cluster.now, {vm.id for action in starts.failovers for vm in action.vms}),
@@ -163,7 +164,7 @@ def _plan(assessment: Assessment, brake: Brake, memory: Memory, able: Collection
         starts=starts,
         stops=plan_stops(cluster),
         moves=plan_moves(cluster, starts, memory.rebalance),
-        resets=plan_resets(assessment.hung, cluster.policy, cluster.now),
+        resets=plan_resets(assessment.hung, read_at, cluster.policy, cluster.now),
     )
 
 

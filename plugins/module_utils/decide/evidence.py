@@ -10,7 +10,7 @@ from typing import Optional
 from ..instant import Instant
 from .answers import Evidence
 from .memory import SessionRecord
-from .observations import Power
+from .observations import Power, SampleTimes
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class HostEvidence:
     targets: tuple[TargetEvidence, ...]
     sessions: tuple[SessionRecord, ...]  # to remember
     degraded: str = ""  # why
+    sampled: Optional[SampleTimes] = None  # None: API and ping were asked at ``taken_at``
 
     @property
     def storage(self) -> Evidence:

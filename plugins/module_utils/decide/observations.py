@@ -69,6 +69,18 @@ class Sensor:
 
 
 @dataclass(frozen=True)
+class SampleTimes:
+    """When each path to a host was asked, and when its answer came or the time for it was over, on the decider's clock: of observers that
+    keep a pace of their own, so that one sample may serve several looks. What an age may prove is ``hosts/freshness.py``."""
+
+    api: Instant
+    api_answered: Instant
+    ping: Instant
+    ping_answered: Instant
+    power: Instant
+
+
+@dataclass(frozen=True)
 class HostObservation:
     """One look at one host. Fields below ``behind_bmc`` are None or empty unless ``api_answer`` is ``answered``."""
 
@@ -101,6 +113,12 @@ class HostObservation:
     initiators: tuple[str, ...] = ()  # IQNs of its iSCSI adapters, as the host tells them
     capabilities: tuple[str, ...] = ()  # what some VMs need of a host, in the words of ``obstacles``
     live_migration: bool = False  # it can hand a running VM to another such host without stopping it (vCenter's vMotion)
+    sampled: Optional[SampleTimes] = None  # None: all of it was asked at ``taken_at``, for this look
+
+    @property
+    def asked_at(self) -> Instant:
+        """When its API was asked, and so of when everything is that the host told."""
+        return self.sampled.api if self.sampled is not None else self.taken_at
 
     @property
     def api(self) -> Evidence:

@@ -66,14 +66,14 @@ def ask(policy: Policy, observer: Observer, url: str, lost: Sequence[str], max_l
     memory, results, missed = _remembered(url)
     remembered = memory != Memory()
     servers = list(policy.storage)
-    look = observer.look({}, servers, servers)  # with the storage servers' own health, which the memory has afterwards
+    look = observer.look({}, servers, servers, clock.now())  # with the storage servers' own health, which the memory has afterwards
     here = _judged(policy, memory, look, results)
     for _number in range(max_looks - 1):
         if here.judged:
             break
         took = here.at.since(look.taken_at) or 0.0
         sleep(max(0.0, here.decision.next_sample_in - took))
-        look = observer.look({}, (), ())
+        look = observer.look({}, (), (), clock.now())
         here = _judged(policy, here.decision.memory, look, ())
     result = _result(here, lost, remembered)
     return {**result, "near_misses": missed, "picture": result["picture"] + missed}

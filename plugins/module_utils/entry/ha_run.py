@@ -145,7 +145,7 @@ def unless_failing(result: Result, failing: Sequence[str]) -> Result:
 def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
     """Check mode: one look, decided on, nothing recorded."""
     with Pools() as pools:
-        observation = RealObserver(site, pools).look({}, (), ())
+        observation = RealObserver(site, pools).look({}, (), (), clock.now())
     with StateDatabase.open(params["state_url"], create=False) as database:
         context = RunContext("", 0, ABLE, clock.now, params["host"] or "")
         commands = list(map(read_command, params["commands"]))

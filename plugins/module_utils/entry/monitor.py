@@ -45,9 +45,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
         def reread() -> Setup:
             found = read_config(options.config, options.secrets)
-            return Setup(RealWorld(found.site, server, pools, handed), found.heartbeat)
+            return Setup(RealWorld(found.site, server, pools, handed, paced=True), found.heartbeat)
 
-        setup = Setup(RealWorld(config.site, server, pools, handed), config.heartbeat)
+        setup = Setup(RealWorld(config.site, server, pools, handed, paced=True), config.heartbeat)
         monitor = ResidentMonitor(setup, reread, log, Notifier(), incidents=_incidents())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: monitor.stop())

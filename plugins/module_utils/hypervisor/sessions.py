@@ -61,6 +61,14 @@ class HostSessions:
         """What *question* returns of the host; it may be called three times. Raises what it raises, and HostUnavailable when the host does
         not let us in."""
         host = self._host(connection)
+        try:
+            return self._ask(connection, host, question)
+        except HostUnavailable:
+            if host.over:  # we ended it ourselves, maybe for another question: that says nothing against the host
+                raise _given_up(connection) from None
+            raise
+
+    def _ask(self, connection: Connection, host: _Host, question: Question[Result]) -> Result:
         kept = host.usable()
         if kept is None:
             return question(self._open(connection, host))

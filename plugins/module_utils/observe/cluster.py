@@ -29,8 +29,8 @@ SERVER_SECONDS = 30.0  # in which a storage server is given up: its own limits, 
 
 def observe_servers(servers: Sequence[ServerAccess], workers: Optional[Workers] = None) -> tuple[StorageObservation, ...]:
     """Every storage server's observation, in the order given; of one that could not be asked, that and why."""
-    asked = (workers or Workers()).ask({("storage", server.name): _look_at(server) for server in servers}, SERVER_SECONDS)
-    return tuple(_seen(name, outcome) for (_storage, name), outcome in asked.items())
+    asked = (workers or Workers()).ask({("storage", server.name): look_at(server) for server in servers}, SERVER_SECONDS)
+    return tuple(seen_of(name, outcome) for (_storage, name), outcome in asked.items())
 
 
 def observe_cluster(
@@ -63,7 +63,7 @@ def observe_cluster(
         ("look", "hosts"): partial(_hosts_and_vms, accesses, isolation_addresses, events_after, taken_at, pools),
     }
     due = [server for server in servers if server.name in health]
-    looks.update({("health", server.name): partial(_health, server, server.name in disks, state_file) for server in due})
+    looks.update({("health", server.name): partial(read_health_of, server, server.name in disks, state_file) for server in due})
     outcomes = pools.workers.ask(looks, SERVER_SECONDS + 60.0)
     hosts = _or_raise(outcomes["look", "hosts"])
     seen = [outcomes["health", server.name] for server in due]
@@ -96,17 +96,17 @@ def _hosts_and_vms(
     }
 
 
-def _look_at(server: ServerAccess) -> Callable[[], StorageObservation]:
+def look_at(server: ServerAccess) -> Callable[[], StorageObservation]:
     return partial(observe_here if server.ssh is None else observe_remote, server)
 
 
-def _seen(name: str, outcome: Outcome[StorageObservation]) -> StorageObservation:
+def seen_of(name: str, outcome: Outcome[StorageObservation]) -> StorageObservation:
     if isinstance(outcome, (Late, Raised)):
         return unasked(name, failure_of(outcome, "looking at its target", name))
     return outcome
 
 
-def _health(server: ServerAccess, smart: bool, state_file: str) -> StorageHealth:
+def read_health_of(server: ServerAccess, smart: bool, state_file: str) -> StorageHealth:
     form = read_health(server, smart, state_file) if server.ssh is None else health_remote(server, smart)
     health: StorageHealth = from_dict(StorageHealth, form, "storage_health")
     return health

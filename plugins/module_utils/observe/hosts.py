@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,11 +39,11 @@ def observe_hosts(
     looks: dict[tuple[str, str], Callable[[], Any]] = {}
     for access in accesses:
         connection = access.connection
-        looks["name", access.name] = partial(_look_up, connection)
+        looks["name", access.name] = partial(look_up, connection)
         looks["api", access.name] = partial(_read_health, pools.sessions, connection)
         looks["ping", access.name] = partial(ping, connection.hostname, connection.port, connection.timeout)
         for number, device in enumerate(access.bmc):
-            looks["power %d" % number, access.name] = partial(_read_power, device)
+            looks["power %d" % number, access.name] = partial(read_power, device)
     if isolation_addresses:
         looks["isolation", ""] = partial(probe_isolation, isolation_addresses, longest_timeout(accesses))
     with StallDetector() as stall_detector:
@@ -52,11 +52,11 @@ def observe_hosts(
     for access in accesses:
         if isinstance(outcomes["api", access.name], Late):  # so that the next look can ask anew
             pools.sessions.cut_off(access.connection)
-    observations = [_observation(access, outcomes, taken_at, delay) for access in accesses]
-    return observations, _isolation(outcomes.get(("isolation", ""), []), isolation_addresses)
+    observations = [observation_of(access, outcomes, taken_at, delay, delay) for access in accesses]
+    return observations, isolation_of(outcomes.get(("isolation", ""), []), isolation_addresses)
 
 
-def _isolation(outcome: Any, addresses: Sequence[str]) -> list[IsolationProbe]:
+def isolation_of(outcome: Any, addresses: Sequence[str]) -> list[IsolationProbe]:
     if isinstance(outcome, Late) or (isinstance(outcome, Raised) and isinstance(outcome.error, StillWaiting)):
         return [IsolationProbe(address, False) for address in addresses]
     if isinstance(outcome, Raised):
@@ -91,7 +91,7 @@ def unavailable(outcome: Outcome[Any], name: str) -> tuple[ApiAnswer, str] | Non
     return ApiAnswer.NOT_ASKED, "%s: unexpected %s: %s" % (name, type(error).__name__, error)
 
 
-def _look_up(connection: Connection) -> float:
+def look_up(connection: Connection) -> float:
     """Seconds that resolving the name takes."""
     began = clock.now().seconds
     resolve(connection.proxy_host or connection.hostname, connection.port)
@@ -102,19 +102,23 @@ def _read_health(sessions: HostSessions, connection: Connection) -> HostObservat
     return sessions.ask(connection, lambda host: host.health())
 
 
-def _read_power(device: PowerDevice) -> Reading:
+def read_power(device: PowerDevice) -> Reading:
     return read_device(open_power_fence(device))
 
 
-def _observation(access: HostAccess, outcomes: dict[tuple[str, str], Any], taken_at: Instant, delay: str) -> HostObservation:
-    """*delay*: why silence in this look is none of the hosts' (OwnDelay.reason)."""
+def observation_of(
+    access: HostAccess, outcomes: Mapping[tuple[str, str], Any], taken_at: Instant, delay: str, ping_delay: str
+) -> HostObservation:
+    """One host out of what became of asking it: *outcomes* by path (api, name, ping, "power 0" and so on) and host.
+
+    *delay* and *ping_delay*: why silence of its API, and of its address, is none of the host's (StallDetector.reason)."""
     name = access.name
     api = outcomes["api", name]
     failed = _not_asked(api, outcomes["name", name], name, delay) or unavailable(api, name)
     seen = HostObservation(name, taken_at, api_answer=failed[0], api_reason=failed[1]) if failed is not None else api
     answered, reason = _pinged(outcomes["ping", name])
-    if answered is Evidence.FAILED and delay:
-        answered, reason = Evidence.UNKNOWN, "%s; %s" % (reason, delay)
+    if answered is Evidence.FAILED and ping_delay:
+        answered, reason = Evidence.UNKNOWN, "%s; %s" % (reason, ping_delay)
     if answered is not Evidence.OK and seen.api_answer in ALIVE and access.connection.proxy_host is None:
         answered, reason = Evidence.OK, "TCP port %d answered the API's connection (%s)" % (access.connection.port, reason)
     readings = [_reading(device, outcomes["power %d" % number, name]) for number, device in enumerate(access.bmc)]

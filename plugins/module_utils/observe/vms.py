@@ -51,7 +51,7 @@ class VmsSeen:
     event_gaps: tuple[EventGap, ...] = ()  # of hosts whose VMs were read
 
 
-class _Look:
+class VmLook:
     """One look at one host. What was read is there at once: a host that is slow with its statistics keeps back nothing else, and one
     whose events or statistics cannot be read at all neither."""
 
@@ -121,13 +121,18 @@ def observe_vms(accesses: Sequence[HostAccess], events_after: Mapping[str, int],
         with Pools() as own:
             return observe_vms(accesses, events_after, with_events, own)
     sessions = pools.sessions
-    looks = {access.name: _Look(sessions, access.connection, events_after.get(access.name, 0), with_events) for access in accesses}
+    looks = {access.name: VmLook(sessions, access.connection, events_after.get(access.name, 0), with_events) for access in accesses}
     readers: dict[tuple[str, str], Callable[[], None]] = {("vms", name): look.read for name, look in looks.items()}
     answers = pools.workers.ask(readers, whole_look(accesses))
     outcomes: dict[str, Any] = {name: outcome for (_vms, name), outcome in answers.items()}
     for access in accesses:
         if isinstance(outcomes[access.name], Late):  # what it has read so far counts; the next look asks anew
             sessions.cut_off(access.connection)
+    return seen_of(looks, outcomes)
+
+
+def seen_of(looks: Mapping[str, VmLook], outcomes: Mapping[str, Any]) -> VmsSeen:
+    """What the looks at single hosts come to, each with what became of it (None, Late or Raised)."""
     vms: list[VmObservation] = []
     read: list[str] = []
     events: list[Event] = []

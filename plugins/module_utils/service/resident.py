@@ -42,6 +42,7 @@ from .systemd import Notifier
 STARTING, LOOKING, STANDBY, STOPPING = "starting", "looking", "standby", "stopping"
 SUSPECT_EVERY = 1.0  # s from look to look while a verdict is not confirmed
 TICK = 0.5  # s in which a signal is heeded; between two tries of a standby for the lease
+NEWS_TICK = 0.2  # s in which it is noticed that what was seen has changed
 RETRY = 1.0  # s from the end of a failed run to the next one
 PATIENCE = 25.0  # s that acts have for coming to their end, when their run ends
 
@@ -200,12 +201,12 @@ class ResidentMonitor:
         self._incidents.looked(judged)
 
     def _pause(self, run: LeasedRun, judged: Judged, url: str) -> None:
-        """Until the next look is due, an act ends, or a signal came."""
+        """Until the next look is due, an act ends, what was seen changes, or a signal came."""
         until = self._world.clock().seconds + pause_after(judged)
         while True:
             self._heed_reload(run)
             left = until - self._world.clock().seconds
-            if left <= 0 or not self._goes_on(url) or run.executor.wait(min(TICK, left)):
+            if left <= 0 or not self._goes_on(url) or run.executor.wait(min(NEWS_TICK, left)) or run.monitor.news():
                 return
 
     def _idle(self, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ class Parts:
     decider: Callable[..., Any]
     memory: Memory  # as it was last committed
     _noted: int = 0
+    ages: Optional[random.Random] = None  # the samples of a look are of ages that it draws; None: all are of the look
     slow: float = 0.0  # s that each look takes more
     worker_dies: Optional[float] = None  # s after which the next process that acts dies
     looks: deque[tuple[float, Observation]] = field(default_factory=lambda: deque(maxlen=40))

@@ -5,70 +5,28 @@ Each run is the production loop (cycle/monitor.py) with the production judge and
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from typing import Optional
 
 from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import Run as Lease
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import RunContext, wait_after
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import Monitor
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import KINDS, Decision
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import ENDS_THE_RUN
 from ansible_collections.libreha.vmware.plugins.module_utils.record.commands import REFUSED, WAITING
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import LeaseHeld
 
+from .aged import AgedObserver
 from .blocking import Blocking, wait
 from .engine import Group
 from .executor import SimulatedExecutor
-from .observe import QUICK
+from .looking import SimulatedObserver
 from .parts import Parts
 
 SCHEDULED = 10.0  # s between two looks of the scheduler at whether a run is at work
 PATIENCE = 600.0  # s that the operator's rejoin playbook waits
 HOLDS = 86400.0  # s that a command waits for a look: the operator knows when the monitor is down
 TRIED_AGAIN = 5.0  # s until a run that got no lease tries again
-
-
-class SimulatedObserver:
-    """cycle/ports.py: Eyes."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._stale: Optional[float] = None
-
-    def show_stale(self, seconds: float) -> None:
-        self._stale = seconds
-
-    def highest_token(self) -> int:
-        asked = [target for target in self._parts.world.targets.values() if self._parts.observer.reaches_server(target)]
-        return max((target.highest_token for target in asked), default=0)
-
-    def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str]) -> Observation:
-        parts, observer = self._parts, self._parts.observer
-        at = observer.instant()
-        hosts = observer.hosts()
-        isolation = observer.isolation(parts.policy.isolation_addresses)
-        wait(observer.takes() + parts.slow / 2)
-        answered = tuple(host.name for host in hosts if host.api_answer is ApiAnswer.ANSWERED)
-        vms, read, events = observer.vms(answered, events_after)
-        wait(QUICK)
-        storage = observer.storage()
-        if parts.slow:
-            wait(parts.slow / 2)
-        observation = Observation(at, hosts, vms, read, events, storage, isolation=isolation)
-        parts.looks.append((parts.engine.now, observation))
-        return self._late(observation)
-
-    def _late(self, observation: Observation) -> Observation:
-        """A message that was under way for long: an older look in place of this one."""
-        if self._stale is None:
-            return observation
-        before = self._parts.engine.now - self._stale
-        self._stale = None
-        old = [look for at, look in self._parts.looks if at <= before]
-        return old[-1] if old else observation
 
 
 class Run:
@@ -82,7 +40,7 @@ class Run:
         self.ended = False
         self.holder = "run-%d" % number
         self.token = 0
-        self.observer = SimulatedObserver(parts)
+        self.observer = SimulatedObserver(parts) if parts.ages is None else AgedObserver(parts, parts.ages)
         self.executor: Optional[SimulatedExecutor] = None
         self._commands = commands
         self.group.when_ended = self._end

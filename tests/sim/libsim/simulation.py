@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Optional
@@ -33,7 +34,7 @@ Decider = Callable[..., Any]
 class Simulation:
     """*decider* is ``decide``; a test of the referee gives a wrong one."""
 
-    def __init__(self, scenario: Scenario, decider: Optional[Decider] = None) -> None:
+    def __init__(self, scenario: Scenario, decider: Optional[Decider] = None, ages: Optional[random.Random] = None) -> None:
         self.scenario = scenario
         self.engine = Engine()
         self.report = Report(self.engine, scenario.hosts, scenario.vms)
@@ -42,6 +43,7 @@ class Simulation:
         for happening in scenario.timeline:
             self.engine.at(happening.at, self._happens, happening)
         self.parts = self._parts(decider)
+        self.parts.ages = ages
         self.service = Service(self.parts)
         legality = Legality(self.world, scenario.policy)
         unstopped = frozenset(scenario.policy.allow_unstopped_source)
@@ -235,9 +237,14 @@ def _told(decider: Optional[Decider]) -> Decider:
     return call
 
 
-def simulate(scenario: Scenario, decider: Optional[Decider] = None, marks: Optional[Counter[str]] = None) -> dict[str, Any]:
-    """*marks* takes how often what is rare was reached."""
-    simulation = Simulation(scenario, decider)
+def simulate(
+    scenario: Scenario,
+    decider: Optional[Decider] = None,
+    marks: Optional[Counter[str]] = None,
+    ages: Optional[random.Random] = None,
+) -> dict[str, Any]:
+    """*marks* takes how often what is rare was reached; *ages* draws the ages of what each look is made of (aged.py)."""
+    simulation = Simulation(scenario, decider, ages)
     try:
         return simulation.run()
     finally:

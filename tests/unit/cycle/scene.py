@@ -15,6 +15,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor impor
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import Ended, Order
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Observation
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Retention
+from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 from decide_world import World
@@ -36,6 +37,7 @@ class Scene:
     called_off: list[Order] = field(default_factory=list)
     over: list[Ended] = field(default_factory=list)
     when_begun: Callable[[Order], None] = lambda order: None
+    looked_after: list[Instant] = field(default_factory=list)
     waited: list[float] = field(default_factory=list)
     while_waiting: Callable[[], None] = lambda: None
 
@@ -59,8 +61,12 @@ class Scene:
 
     # Observer
 
-    def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str]) -> Observation:
+    def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str], after: Instant) -> Observation:
+        self.looked_after.append(after)
         return self.world.look()
+
+    def news(self) -> bool:
+        return False
 
     def highest_token(self) -> int:
         return 0

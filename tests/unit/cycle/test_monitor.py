@@ -361,3 +361,23 @@ def test_a_command_that_is_taken_back_while_a_look_is_judged_is_not_applied(scen
     scene.looks(3)
     assert scene.database.commands([number])[0]["state"] == "withdrawn"
     assert not scene.database.memory().disarmed and scene.journal("person") == []
+
+
+def test_what_an_act_may_have_changed_is_asked_for_after_it(scene: Scene) -> None:
+    """A list of VMs, or a fence, from before an act began or ended is in no look: the observer is told since when."""
+    scene.world.policy["failover"] = {"start_bound": 240}
+    scene.run()
+    scene.looks(9)
+    first = scene.looked_after[0]
+    assert first == scene.looked_after[-1], "nothing has begun or ended"
+    scene.world.kill("esx1")
+    while not scene.begun:
+        scene.looks(1, every=1)
+    ordered = scene.world.now
+    scene.looks(1, every=1)
+    assert scene.looked_after[-1].seconds == ordered
+    scene.looks(5, every=1)
+    assert scene.looked_after[-1].seconds == ordered, "it is under way, and the observation says so"
+    scene.end(scene.begun[0])
+    scene.looks(1, every=1)
+    assert scene.looked_after[-1].seconds == scene.world.now

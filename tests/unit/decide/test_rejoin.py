@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import RejoinAction, StaleVm
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.hosts.fresh_start import MARGIN
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ActInProgress, Observation
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import ActInProgress, Observation, SampleTimes
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import Entry
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.unfencing import FreshStart
@@ -88,6 +88,24 @@ def test_a_host_that_started_afresh_is_unfenced() -> None:
     world.run(9)
     assert world.memory.host("esx1").rejoin is None, "its storage works"
     assert world.alarm("rejoin") is None
+
+
+@pytest.mark.parametrize(("started", "is_proved"), [(25.0, False), (40.0, True)])
+def test_an_uptime_told_some_seconds_ago_proves_no_later_start(started: float, is_proved: bool) -> None:
+    """A start too soon after the fence stays so, though the host was last asked 12 s before its storage server."""
+    world = fenced()
+    world.now = world.fenced_at["esx1"] + started
+    world.reboot("esx1")
+    world.hosts["esx1"].session = None
+    world.run(20)
+    world.command("rejoin", "esx1", by="alice")
+    asked = world.look().host("esx1")
+    world.now += 12.0
+    look = world.look()
+    assert asked is not None
+    told = replace(asked, taken_at=look.taken_at, sampled=SampleTimes(asked.taken_at, asked.taken_at, *[look.taken_at] * 3))
+    world.step(0.0, replace(look, hosts=tuple(told if host.name == "esx1" else host for host in look.hosts)))
+    assert ("unfence" in steps(world)) is is_proved
 
 
 def test_a_host_that_kept_running_is_not_let_in_and_given_up_in_the_end() -> None:

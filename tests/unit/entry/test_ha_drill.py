@@ -70,9 +70,12 @@ class Scripted:
     looks: list[seen.Observation]
     health: list[list[str]] = field(default_factory=list)  # of which servers it was asked for, look by look
 
-    def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str]) -> seen.Observation:
+    def look(self, events_after: Mapping[str, int], health: Collection[str], disks: Collection[str], after: Instant) -> seen.Observation:
         self.health.append(sorted({*health, *disks}))
         return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+    def news(self) -> bool:
+        return False
 
     def highest_token(self) -> int:
         return 0

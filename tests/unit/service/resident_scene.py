@@ -69,6 +69,9 @@ class Cluster:
         self.looked_at.append(self.scene.world.now)
         return self.scene.look(*arguments)
 
+    def news(self) -> bool:
+        return self.scene.news()
+
     def highest_token(self) -> int:
         return self.scene.highest_token()
 

@@ -173,7 +173,7 @@ def test_a_successor_of_a_killed_monitor_looks_within_seconds(place: Place, star
     second = start()
     began = time.monotonic()
     until(lambda: place.lease()["token"] == 2, "the successor's lease")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     until(lambda: looks(place), "its look")
     assert second.process.poll() is None
 

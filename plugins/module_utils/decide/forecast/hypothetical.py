@@ -46,7 +46,7 @@ def later(observation: Observation, seconds: float) -> Observation:
         return replace(instant, seconds=instant.seconds + seconds)
 
     hosts = tuple(
-        replace(host, taken_at=after(host.taken_at), uptime=None if host.uptime is None else host.uptime + seconds)
+        replace(host, taken_at=after(host.taken_at), sampled=None, uptime=None if host.uptime is None else host.uptime + seconds)
         for host in observation.hosts
     )
     storage = tuple(

@@ -20,11 +20,11 @@ from ...instant import Instant
 from ..answers import ALIVE, ApiAnswer, Evidence
 from ..evidence import HostEvidence, TargetEvidence
 from ..memory import HostRecord, Memory, SessionRecord
-from ..observations import HostObservation, Observation, Power, Session, StorageObservation
+from ..observations import HostObservation, Observation, Power, SampleTimes, Session, StorageObservation
 from ..policy import Policy
 from ..replacing import replace
 from ..verdict import Judgement, Verdict
-from .freshness import host_is_fresh
+from .freshness import host_is_fresh, word_is_new
 from .verdict import judge
 
 
@@ -32,7 +32,7 @@ def gather(host: str, observation: Observation, memory: Memory, policy: Policy, 
     """The evidence about *host* in this look."""
     record = memory.host(host)
     seen = observation.host(host)
-    words = _words_about_targets(seen, record, memory)
+    words = _words_about_targets(seen, record, memory) if seen is not None and word_is_new(seen, now, policy) else {}
     targets: list[TargetEvidence] = []
     sessions: list[SessionRecord] = []
     initiator = policy.host(host).initiator
@@ -53,7 +53,7 @@ def gather(host: str, observation: Observation, memory: Memory, policy: Policy, 
             tuple(targets),
             tuple(sessions),
         )
-    ping = Evidence.OK if seen.api_answer in ALIVE else seen.ping
+    ping, sampled = _ping(seen)
     red = [sensor.name for sensor in seen.sensors if sensor.health == "red" and sensor.name not in policy.host(seen.name).ignored_sensors]
     return HostEvidence(
         host=host,
@@ -67,7 +67,21 @@ def gather(host: str, observation: Observation, memory: Memory, policy: Policy, 
         targets=tuple(targets),
         sessions=tuple(sessions),
         degraded="sensors red: %s" % ", ".join(red) if red else "",
+        sampled=sampled,
     )
+
+
+def _ping(seen: HostObservation) -> tuple[Evidence, Optional[SampleTimes]]:
+    """Whether the address answers, with the times of that. An API that answers proves that its address does, and dates it; but an answer
+    from before both the last ping and the last reading of the power proves nothing against these."""
+    times = seen.sampled
+    if seen.api_answer not in ALIVE or seen.ping is Evidence.OK:
+        return seen.ping, times
+    if times is None:
+        return Evidence.OK, None
+    if all((at.since(times.api_answered) or 0.0) > 0 for at in (times.ping, times.power)):
+        return seen.ping, times
+    return Evidence.OK, replace(times, ping=times.api, ping_answered=times.api_answered)
 
 
 def judge_host(evidence: HostEvidence, observer_is_isolated: bool) -> Judgement:
@@ -210,12 +224,12 @@ def _probed(sessions: Sequence[SessionRecord], at: Instant) -> Evidence:
     return Evidence.FAILED
 
 
-def _words_about_targets(seen: Optional[HostObservation], record: HostRecord, memory: Memory) -> dict[str, Optional[bool]]:
+def _words_about_targets(seen: HostObservation, record: HostRecord, memory: Memory) -> dict[str, Optional[bool]]:
     """What the host says about its datastores on each target: all accessible, all not, or (None) nothing clear.
 
     A datastore that it had there and does not list any more counts as inaccessible.
     """
-    if seen is None or seen.api_answer is not ApiAnswer.ANSWERED:
+    if seen.api_answer is not ApiAnswer.ANSWERED:
         return {}
     now = {store.uuid: store.accessible for store in seen.datastores}
     words: dict[str, set[bool]] = {}

@@ -58,7 +58,7 @@ def read_report(
     announced = [event for event in new if event.kind in GOING_DOWN]
     going_down, going_down_at = record.going_down, record.going_down_at
     if announced and not restarted:
-        going_down, going_down_at = GOING_DOWN[announced[-1].kind], seen.taken_at
+        going_down, going_down_at = GOING_DOWN[announced[-1].kind], seen.asked_at
     elif restarted or _given_up(record, seen, policy):
         going_down, going_down_at = "", None
     failed = {event.vm for event in new if event.kind == "vm_failed"}
@@ -68,7 +68,7 @@ def read_report(
         replace(
             record,
             uptime=seen.uptime,
-            uptime_at=seen.taken_at,
+            uptime_at=seen.asked_at,
             initiators=seen.initiators or record.initiators,
             offers=tuple(sorted(offers(seen.capabilities, (store.uuid for store in seen.datastores if store.accessible)))),
             machine=seen.machine if seen.machine.uuid or seen.machine.serial else record.machine,
@@ -152,7 +152,7 @@ def _restarted(record: HostRecord, seen: HostObservation) -> bool:
     """Uptime lower than at the last look, or than the time that has passed since then."""
     if seen.uptime is None or record.uptime is None:
         return False
-    passed = seen.taken_at.since(record.uptime_at)
+    passed = seen.asked_at.since(record.uptime_at)
     if seen.uptime + BOOT_MARGIN < record.uptime:
         return True
     return passed is not None and seen.uptime + BOOT_MARGIN < passed
@@ -162,5 +162,5 @@ def _given_up(record: HostRecord, seen: HostObservation, policy: Policy) -> bool
     """A shutdown that was announced but did not come."""
     if not record.going_down:
         return False
-    waited = seen.taken_at.since(record.going_down_at)
+    waited = seen.asked_at.since(record.going_down_at)
     return waited is None or waited > policy.reboot_grace

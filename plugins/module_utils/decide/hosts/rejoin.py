@@ -237,7 +237,7 @@ def fresh_start(host: HostState, cluster: Cluster, word: str) -> FreshStart:
                 else:
                     ages.append(age)
     restarted = tuple(dict.fromkeys(unprovable))
-    uptime = host.seen.uptime if host.seen is not None and host.seen.api_answer is ApiAnswer.ANSWERED else None
+    uptime = _uptime(host, cluster.now)
     proved = uptime is not None and bool(ages or restarted) and all(started_since(uptime, age) for age in ages)
     lacks = ""
     if not proved:
@@ -246,6 +246,14 @@ def fresh_start(host: HostState, cluster: Cluster, word: str) -> FreshStart:
         lacks = "%s was itself restarted since the fence, so no uptime proves a start after it; %s" % (", ".join(restarted), _BY_WORD)
     said = "%s says that it was restarted after the fence" % word if restarted else "it started afresh since the fence"
     return FreshStart(lacks, said, proved, restarted, min(ages, default=None))
+
+
+def _uptime(host: HostState, now: Instant) -> Optional[float]:
+    """Seconds since it started, as of now: it has run on since it was asked, as the fence has grown older."""
+    seen = host.seen
+    if seen is None or seen.api_answer is not ApiAnswer.ANSWERED or seen.uptime is None:
+        return None
+    return seen.uptime + max(now.since(seen.asked_at) or 0.0, 0.0)
 
 
 _BY_WORD = "if you know that the host was restarted, say so: -e force=HOST -e reason=..."

@@ -10,7 +10,8 @@ a path counts as silent from its last sign of life on, and only by probes that w
 * a look that comes late concludes nothing by being late: a path on which nobody listened for longer than ``confirm_after`` was not
   silent for that time, as far as anybody knows, and counts from the next failed probe. Equal counters of one session of a target are the
   exception: they prove that nothing was written between two looks, however far apart these are;
-* what could not be probed is neither life nor silence.
+* what could not be probed is neither life nor silence;
+* a sample that serves several looks is one probe.
 
 Another run of the monitor, and another boot, begin again.
 """
@@ -25,6 +26,7 @@ from ...instant import Instant
 from ..answers import Evidence
 from ..evidence import HostEvidence, TargetEvidence
 from ..memory import Silence
+from ..observations import SampleTimes
 from ..policy import Policy
 from ..replacing import replace
 
@@ -94,13 +96,14 @@ def _probes(evidence: HostEvidence, now: Instant, policy: Policy) -> Iterator[_P
     if evidence.taken_at is None:
         return
     longest = policy.confirm_after
-    yield _Probe("api", evidence.api, evidence.taken_at, now, longest)
-    yield _Probe("ping", evidence.ping, evidence.taken_at, now, longest)
+    times = evidence.sampled or SampleTimes(evidence.taken_at, now, evidence.taken_at, now, evidence.taken_at)
+    yield _Probe("api", evidence.api, times.api, times.api_answered, longest)
+    yield _Probe("ping", evidence.ping, times.ping, times.ping_answered, longest)
     for target in evidence.targets:
         if target.at is not None:
             yield _Probe(_target(target), target.probe, target.at, target.at, None if target.session else longest)
             said = Evidence.FAILED if target.accessible is False else Evidence.OK
-            yield _Probe(_word(target), said, evidence.taken_at, now, longest, is_word=True)
+            yield _Probe(_word(target), said, times.api, times.api_answered, longest, is_word=True)
 
 
 def _heard(before: Optional[Silence], probe: _Probe) -> Optional[Silence]:

@@ -43,6 +43,7 @@ class _Look:
     read: frozenset[str]  # unfenced hosts whose VM list was read
     now: Instant
     events_unread: Callable[[str], bool]
+    had_before: frozenset[str]  # hosts whose list is the one that the look before had
     alarms: list[Alarm] = field(default_factory=list)
 
     def alarm(self, what: str, record: VmRecord, severity: Severity, text: str) -> None:
@@ -60,7 +61,9 @@ def update_vms(
     """The VM records after this look, ordered by id, and the alarms about single VMs."""
     fenced = {name for name, verdict in verdicts.items() if verdict in (Verdict.FENCED, Verdict.FENCING)}
     cut_off = {name for name, verdict in verdicts.items() if verdict is Verdict.FENCED}
-    look = _Look(verdicts, reports, frozenset(observation.vms_read) - fenced, now, observation.events_unread)
+    read = frozenset(observation.vms_read) - fenced
+    had_before = frozenset(name for name in read if _is_the_list_before(name, observation, memory))
+    look = _Look(verdicts, reports, read, now, observation.events_unread, had_before)
     once, several = _sightings(observation, look.read)
     acting = {act.vm for act in observation.in_progress}
     records = memory.vms_by_id
@@ -84,6 +87,13 @@ def update_vms(
         if record is not None:
             after.append(record)
     return tuple(after), look.alarms
+
+
+def _is_the_list_before(host: str, observation: Observation, memory: Memory) -> bool:
+    """Whether a look has the list that another had: of observers at their own pace. Its events are new only once."""
+    listed = observation.listed_on(host)
+    age = listed[0].taken_at.since(memory.host(host).read_at) if listed else None
+    return age is not None and age <= 0
 
 
 def _sightings(observation: Observation, read: frozenset[str]) -> tuple[dict[str, VmObservation], dict[str, list[VmObservation]]]:
@@ -204,7 +214,8 @@ def _running(record: VmRecord, running: Sequence[VmObservation], look: _Look) ->
         desired=record.desired if record.stopping else Desired.STARTED,
         power=Power.ON,
         on_since=record.on_since if stayed else look.now,
-        clean_off=record.id in look.reports[vm.host].clean_off,  # the list may have been read just before the power-off
+        # The list may have been read just before the power-off; and it may serve another look.
+        clean_off=record.id in look.reports[vm.host].clean_off or (record.clean_off and vm.host in look.had_before),
         restart=False,
         registered="",
     )

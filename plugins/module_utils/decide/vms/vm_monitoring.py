@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Optional
 
 from ...instant import Instant
 from ..authorization import Orders
@@ -66,8 +67,9 @@ def settle_reset(vm: VmRecord, results: Iterable[ActResult]) -> VmRecord:
     return vm
 
 
-def plan_resets(hung: Mapping[str, list[VmRecord]], policy: Policy, now: Instant) -> Monitored:
-    """What to do about VMs without a heartbeat; *hung* has them by host, each with a ``hang`` that is ``suspected``."""
+def plan_resets(hung: Mapping[str, list[VmRecord]], read_at: Mapping[str, Optional[Instant]], policy: Policy, now: Instant) -> Monitored:
+    """What to do about VMs without a heartbeat; *hung* has them by host, each with a ``hang`` that is ``suspected``. *read_at*: when each
+    host was last asked for its VMs; what came after that, nobody has seen."""
     out = Monitored()
     rules = policy.vm_monitoring
     for host in sorted(hung):
@@ -76,7 +78,8 @@ def plan_resets(hung: Mapping[str, list[VmRecord]], policy: Policy, now: Instant
             if vm.hang.since is None:
                 out.alarms += (_not_back if vm.hang.was_up is not None else _not_known)(vm, host, policy, now)
                 continue
-            lasted = now.since(vm.hang.since)
+            seen_at = read_at.get(host)
+            lasted = seen_at.since(vm.hang.since) if seen_at is not None else None
             if lasted is None or lasted < rules.failure_interval or vm.hang.idle < rules.io_interval:
                 continue
             text = "%s on %s has had no heartbeat for %.0f s and no I/O for %.0f s" % (vm.name, host, lasted, vm.hang.idle)
