@@ -12,8 +12,10 @@ import dataclasses
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+__all__ = ["replace"]
+
 if TYPE_CHECKING:
-    from dataclasses import replace as replace  # so mypy checks names and types of the fields
+    from dataclasses import replace  # so mypy checks names and types of the fields
 else:
 
     def replace(value: Any, /, **changes: Any) -> Any:
