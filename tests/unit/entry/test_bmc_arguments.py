@@ -134,7 +134,11 @@ def test_one_host_may_reach_its_bmc_in_two_ways() -> None:
 
 
 def test_the_inventory_is_refused_before_anything_is_asked() -> None:
-    hostvars = {"esx1": {"libreha_bmc": REDFISH}, "esx2": {"libreha_bmc": [IPMI]}}
+    names = {name: "iqn.1998-01.com.vmware:%s" % name for name in ("esx1", "esx2")}
+    hostvars = {
+        "esx1": {"libreha_bmc": REDFISH, "libreha_initiator": names["esx1"]},
+        "esx2": {"libreha_bmc": [IPMI], "libreha_initiator": names["esx2"]},
+    }
     with pytest.raises(AnsibleFilterError, match="hosts esx1 and esx2 have the same power device.*Remedy"):
         cluster_policy({}, hostvars, ["esx1", "esx2"], [])
     with pytest.raises(AnsibleFilterError, match=r"esx1: bmc.level is 0"):

@@ -214,7 +214,10 @@ class World:
     def set_maintenance_mode(self, host: Host, on: bool) -> None:
         if host.maintenance is not on:
             host.maintenance = on
-            self.emit("maintenance_entered" if on else "maintenance_left", host=host.name)
+            if on:
+                self.emit("maintenance_entered", host=host.name)
+            else:
+                self.emit("maintenance_left", host=host.name)
             self._settle()
 
     # VMs
