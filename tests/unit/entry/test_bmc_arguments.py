@@ -143,7 +143,8 @@ def test_the_inventory_is_refused_before_anything_is_asked() -> None:
         cluster_policy({}, hostvars, ["esx1", "esx2"], [])
     with pytest.raises(AnsibleFilterError, match=r"esx1: bmc.level is 0"):
         cluster_policy({}, {"esx1": {"libreha_bmc": {**REDFISH, "level": 0}}}, ["esx1"], [])
-    assert cluster_policy({}, hostvars, ["esx1"], [])["hosts"]["esx1"]["has_bmc"] is True
+    named = {"libreha_bmc": REDFISH, "libreha_initiator": "iqn.1998-01.com.vmware:esx1"}
+    assert cluster_policy({}, {"esx1": named}, ["esx1"], [])["hosts"]["esx1"]["has_bmc"] is True
 
 
 def test_modules_get_a_list_also_where_the_inventory_has_a_single_device() -> None:
