@@ -64,6 +64,16 @@ holds:
       each is prolonged.
   type: float
   default: 0
+way:
+  description:
+    - With V(migrate), how the VM leaves its host. With V(auto) the best way that both hosts allow is taken, and named with the move.
+    - V(suspend) writes the memory of a running VM to its datastore and reads it again at the destination; both hosts must have the same
+      CPU. V(cold) shuts its guest down and starts it there. V(register) is for a VM that is off. V(vmotion) hands it over while it runs;
+      standalone hosts cannot.
+    - What speaks against a way that was named refuses the move; no other way is taken in its place.
+  type: str
+  choices: [auto, register, cold, suspend, vmotion]
+  default: auto
 """
 
 

@@ -132,6 +132,7 @@ commands:
     outcome: {description: "What it changed, or why it was refused.", type: str}
     token: {description: The token of the run that took it up., type: int, sample: 17}
     holds: {description: Seconds for which something is switched off; 0 where nothing is., type: float, sample: 0}
+    way: {description: The way that a migration named; empty where none did., type: str, sample: ""}
     valid_for: {description: Seconds in which a run must take it up., type: float, sample: 600}
     given_at: {description: "When it was given, with C(boot_id), C(seconds) and C(wall).", type: dict}
     progress: {description: "V(done), V(failed) or V(open).", type: str, sample: done}

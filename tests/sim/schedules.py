@@ -96,8 +96,9 @@ def _host(draw: st.DrawFn) -> Raw:
         host["memory"] = memory
     if draw(st.integers(0, 9)) == 0:
         host["up"] = False
-    if draw(st.integers(0, 5)) == 0:
+    if draw(st.booleans()):
         host["live_migration"] = False
+        host["capabilities"] = draw(st.sampled_from((["cpu_features:a"], ["cpu_features:a"], ["cpu_features:b"], [])))
     if draw(st.integers(0, 7)) == 0:
         host["spare"] = True
     return host

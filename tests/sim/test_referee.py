@@ -15,6 +15,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision imp
     PlannedMove,
     RejoinAction,
     RestartAction,
+    Way,
 )
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import StaleToken
 from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
@@ -53,7 +54,9 @@ def moving(at: float, *moves: tuple[str, str, str]) -> Any:
             return decision
         done.append(True)
         planned = tuple(
-            PlannedMove(vm_id(vm), vm, vm, STORE, STORE_NAME, vmx_path(vm), source, to, True, True, True, Cause.OPERATOR, ("planted",))
+            PlannedMove(
+                vm_id(vm), vm, vm, STORE, STORE_NAME, vmx_path(vm), source, to, True, Way.VMOTION, True, Cause.OPERATOR, ("planted",)
+            )
             for vm, source, to in moves
         )
         return replace(decision, actions=(MoveAction(moves[0][1], planned, ("planted",)),))

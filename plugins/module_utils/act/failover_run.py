@@ -17,12 +17,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Optional
 
+from ..decide.decision import Way
 from ..decide.hosts.fence_coverage import FenceCoverage
 from ..decide.observations import Power, Question, VmObservation
 from ..decide.policy import FailoverPolicy
 from ..decide.vms import transaction as steps
 from ..decide.vms.inventory import needed_files
-from ..decide.vms.transaction import Do, Facts, Move, Outcome, Step, Transaction, Way
+from ..decide.vms.transaction import Do, Facts, Move, Outcome, Step, Transaction
 from ..errors import as_outcome
 from ..hypervisor.interface import FaultKind, Hypervisor, HypervisorFault, PowerOnOutcome
 from ..instant import Instant
@@ -30,9 +31,10 @@ from ..lease.keeper import LeaseKeeper
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
 from .runtime import Runtime, Threads, Workers
-from .stopping import GUEST_TIMEOUT, STOP_TIMEOUT, stop_in_order
+from .stopping import GUEST_TIMEOUT, STOP_TIMEOUT, SUSPEND_TIMEOUT, stop_in_order
 
 TICK = 0.5  # s; the longest that the loop sleeps without looking at the lease
+AT_REST = (Power.OFF, Power.SUSPENDED)  # in which a host lets a VM be unregistered
 
 
 @dataclass
@@ -177,9 +179,7 @@ class FailoverRun:
             power=here[0].power if here else Power.UNKNOWN,
             question=question.text if question is not None and not question.message_id.startswith("msg.uuid") else "",
             running_on=running[0] if running else None,
-            ours_elsewhere=tuple(
-                (vm.host, vm.moid) for vm in others if vm.host in in_vain and vm.power is Power.OFF and vm not in at_source
-            ),
+            ours_elsewhere=tuple((vm.host, vm.moid) for vm in others if vm.host in in_vain and vm.power in AT_REST and vm not in at_source),
             source_reads=transaction.way is not None and transaction.source in self._views,
             at_source=at_source[0] if at_source else None,
             files_seen=cover.datastores is None or bool(here),
@@ -211,7 +211,8 @@ class FailoverRun:
             move = steps.next_move(item.transaction, item.facts)
             if move.do not in (Do.CLOSE, Do.HOLD) and item.transaction.destination not in self._hosts:
                 move = Move(Do.CLOSE, self._no_connection(item.transaction.destination), Step.FAILED)
-            bound = self._bounds.start_bound + (GUEST_TIMEOUT if item.transaction.way is not None else 0.0)
+            way = item.transaction.way
+            bound = self._bounds.start_bound + (_LEAVING.get(way, 0.0) if way is not None else 0.0)
             if move.do not in (Do.CLOSE, Do.HOLD) and waited > bound:
                 move = Move(Do.CLOSE, "not up within %.0f s: %s" % (bound, item.transaction.reason), Step.FAILED)
             if move.do is Do.HOLD:
@@ -326,6 +327,9 @@ class FailoverRun:
                 return Result(Outcome.DONE)
             if do is Do.STOP:
                 return _stop(hypervisor, facts)
+            if do is Do.SUSPEND:
+                hypervisor.suspend(move.moid, timeout=SUSPEND_TIMEOUT)
+                return Result(Outcome.DONE, "its memory is on its datastore")
             if do is Do.REGISTER:
                 return Result(Outcome.DONE, moid=hypervisor.register(transaction.vmx, transaction.registered_as or transaction.name))
             outcome, question = hypervisor.power_on(move.moid, timeout=self._bounds.power_on_timeout)
@@ -364,13 +368,13 @@ def _stop(hypervisor: Hypervisor, facts: Facts) -> Result:
     return Result(Outcome.OTHER, failed) if failed else Result(Outcome.DONE, "; ".join(done.values()))
 
 
-_WORDS = {Do.STOP: "stop", Do.UNREGISTER: "unregistering", Do.REGISTER: "registering", Do.POWER_ON: "power-on"}
+_LEAVING = {Way.COLD: GUEST_TIMEOUT, Way.SUSPEND: SUSPEND_TIMEOUT}  # s that leaving a host may take
+_WORDS = {Do.STOP: "stop", Do.SUSPEND: "suspend", Do.UNREGISTER: "unregistering", Do.REGISTER: "registering", Do.POWER_ON: "power-on"}
 _OUTCOMES = {kind: Outcome(kind.value) for kind in FaultKind}
 
 
-def new_transaction(planned: Mapping[str, Any], way: Optional[Way] = None) -> Transaction:
-    """A transaction from one entry of a decision's failover or restart action (``decision.PlannedVm``), or with *way* of a move
-    (``PlannedMove``)."""
+def new_transaction(planned: Mapping[str, Any]) -> Transaction:
+    """A transaction from one entry of a decision's failover or restart action (``decision.PlannedVm``), or of a move (``PlannedMove``)."""
     return Transaction(
         id=str(uuid.uuid4()),
         vm_id=planned["id"],
@@ -381,5 +385,5 @@ def new_transaction(planned: Mapping[str, Any], way: Optional[Way] = None) -> Tr
         source=planned["source"],
         destination=planned["destination"],
         power_on=planned["power_on"],
-        way=way,
+        way=planned.get("way"),
     )

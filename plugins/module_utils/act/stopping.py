@@ -10,6 +10,7 @@ from ..decide.observations import VmObservation
 from ..hypervisor.interface import Hypervisor
 
 GUEST_TIMEOUT = 120.0  # s that guests have for shutting down
+SUSPEND_TIMEOUT = 600.0  # s that a host has for writing a VM's memory to its datastore
 STOP_TIMEOUT = 10.0  # s that a host has for switching VMs off
 TOOLS_RUN = "guestToolsRunning"
 

@@ -22,7 +22,7 @@ from ..act.worker import Child, Died, Failed, ForkServer, wait_for_any
 from ..decide.hosts.rejoin import BOOTS, PATIENCE, SETTLES
 from ..decide.observations import Observation
 from ..decide.policy import Policy
-from ..decide.vms.transaction import Transaction, Way
+from ..decide.vms.transaction import Transaction
 from ..instant import Instant
 from ..lease.lock import LeaseLock
 from ..observe.cluster import observe_cluster, observe_servers
@@ -242,8 +242,7 @@ def _bring_over(
 
 def transactions_of(order: Union[FailoverOrder, MoveOrder]) -> list[Transaction]:
     """What an order begins; transactions that an earlier run left open go on beside them."""
-    way = Way.COLD if isinstance(order, MoveOrder) else None
-    return [new_transaction(dataclasses.asdict(vm), way) for vm in order.planned]
+    return [new_transaction(dataclasses.asdict(vm)) for vm in order.planned]
 
 
 def _rejoin(site: Site, order: RejoinOrder, database: StateDatabase, run: Run) -> Ended:

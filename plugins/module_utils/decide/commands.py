@@ -57,6 +57,7 @@ class Command:
     by: str = ""
     reason: str = ""
     holds: float = 0.0
+    way: str = ""  # of a migration: a value of ``decision.Way``; empty: the best one that both hosts allow
 
 
 class CommandRefused(ValueError):
@@ -97,9 +98,9 @@ def _migrate(policy: Policy, memory: Memory, command: Command, now: Instant) -> 
     if vm.ignored:
         raise CommandRefused("%s is ignored; put it back with manage first" % vm.name)
     if vm.host == command.host:
-        stays = memory.with_vm(replace(vm, wanted_host=command.host, ordered=False, refused="", home=""))
+        stays = memory.with_vm(replace(vm, wanted_host=command.host, wanted_way="", ordered=False, refused="", home=""))
         return _changed(memory, stays, "%s stays on %s", vm.name, command.host)
-    after = memory.with_vm(replace(vm, wanted_host=command.host, ordered=True, refused="", home=""))
+    after = memory.with_vm(replace(vm, wanted_host=command.host, wanted_way=command.way, ordered=True, refused="", home=""))
     return _changed(memory, after, "%s is to move to %s%s", vm.name, command.host, _said(command))
 
 

@@ -193,10 +193,18 @@ class Cause(str, Enum):
     REBALANCE = "rebalance"
 
 
+class Way(str, Enum):
+    """How a VM leaves a host that works."""
+
+    REGISTER = "register"  # it is off: registered at the destination, and off the source
+    COLD = "cold"  # its guest is shut down, or it is switched off, and it is started at the destination
+    SUSPEND = "suspend"  # its memory is written to its datastore, and read again at the destination
+    VMOTION = "vmotion"  # it is handed over while it runs; a vCenter can, hosts alone cannot
+
+
 @dataclass(frozen=True)
 class PlannedMove:
-    """One VM from one working host to another. ``live``: it is not stopped; otherwise it is shut down first if it runs,
-    and started there if ``power_on``."""
+    """One VM from one working host to another, and by which ``way``; it is started there if ``power_on``."""
 
     id: str
     name: str
@@ -207,10 +215,14 @@ class PlannedMove:
     source: str
     destination: str
     running: bool
-    live: bool
+    way: Way
     power_on: bool
     cause: Cause
     reasons: tuple[str, ...]
+
+    @property
+    def live(self) -> bool:
+        return self.way is Way.VMOTION
 
 
 @dataclass(frozen=True)

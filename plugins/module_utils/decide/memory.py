@@ -212,6 +212,7 @@ class VmRecord:
     ignore: Optional[SwitchOff] = None  # that wish
     stopping: bool = False  # an operator wants it stopped, and it still runs
     wanted_host: str = ""  # where an operator wants it; it is not moved away unasked
+    wanted_way: str = ""  # the way that an operator named for going there: a value of ``decision.Way``; empty: the best one
     ordered: bool = False  # it is not there yet: the operator's migration is still to be done
     refused: str = ""  # why the operator's last migration was given up
     home: str = ""  # where it came from when its host was emptied for maintenance

@@ -107,6 +107,17 @@ def datastore(uuid: str) -> str:
     return "datastore:%s" % uuid
 
 
+def cpu(identity: str) -> str:
+    """*identity* is the same on hosts whose CPUs offer the same to VMs."""
+    return CPU + identity
+
+
+def cpu_of(offered: Iterable[str]) -> str:
+    """The word of :func:`cpu` among *offered*; empty where the host did not tell."""
+    return next((word for word in offered if word.startswith(CPU)), "")
+
+
+CPU = "cpu_features:"
 NESTED_VIRTUALIZATION = "cpu:nested_virtualization"
 PERFORMANCE_COUNTERS = "cpu:performance_counters"
 

@@ -172,6 +172,12 @@ class Hypervisor(ABC):
         that says "OK", by its key and label, which ends the VM. Any other question is left alone."""
 
     @abstractmethod
+    def suspend(self, moid: str, timeout: float) -> None:
+        """Write the memory of a running VM to its datastore and stop it; power_on reads it again, here or on another host with the same
+        CPU that has the VM registered. A suspension that is under way already is taken up. Raises HypervisorFault, with the kind ALREADY
+        of a VM that does not run."""
+
+    @abstractmethod
     def reset(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
         """Hard reset of several running VMs in parallel; VM reference -> "" or the reason it failed."""
 

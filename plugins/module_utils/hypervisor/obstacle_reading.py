@@ -8,11 +8,12 @@ with nothing else. The versions are those of the vSphere Web Services API refere
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..decide.observations import split_path, vm_id
-from ..decide.obstacles import NESTED_VIRTUALIZATION, PERFORMANCE_COUNTERS, Obstacle, ObstacleKind, datastore, encryption_key, vgpu
+from ..decide.obstacles import NESTED_VIRTUALIZATION, PERFORMANCE_COUNTERS, Obstacle, ObstacleKind, cpu, datastore, encryption_key, vgpu
 from .properties import Properties
 from .pyvmomi import vim
 
@@ -27,6 +28,8 @@ HOST_PATHS: Since = (
     ((6, 0), ("config.sharedPassthruGpuTypes",)),
     ((6, 5), ("runtime.cryptoState",)),
 )
+CPU_PATHS: Since = (((5, 1), ("config.featureCapability",)),)
+"""A hundred entries and more, which do not change while the host runs: read once a session."""
 READY_FOR_KEYS = "safe"  # runtime.cryptoState: encryption is enabled, so that the host may hold keys
 SEVERAL_WRITERS = "sharingMultiWriter"
 
@@ -49,7 +52,14 @@ def capabilities(host: Properties, keys: Iterable[str]) -> tuple[str, ...]:
         found.append(NESTED_VIRTUALIZATION)
     if host.get("capability.vPMCSupported"):
         found.append(PERFORMANCE_COUNTERS)
+    features = host.get("config.featureCapability")
+    if features:
+        found.append(cpu(_digest("%s=%s" % (item.key, item.value) for item in features)))
     return tuple(sorted(found))
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
 
 def obstacles(properties: Properties, uuids: Mapping[str, str]) -> tuple[Obstacle, ...]:

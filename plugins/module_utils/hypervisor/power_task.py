@@ -76,6 +76,18 @@ class TaskRunner:
                 return PowerOnOutcome.QUESTION, waiting
             self._pause(tried, deadline, timeout)
 
+    def suspend(self, vm: Any, timeout: float) -> None:
+        """See Hypervisor.suspend. A task that the VM is busy with is waited for: what it has done, a look at the VM tells."""
+        tried = "suspending VM %s" % vm._moId
+        with self.session.writing(tried, self.before_write):
+            try:
+                task = vm.SuspendVM_Task()
+            except vim.fault.TaskInProgress as fault:
+                if fault.task is None:
+                    raise
+                task = fault.task
+        self.wait(task, tried, timeout)
+
     def answer(self, vm: Any, question: Question, choice: str) -> None:
         with self.session.writing("answering %s of VM %s" % (question.message_id or "a question", vm._moId), self.before_write):
             vm.Answer(question.id, choice)

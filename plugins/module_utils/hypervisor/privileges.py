@@ -49,6 +49,7 @@ GRANTED = (
         ("VirtualMachine.PowerOffVM_Task", "VirtualMachine.ShutdownGuest"),
         "stops the VMs of a host that lost its storage; shuts guests down before a move",
     ),
+    Privilege("VirtualMachine.Interact.Suspend", ("VirtualMachine.SuspendVM_Task",), "suspends a VM for its move to another host"),
     Privilege("VirtualMachine.Interact.Reset", ("VirtualMachine.ResetVM_Task",), "restarts a guest that hangs"),
     Privilege(
         "Host.Config.Maintenance",

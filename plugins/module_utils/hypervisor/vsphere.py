@@ -19,6 +19,7 @@ from .properties import PropertyReader
 from .pyvmomi import vim, vmodl
 from .session import Session
 
+CPU = frozenset(path for _since, paths in obstacle_reading.CPU_PATHS for path in paths)
 INVENTORY_SECONDS = 60.0  # for registering a VM and for searching a datastore
 
 
@@ -31,6 +32,7 @@ class Vsphere(Hypervisor):
         self.before_write: Callable[[], None] | None = None
         self.on_answer: Callable[[str, Question], None] | None = None
         self.session = Session(connection)
+        self._cpu: dict[str, Any] = {}  # what was read of it; it does not change before the host restarts, which ends the session
 
     def __enter__(self) -> Vsphere:
         self.session.login()
@@ -51,12 +53,14 @@ class Vsphere(Hypervisor):
         with self.session.reading("reading the host's health"):
             found = self._reader().inventory(
                 {
-                    "HostSystem": (*host_reading.HOST_PATHS, *self._known(obstacle_reading.HOST_PATHS)),
+                    "HostSystem": (*host_reading.HOST_PATHS, *self._known(obstacle_reading.HOST_PATHS), *self._unread_cpu()),
                     "Datastore": storage_paths.DATASTORE_PATHS,
                     "Network": host_reading.NETWORK_PATHS,
                 }
             )
             host = self._the_host(found["HostSystem"])
+            self._cpu.update({path: value for path, value in found["HostSystem"][0][1].items() if path in CPU})
+            found["HostSystem"][0][1].update(self._cpu)
             uptime = self._hardware_uptime(host)
             keys = self._encryption_keys(found["HostSystem"][0][1])
         return host_reading.host_observation(self.connection.name, taken_at, self.session.content.about, found, uptime, keys)
@@ -140,6 +144,9 @@ class Vsphere(Hypervisor):
 
     def power_off(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
         return self._bulk().power_off(self._vms(moids), timeout)
+
+    def suspend(self, moid: str, timeout: float) -> None:
+        self._runner().suspend(self._vm(moid), timeout)
 
     def reset(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
         return self._bulk().reset(self._vms(moids), timeout)
@@ -242,6 +249,9 @@ class Vsphere(Hypervisor):
 
     def _known(self, paths: obstacle_reading.Since) -> tuple[str, ...]:
         return obstacle_reading.known_paths(paths, str(self.session.content.about.apiVersion or ""))
+
+    def _unread_cpu(self) -> tuple[str, ...]:
+        return tuple(path for path in self._known(obstacle_reading.CPU_PATHS) if path not in self._cpu)
 
     def _encryption_keys(self, host: dict[str, Any]) -> list[str]:
         """Ids of the keys that the host holds; none where it may not be asked: then nothing says that it can start an encrypted VM."""

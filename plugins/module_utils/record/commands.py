@@ -73,6 +73,7 @@ def give(connection: Connection, now: Instant, commands: Iterable[Command], vali
             "person": schema.plain(command.by),
             "reason": schema.plain(command.reason),
             "holds": command.holds,
+            "way": schema.plain(command.way),
             "valid_for": valid_for,
             "state": WAITING,
             "outcome": "",
@@ -125,18 +126,22 @@ def read(connection: Connection, numbers: Iterable[int] | None = None, limit: in
 
 
 def read_command(given: Mapping[str, Any]) -> Command:
-    """A command from a module's option: kind, subject, to, by, reason, holds. Raises LibrehaError when it lacks what its kind needs."""
+    """A command from a module's option: kind, subject, to, by, reason, holds, way ("auto" is the best one). Raises LibrehaError when it
+    lacks what its kind needs."""
     kind, holds = CommandKind(given["kind"]), float(given.get("holds") or 0.0)
     if kind in SWITCH_OFFS and not (given.get("by") and str(given.get("reason") or "").strip()):
         raise LibrehaError("%s needs a named person and a reason" % kind.value, remedy="give by and reason; others will ask why it stands")
     if holds < 0 or (holds and kind not in SWITCH_OFFS):
         raise LibrehaError("%s holds for %g seconds" % (kind.value, holds), remedy="give a time above 0, and only with %s" % _SWITCH_OFFS)
-    subject, to, by, reason = (str(given.get(name) or "") for name in ("subject", "to", "by", "reason"))
-    return Command(kind, subject, to, by, reason, holds)
+    subject, to, by, reason, way = (str(given.get(name) or "") for name in ("subject", "to", "by", "reason", "way"))
+    way = "" if way == "auto" else way
+    if way and kind is not CommandKind.MIGRATE:
+        raise LibrehaError("%s goes no way (%s)" % (kind.value, way), remedy="give a way with migrate only")
+    return Command(kind, subject, to, by, reason, holds, way)
 
 
 def _command(row: Any) -> Command:
-    return Command(CommandKind(row["kind"]), row["subject"], row["host"], row["person"], row["reason"], float(row["holds"]))
+    return Command(CommandKind(row["kind"]), row["subject"], row["host"], row["person"], row["reason"], float(row["holds"]), row["way"])
 
 
 def _shown(row: Any) -> dict[str, Any]:
@@ -145,6 +150,7 @@ def _shown(row: Any) -> dict[str, Any]:
         "to": row["host"],
         "by": row["person"],
         "holds": float(row["holds"]),
+        "way": row["way"],
         "valid_for": float(row["valid_for"]),
         "given_at": schema.instant_of(row, "given").to_dict(),
     }

@@ -28,7 +28,7 @@ except ImportError:  # reported by opening.open_engine, so that modules can be i
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 PREFIX = "ha_"
 _Value = TypeVar("_Value")
 _ENCODER = json.JSONEncoder(sort_keys=True, allow_nan=False)  # json.dumps makes one for each call
@@ -194,6 +194,7 @@ if sa is not None:
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("valid_for", sa.Float(53), nullable=False),  # seconds
         sa.Column("holds", sa.Float(53), nullable=False, server_default=sa.text("0")),  # seconds for which something is switched off
+        sa.Column("way", sa.Text, nullable=False, server_default=sa.text("''")),  # of a migration
         sa.Column("state", sa.Text, nullable=False, index=True),
         sa.Column("outcome", sa.Text, nullable=False),
         sa.Column("token", sa.BigInteger, nullable=False),  # of the run that took it up; 0: none did
@@ -296,12 +297,18 @@ def _let_commands_hold(connection: Connection) -> None:
     connection.execute(sa.text("ALTER TABLE ha_commands ADD COLUMN holds FLOAT(53) NOT NULL DEFAULT 0"))
 
 
+def _let_commands_go_a_way(connection: Connection) -> None:
+    """6 to 7: a migration may name its way."""
+    connection.execute(sa.text("ALTER TABLE ha_commands ADD COLUMN way TEXT NOT NULL DEFAULT ''"))
+
+
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: _number_transactions,
     2: _make_results,
     3: _make_commands,
     4: _split_memory,
     5: _let_commands_hold,
+    6: _let_commands_go_a_way,
 }
 """Version -> the step that makes the next version of it, inside the transaction that it is given."""
 

@@ -41,6 +41,9 @@ def emptied(chain: Chain) -> None:
     assert done.code == 0, done.log
     assert "esx1" not in chain.where().values()
     assert registered(chain, "esx1") == []
+    steps = [entry["text"] for entry in chain.journal("step")]
+    assert [text for text in steps if "suspend on esx1" in text]  # the lab's hosts have one CPU
+    assert not [text for text in steps if "stop on esx1" in text]
 
 
 @pytest.mark.prove
@@ -79,7 +82,7 @@ def test_a_monitor_that_is_killed_in_a_move_is_followed_by_one_that_ends_it(chai
     chain = chain_of("--hosts", "2", "--vms", "2")
     (vm,) = chain.vms_of("esx1")
     with chain.playing("migrate", vm=vm, host="esx2") as run:
-        wait_for("the stop", lambda: [entry for entry in chain.journal("step") if "stop on esx1" in entry["text"]])
+        wait_for("the suspension", lambda: [entry for entry in chain.journal("step") if "suspend on esx1" in entry["text"]])
         run.signal(signal.SIGKILL)
     wait_for("the end of its lease", lambda: chain.play("monitor").code == 0 and chain.where()[vm])
     assert chain.where()[vm] in ("esx1", "esx2")

@@ -57,6 +57,7 @@ type OffersConfig struct {
 	PCIDevices           []string `json:"pci_devices"`     // "0000:03:00.0", enabled for passthrough
 	NestedVirtualization bool     `json:"nested_virtualization"`
 	PerformanceCounters  bool     `json:"performance_counters"`
+	CPUFeatures          []string `json:"cpu_features"` // beyond those that every host here has: "cpuid.AVX512F"
 }
 
 // ISCSIConfig names the host's initiator and the LUN that holds the shared datastore.

@@ -243,7 +243,7 @@ func (m *machine) layoutOf(file *vmxFile, devices []types.BaseVirtualDevice) *ty
 	add(m.volume, m.relative, "config")
 	base := strings.TrimSuffix(m.relative, ".vmx")
 	for _, other := range []struct{ suffix, kind string }{{".nvram", "nvram"}, {".vmsd", "snapshotList"}, {".vmss", "suspend"}} {
-		if _, err := m.volume.stat(base + other.suffix); err == nil {
+		if _, err := m.volume.stat(base + other.suffix); err == nil && (other.kind != "suspend" || file.get("checkpoint.vmState") != "") {
 			add(m.volume, base+other.suffix, other.kind)
 		}
 	}

@@ -259,8 +259,11 @@ func (m *machine) suspend(t *taskRun) (types.AnyType, types.BaseMethodFault) {
 	if !m.volume.accessible() {
 		return nil, m.volume.inaccessible()
 	}
-	m.setCheckpoint("suspended.vmss")
+	if err := m.writeMemory(); err != nil {
+		return nil, &types.FileFault{File: m.volume.dsPath(m.memoryFile())}
+	}
 	if !m.halt("suspend", suspended) {
+		m.setCheckpoint("")
 		return nil, new(types.InvalidState)
 	}
 	m.showPower()

@@ -38,6 +38,9 @@ func (m *machine) powerOn(t *taskRun) (types.AnyType, types.BaseMethodFault) {
 	if lacks := m.host.lacksFor(file); lacks != "" {
 		return nil, &types.GenericVmConfigFault{Reason: lacks}
 	}
+	if fault := m.readMemory(file); fault != nil {
+		return nil, fault
+	}
 	e := &execution{
 		id: newExecutionID(), vm: file.get("displayName"), host: m.host.config.Name, log: m.host.log, every: m.host.config.recordEvery(),
 	}

@@ -65,14 +65,18 @@ func (m *machine) portsOf(file *vmxFile, number int32) []types.BaseVirtualDevice
 		device.Connectable = connectable(file, prefix)
 		devices = append(devices, make(device))
 	}
-	named := func(name string) types.VirtualDeviceDeviceBackingInfo { return types.VirtualDeviceDeviceBackingInfo{DeviceName: name} }
+	named := func(name string) types.VirtualDeviceDeviceBackingInfo {
+		return types.VirtualDeviceDeviceBackingInfo{DeviceName: name}
+	}
 	add("serial", "Serial port", 9000, func(d types.VirtualDevice) types.BaseVirtualDevice { return &types.VirtualSerialPort{VirtualDevice: d} },
 		func(name string) types.BaseVirtualDeviceBackingInfo {
 			return &types.VirtualSerialPortDeviceBackingInfo{VirtualDeviceDeviceBackingInfo: named(name)}
 		}, func(file types.VirtualDeviceFileBackingInfo) types.BaseVirtualDeviceBackingInfo {
 			return &types.VirtualSerialPortFileBackingInfo{VirtualDeviceFileBackingInfo: file}
 		})
-	add("parallel", "Parallel port", 10000, func(d types.VirtualDevice) types.BaseVirtualDevice { return &types.VirtualParallelPort{VirtualDevice: d} },
+	add("parallel", "Parallel port", 10000, func(d types.VirtualDevice) types.BaseVirtualDevice {
+		return &types.VirtualParallelPort{VirtualDevice: d}
+	},
 		func(name string) types.BaseVirtualDeviceBackingInfo {
 			return &types.VirtualParallelPortDeviceBackingInfo{VirtualDeviceDeviceBackingInfo: named(name)}
 		}, func(file types.VirtualDeviceFileBackingInfo) types.BaseVirtualDeviceBackingInfo {
@@ -163,6 +167,11 @@ func (h *host) lacksFor(file *vmxFile) string {
 	return ""
 }
 
+// cpuFeatures are what the host's CPU offers to VMs.
+func (h *host) cpuFeatures() []string {
+	return append([]string{"cpuid.AES", "cpuid.AVX2", "cpuid.SSE42"}, h.config.Offers.CPUFeatures...)
+}
+
 // describeOffers shows what the host has for such VMs.
 func (h *host) describeOffers() {
 	offers, s := h.config.Offers, &h.system.HostSystem
@@ -173,6 +182,10 @@ func (h *host) describeOffers() {
 	capability.NestedHVSupported, capability.VPMCSupported = offers.NestedVirtualization, offers.PerformanceCounters
 	s.Capability = &capability
 	s.Config.SharedPassthruGpuTypes = offers.VGPUProfiles
+	s.Config.FeatureCapability = nil
+	for _, feature := range h.cpuFeatures() {
+		s.Config.FeatureCapability = append(s.Config.FeatureCapability, types.HostFeatureCapability{Key: feature, FeatureName: feature, Value: "1"})
+	}
 	s.Runtime.CryptoState = string(types.HostCryptoStateIncapable)
 	if len(offers.EncryptionKeys) > 0 {
 		s.Runtime.CryptoState = string(types.HostCryptoStateSafe)

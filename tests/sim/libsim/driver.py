@@ -106,6 +106,9 @@ class SimulatedHost(Hypervisor):
     def power_off(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
         return self._each(moids, partial(self._requests.stop, host=self._host, in_order=False), timeout)
 
+    def suspend(self, moid: str, timeout: float) -> None:
+        self._ended(self._ask(self._requests.suspend(self._vm(moid), self._host), timeout))
+
     def reset(self, moids: Iterable[str], timeout: float) -> dict[str, str]:
         return self._each(moids, partial(self._requests.reset, host=self._host), timeout)
 

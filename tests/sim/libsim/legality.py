@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Optional
 
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.obstacles import cpu_of
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import HostAffinity, Policy, VmAffinity
 
 from .truth.vms import Vm
@@ -35,6 +36,8 @@ class Legality:
     def cannot_run(self, vm: Vm, host: str) -> str:
         """What *host* lacks without which *vm* does not power on there; it is bound to the devices of the host that has it."""
         offered = self._world.hosts[host].capabilities
+        if vm.suspended_on and vm.suspended_on != cpu_of(offered):
+            return "the CPU on which it was suspended is missing there"
         return "; ".join(item.lacks for item in vm.obstacles if item.blocks and item.needs not in offered)
 
     def conflicts(self, vm: Vm, host: str, places: Mapping[str, str]) -> dict[str, str]:

@@ -204,7 +204,7 @@ class Observer:
             vm.name,
             vmx_path(vm.name, home),
             at,
-            power=Power.ON if on else Power.OFF,
+            power=Power.ON if on else Power.SUSPENDED if vm.suspended_on else Power.OFF,
             moid=vm.name,
             accessible=accessible,
             heartbeat="green" if awake else "red" if on else "gray",

@@ -115,6 +115,9 @@ class Referee:
     def _started(self, vm: Vm, host: Host, came_from: str) -> None:
         source = self._world.hosts[came_from]
         works = source.answers and self._world.can_write(source, *vm.servers)
+        if vm.let_go is not None and vm.let_go[0] == came_from:
+            # Its own list said that it runs there no more; that it fell silent since could not be known of.
+            works = works or self._engine.now - vm.let_go[1] <= UNDER_WAY
         if came_from != host.name and not works and not self._world.fenced(came_from, *vm.servers):
             text = "%s was started on %s, but the fence of %s, where it was, is not confirmed" % (vm.name, host.name, came_from)
             self._report.violation("started_before_fence", text, vm=vm.name, host=host.name)

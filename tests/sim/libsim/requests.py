@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.obstacles import cpu_of
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.transaction import Outcome
 
 from .engine import Engine, Task, Wait
@@ -26,6 +27,7 @@ LOCK_CHECK = 1.0  # s after which a power-on fails for a lock
 POWER_ON = 3.0
 GUEST_SHUTDOWN = 3.0
 POWER_OFF = 1.0
+SUSPEND = 6.0
 POLL = 10.0  # s without an answer after which the connection is given up
 
 Answer = tuple[Outcome, str]
@@ -128,6 +130,10 @@ class Hypervisors:
             if not self._world.can_write(host, *vm.servers):
                 vm.lock_ends = self._engine.now
                 task.end((Outcome.INACCESSIBLE, "its files are not accessible on %s" % host.name))
+            elif vm.suspended_on and vm.suspended_on != cpu_of(host.capabilities):
+                vm.lock, vm.lock_ends = "", None
+                self._world.start_failed(vm, host)
+                task.end((Outcome.OTHER, "%s was suspended on another CPU than that of %s" % (vm.name, host.name)))
             elif vm.start_fails.get(host.name, 0) > 0:
                 vm.start_fails[host.name] -= 1
                 vm.lock, vm.lock_ends = "", None
@@ -163,6 +169,18 @@ class Hypervisors:
             task.end((Outcome.DONE, ""))
 
         return self._at_host(host, GUEST_SHUTDOWN if in_order else POWER_OFF, effect)
+
+    def suspend(self, vm: Vm, host: Host) -> Callable[[Task], None]:
+        def effect(task: Task) -> None:
+            if host.name not in vm.executing:
+                task.end((Outcome.ALREADY, ""))
+            elif not self._world.can_write(host, *vm.servers):
+                task.end((Outcome.INACCESSIBLE, "its memory cannot be written on %s" % host.name))
+            else:
+                self._world.suspend(vm, host)
+                task.end((Outcome.DONE, ""))
+
+        return self._at_host(host, SUSPEND, effect)
 
     def reset(self, vm: Vm, host: Host) -> Callable[[Task], None]:
         def effect(task: Task) -> None:

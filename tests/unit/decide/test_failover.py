@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass, replace
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import Way
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power, VmObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import FailoverPolicy
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.transaction import (
@@ -16,7 +17,6 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.transact
     Outcome,
     Step,
     Transaction,
-    Way,
     begun,
     closed,
     ended,
@@ -209,6 +209,7 @@ def test_where_the_fence_covers_some_storage_servers_the_destination_is_asked_fo
 # Moves between hosts that work
 
 MOVE = replace(NEW, way=Way.COLD)
+SUSPENDED = replace(NEW, way=Way.SUSPEND)
 
 
 def seen_at_source(power: Power) -> VmObservation:
@@ -269,30 +270,54 @@ class TwoHosts(World):
 
     stops: int = 0
     unregistrations: int = 0
+    rests: Power = Power.OFF  # in which its way leaves it
 
     def facts(self) -> Facts:
         there = super().facts()
-        listed = None if self.unregistrations else seen_at_source(Power.OFF if self.stops else Power.ON)
+        listed = None if self.unregistrations else seen_at_source(self.rests if self.stops else Power.ON)
         running = None if self.stops else "esx1"
         return replace(there, fence_confirmed=False, source_reads=True, at_source=listed, running_on=running)
 
     def carry_out(self, move: Move) -> str | None:
-        self.stops += move.do is Do.STOP
+        self.stops += move.do in (Do.STOP, Do.SUSPEND)
         if move.do is Do.UNREGISTER:
             assert self.starts, "in no moment is there no host on which it can be started"
             self.unregistrations += 1
         return super().carry_out(move)
 
 
-def test_a_move_that_is_killed_anywhere_and_run_again_is_complete_and_nothing_was_done_twice() -> None:
+def test_a_vm_is_suspended_only_by_that_way_and_resumed_at_the_destination() -> None:
+    runs = Facts(False, source_reads=True, at_source=seen_at_source(Power.ON), running_on="esx1")
+    assert next_move(SUSPENDED, runs).do is Do.SUSPEND
+    assert next_move(MOVE, runs).do is Do.STOP
+    suspended = Facts(False, source_reads=True, at_source=seen_at_source(Power.SUSPENDED), moid="7", power=Power.SUSPENDED)
+    assert next_move(SUSPENDED, suspended).do is Do.POWER_ON
+    assert next_move(SUSPENDED, replace(suspended, power=Power.ON)).do is Do.UNREGISTER
+
+
+@pytest.mark.parametrize("outcome", [Outcome.OTHER, Outcome.TIMED_OUT, Outcome.LOST])
+def test_a_suspension_that_fails_leaves_the_vm_running_at_the_source_and_registered_there_alone(outcome: Outcome) -> None:
+    transaction, runs = SUSPENDED, Facts(False, source_reads=True, at_source=seen_at_source(Power.ON), running_on="esx1")
+    for _attempt in range(MAX_ATTEMPTS):
+        move = next_move(transaction, runs)
+        assert (move.do, move.host) == (Do.SUSPEND, "esx1")
+        transaction, stale = ended(transaction, runs, move, outcome, "no space left", at(1), BOUNDS)
+        assert next_move(transaction, stale).do in (Do.LOOK, Do.CLOSE)  # nobody knows whether it runs there still
+    end = next_move(transaction, runs)
+    assert (end.do, end.step) == (Do.CLOSE, Step.FAILED)
+    assert "no space left" in end.reason
+
+
+@pytest.mark.parametrize(("move", "rests"), [(MOVE, Power.OFF), (SUSPENDED, Power.SUSPENDED)])
+def test_a_move_that_is_killed_anywhere_and_run_again_is_complete_and_nothing_was_done_twice(move: Transaction, rests: Power) -> None:
     for first, second in itertools.product(range(18), repeat=2):
-        world = TwoHosts()
+        world = TwoHosts(rests=rests)
         for dies_at in (first, second):
             try:
-                run(world, dies_at, MOVE)
+                run(world, dies_at, move)
             except Killed:
                 continue
-        run(world, dies_at=-1, new=MOVE)
+        run(world, dies_at=-1, new=move)
         assert world.record is not None
         assert (world.record["outcome"], world.record["closed"]) == ("verified", True)
         assert (world.stops, world.registrations, world.starts, world.unregistrations) == (1, 1, 1, 1), (first, second)
@@ -302,3 +327,4 @@ def test_the_record_keeps_what_the_next_run_needs() -> None:
     transaction = replace(NEW, step=Step.REGISTERED, doing=Do.POWER_ON, refused_since=at(5), reason="files locked")
     assert from_record(to_record(transaction)) == transaction
     assert from_record(to_record(MOVE)) == MOVE
+    assert from_record(to_record(SUSPENDED)) == SUSPENDED

@@ -25,7 +25,7 @@ def shortfalls_without(cluster: Cluster, rooms: Mapping[str, Room], claims: Sequ
         if host is not None and host.unfenceable:
             found.append(Shortfall(vm.id, vm.name, tuple(lost), "%s is unfenceable: %s" % (vm.host, host.unfenceable)))
     stuck = {item.id for item in found}
-    wishes = [wish_for(vm, cluster.policy) for vm in homeless if vm.id not in stuck]
+    wishes = [wish_for(vm, cluster) for vm in homeless if vm.id not in stuck]
     if not wishes:
         return found
     running = {identity: host for identity, host in running_on(cluster).items() if host not in gone}

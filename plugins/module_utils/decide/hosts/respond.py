@@ -117,7 +117,7 @@ def _why_leave_running(host: HostState, cluster: Cluster, protected: list[VmReco
     if not host.has_bmc and host.name not in cluster.policy.allow_unstopped_source:
         return "its VMs still run, it has no BMC to stop them, and allow_unstopped_source does not name it"
     if cluster.policy.isolation_mode is IsolationMode.CONSERVATIVE:
-        wishes = [wish_for(vm, cluster.policy) for vm in protected if vm.desired is Desired.STARTED]
+        wishes = [wish_for(vm, cluster) for vm in protected if vm.desired is Desired.STARTED]
         if not any(item.host for item in place(wishes, rooms_for(cluster), cluster.rules, running_on(cluster))):
             return "none of its running protected VMs can be placed elsewhere (isolation_mode: conservative)"
     return ""

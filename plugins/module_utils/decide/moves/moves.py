@@ -17,6 +17,7 @@ from ..decision import Alarm, Cause, Held, MoveAction, Severity
 from ..forecast.admission import kept_for_failover
 from ..memory import VmRecord
 from ..observations import Power
+from ..placement.candidates import refusals
 from ..placement.capacity import rooms_for, running_on, takes_vms
 from ..placement.place import Place
 from ..policy import DegradedResponse
@@ -28,6 +29,7 @@ from ..vms.starts import Starts
 from .failback import fail_back
 from .moving import Moves, accept, by_source, moving, stays, try_places, unit_of
 from .rebalance import balance_load
+from .ways import hindrances
 
 
 def plan_moves(cluster: Cluster, starts: Starts, rebalance: str) -> Moves:
@@ -72,27 +74,35 @@ def note_homes(vms: tuple[VmRecord, ...], orders: Orders) -> tuple[VmRecord, ...
 
 def _operators(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
     """An operator's migration, with all VMs that a required rule keeps together with it; all of them or none."""
-    unit = unit_of(vm, cluster)
+    unit = [vm, *(replace(other, wanted_way=vm.wanted_way) for other in unit_of(vm, cluster)[1:])]
     places = try_places(unit, cluster, out, only=frozenset((vm.wanted_host,)))
-    refused = next((item for item in places if not item.host), None)
-    source = cluster.hosts.get(vm.host)
-    reason = ""
-    if cluster.policy.admission_control.enforce and vm.wanted_host in kept_for_failover(cluster.policy):
-        reason = "%s is kept free for failovers (spare, or admission_control: failover_hosts)" % vm.wanted_host
-    elif source is None or not cluster.leads(source):
-        reason = "%s, where it is, is %s" % (vm.host, source.verdict.value if source is not None else "not known")
-    elif refused is not None:
-        why = next((why for host, why in refused.refusals if host == vm.wanted_host), "it takes no VM")
-        reason = "%s: %s" % (vm.wanted_host, why)
-        if refused.wish.vm.id != vm.id:
-            reason = "%s has to go with it, but %s" % (refused.wish.vm.name, reason)
+    reason = "; ".join(_against(vm, places, cluster, out))
     if reason:
         text = "%s is not moved to %s: %s" % (vm.name, vm.wanted_host, reason)
-        out.records[vm.id] = replace(vm, ordered=False, wanted_host="", refused=text)
+        out.records[vm.id] = replace(vm, ordered=False, wanted_host="", wanted_way="", refused=text)
         out.held.append(Held("move", vm.id, text))
         out.alarms.append(Alarm("refused:%s" % vm.id, Severity.WARNING, vm.name, text))
         return
     accept(places, Cause.OPERATOR, "an operator wants it on %s" % vm.wanted_host, cluster, out)
+
+
+def _against(vm: VmRecord, places: Sequence[Place], cluster: Cluster, out: Moves) -> list[str]:
+    """Everything that speaks against an operator's migration, so that one run names it all."""
+    wanted, found = vm.wanted_host, []
+    source, destination = cluster.hosts.get(vm.host), cluster.hosts.get(wanted)
+    if cluster.policy.admission_control.enforce and wanted in kept_for_failover(cluster.policy):
+        found.append("%s is kept free for failovers (spare, or admission_control: failover_hosts)" % wanted)
+    if source is None or not cluster.leads(source):
+        found.append("%s, where it is, is %s" % (vm.host, source.verdict.value if source is not None else "not known"))
+    for item in places:
+        who = "" if item.wish.vm.id == vm.id else "%s has to go with it, but " % item.wish.vm.name
+        if not item.host:
+            room = out.rooms.get(wanted)
+            why = [*(refusals(item.wish, room) if room is not None else ()), *(text for host, text in item.refusals if host == wanted)]
+            found.append("%s%s: %s" % (who, wanted, "; ".join(dict.fromkeys(why)) or "it takes no VM"))
+        if source is not None and destination is not None:
+            found += ["%s%s" % (who, text) for text in hindrances(item.wish.vm, source, destination, cluster)]
+    return found
 
 
 def _empty(host: HostState, cluster: Cluster, out: Moves) -> None:

@@ -7,14 +7,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..decision import Alarm, Cause, Held, MoveAction, PlannedMove, Severity
+from ..decision import Alarm, Cause, Held, MoveAction, PlannedMove, Severity, Way
 from ..memory import VmRecord
 from ..observations import Power
 from ..placement.capacity import less, wish_for
 from ..placement.place import Place, Room, Wish, place
 from ..policy import AutomaticMoves
-from ..state import Cluster, HostState
+from ..state import Cluster
 from ..vms.recover import Findings, planned_move
+from .ways import way_of
 
 ASKED = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.PROACTIVE, Cause.FAILBACK)
 
@@ -44,7 +45,7 @@ def try_places(vms: Sequence[VmRecord], cluster: Cluster, out: Moves, only: froz
     wishes: list[Wish] = []
     spares = cluster.policy.spares
     for vm in vms:
-        wish = wish_for(vm, cluster.policy)
+        wish = wish_for(vm, cluster)
         runs = vm.power is Power.ON
         wishes.append(replace(wish, only=only, power_on=runs or wish.power_on, whole=runs, first=frozenset(), last=spares))
     going = {vm.id for vm in vms}
@@ -56,7 +57,7 @@ def try_places(vms: Sequence[VmRecord], cluster: Cluster, out: Moves, only: froz
 def accept(places: Iterable[Place], cause: Cause, why: str, cluster: Cluster, out: Moves) -> None:
     """Plan the moves, unless they would stop VMs that nobody allowed to be stopped."""
     moves = [_move(item, cause, why, cluster) for item in places if item.host != item.wish.vm.host]
-    stopping = [move.name for move in moves if move.running and not move.live]
+    stopping = [move.name for move in moves if move.way not in (Way.REGISTER, Way.VMOTION)]
     if cause not in ASKED:
         allowed = cluster.policy.automatic_moves
         if allowed is AutomaticMoves.NONE or (stopping and allowed is not AutomaticMoves.ALL):
@@ -78,10 +79,11 @@ def accept(places: Iterable[Place], cause: Cause, why: str, cluster: Cluster, ou
 
 def _move(item: Place, cause: Cause, why: str, cluster: Cluster) -> PlannedMove:
     vm = item.wish.vm
-    running = vm.power is Power.ON
-    live = running and _hands_over(cluster.hosts[vm.host]) and _hands_over(cluster.hosts[item.host])
-    reason = "vm %s %s -> %s: %s" % (vm.name, vm.host, item.host, why)
-    return planned_move(item, cause, reason, running=running, live=live, untold=(vm.host, item.host))
+    way, hindrances = way_of(vm, cluster.hosts[vm.host], cluster.hosts[item.host], cluster)
+    reason = "vm %s %s -> %s: %s; way: %s" % (vm.name, vm.host, item.host, why, way.value)
+    if way is Way.COLD and hindrances:
+        reason += " (not suspended: %s)" % "; ".join(hindrances)
+    return planned_move(item, cause, reason, way=way, untold=(vm.host, item.host))
 
 
 def by_source(planned: Iterable[PlannedMove]) -> list[MoveAction]:
@@ -97,10 +99,6 @@ def stays(vm: VmRecord, text: str, out: Moves, alarm: bool) -> None:
     out.held.append(Held("move", vm.id, text))
     if alarm:
         out.alarms.append(Alarm("stays:%s" % vm.id, Severity.WARNING, vm.name, text))
-
-
-def _hands_over(host: HostState) -> bool:
-    return host.seen is not None and host.seen.live_migration
 
 
 def moving(out: Moves) -> set[str]:

@@ -7,11 +7,11 @@ VMs with the same needs share one answer, so that the work grows with the kinds 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Optional
 
 from ..memory import VmRecord
-from ..obstacles import unmet
+from ..obstacles import cpu_of, unmet
 from ..rules import Group, Rules
 from .hardware import hardware_number
 from .problem import PlanGroup, Problem
@@ -39,10 +39,11 @@ class Candidates:
         files = tuple([(item.datastore, item.datastore_uuid) for item in vm.files])
         own = "" if wish.may_stay else vm.host
         tied = (vm.host, vm.obstacles, wish.whole) if vm.obstacles else ()
-        needs = (own, wish.only, home_datastore(vm), files, vm.networks, vm.hardware_version, vm.cpu if wish.power_on else 0, tied)
+        starts = (vm.cpu, wish.cpu) if wish.power_on else ()
+        needs = (own, wish.only, home_datastore(vm), files, vm.networks, vm.hardware_version, starts, tied)
         found = self._by_needs.get(needs)
         if found is None:
-            found = self._by_needs[needs] = tuple([_refusal(wish, room) for room in self.rooms])
+            found = self._by_needs[needs] = tuple([next(refusals(wish, room), "") for room in self.rooms])
         if not self.rules.concerns(vm.id):
             return found
         if not wish.power_on:  # which VMs may be together is a matter of running ones
@@ -116,26 +117,31 @@ def home_datastore(vm: VmRecord) -> str:
     return vm.id.partition(":")[0]
 
 
-def _refusal(wish: Wish, room: Room) -> str:
+def refusals(wish: Wish, room: Room) -> Iterator[str]:
+    """Why *room* does not come into question for *wish*, each reason; rules and the room that is left are asked elsewhere."""
     vm = wish.vm
     if room.host == vm.host and not wish.may_stay:
-        return "it is where the VM was"
+        yield "it is where the VM was"
     if room.refuses:
-        return room.refuses
+        yield room.refuses
+        return  # what else is missing there is known of a host that takes VMs only
     if wish.only is not None and room.host not in wish.only:
-        return "an operator wants it on %s" % " or ".join(sorted(wish.only))
-    for item in vm.files:
-        if item.datastore_uuid not in room.datastores:
-            return "datastore %s is not accessible there" % item.datastore
-    if home_datastore(vm) not in room.datastores:
-        return "the datastore of its .vmx is not accessible there"
+        yield "an operator wants it on %s" % " or ".join(sorted(wish.only))
+    missing_stores = dict.fromkeys(item.datastore for item in vm.files if item.datastore_uuid not in room.datastores)
+    for name in missing_stores:
+        yield "datastore %s is not accessible there" % name
+    if not missing_stores and home_datastore(vm) not in room.datastores:
+        yield "the datastore of its .vmx is not accessible there"
     missing = sorted(set(vm.networks) - room.networks)
     if missing:
-        return "network %s is missing there" % ", ".join(missing)
+        yield "network %s is missing there" % ", ".join(missing)
     if room.hardware and hardware_number(vm.hardware_version) > room.hardware:
-        return "it runs VM hardware up to vmx-%02d, not %s" % (room.hardware, vm.hardware_version)
+        yield "it runs VM hardware up to vmx-%02d, not %s" % (room.hardware, vm.hardware_version)
     if wish.power_on and room.cores and vm.cpu > room.cores:
-        return "%d virtual CPUs on %d cores" % (vm.cpu, room.cores)
+        yield "%d virtual CPUs on %d cores" % (vm.cpu, room.cores)
+    if wish.power_on and wish.cpu and room.host != vm.host and cpu_of(room.offers) != wish.cpu:
+        yield "its memory is suspended, and that host's CPU is not the one that it was suspended on"
     if wish.power_on and vm.obstacles and room.host != vm.host:
-        return "; ".join(item.lacks for item in unmet(vm.obstacles, room.offers) if item.blocks or wish.whole)
-    return ""
+        lacks = "; ".join(item.lacks for item in unmet(vm.obstacles, room.offers) if item.blocks or wish.whole)
+        if lacks:
+            yield lacks

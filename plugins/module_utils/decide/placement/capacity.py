@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from ...instant import Instant
 from ..memory import Desired, VmRecord
 from ..observations import Power
+from ..obstacles import cpu_of
 from ..policy import DegradedResponse, Policy
 from ..state import Cluster, HostState
 from ..tries import avoided
@@ -41,11 +42,14 @@ def running_on(cluster: Cluster) -> dict[str, str]:
     return {vm.id: vm.host for vm in cluster.vms if vm.power is Power.ON and vm.host in unfenced}
 
 
-def wish_for(vm: VmRecord, policy: Policy) -> Wish:
+def wish_for(vm: VmRecord, cluster: Cluster) -> Wish:
     """A place for a VM whose host is lost: spare hosts take it first."""
+    policy = cluster.policy
     started = vm.desired is Desired.STARTED
     first = policy.spares if started else frozenset()
-    return Wish(vm, policy.vm(vm.id, vm.name).priority, started, avoid=avoided(vm, policy), first=first)
+    host = cluster.hosts.get(vm.host) if vm.power is Power.SUSPENDED else None
+    suspended_on = cpu_of(host.record.offers) if host is not None else ""
+    return Wish(vm, policy.vm(vm.id, vm.name).priority, started, avoid=avoided(vm, policy), first=first, cpu=suspended_on)
 
 
 def takes_vms(host: HostState, policy: Policy) -> bool:

@@ -28,6 +28,7 @@ class Wish:
     first: frozenset[str] = frozenset()  # hosts that are taken before all others, if there are any
     last: frozenset[str] = frozenset()  # hosts that are taken after the others, and before those to avoid
     only: Optional[frozenset[str]] = None  # an operator's word: nowhere else; None: anywhere
+    cpu: str = ""  # only on a host that offers this word of ``obstacles.cpu``; empty: on any
     whole: bool = False  # only with all of its devices: it works where it is
 
 

@@ -78,5 +78,5 @@ def _orders(vm: VmRecord) -> VmRecord:
     if not vm.wanted_host:
         return vm
     if vm.host == vm.wanted_host:
-        return replace(vm, ordered=False) if vm.ordered else vm
+        return replace(vm, ordered=False, wanted_way="") if vm.ordered else vm
     return vm if vm.ordered else replace(vm, wanted_host="")

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from ..decision import Alarm, Cause, FailoverAction, Held, PlannedMove, PlannedVm, Refusal, Severity, UnplacedVm
+from ..decision import Alarm, Cause, FailoverAction, Held, PlannedMove, PlannedVm, Refusal, Severity, UnplacedVm, Way
 from ..hosts.duplicates import duplicate_possible
 from ..hosts.fence_coverage import fence_gap
 from ..hosts.fencing import Execution, execution
@@ -71,7 +71,7 @@ def _source(host: HostState, cluster: Cluster, out: Findings) -> Source:
         if state is Execution.CANNOT_TELL and vm.desired is Desired.STARTED:
             source.doubtful.append(vm.name)
         source.stopped[vm.id] = how
-        source.wishes.append(wish_for(vm, cluster.policy))
+        source.wishes.append(wish_for(vm, cluster))
     return source
 
 
@@ -150,9 +150,7 @@ def planned_vm(item: Place, source: str, stopped: str, fence: str = "fence confi
     )
 
 
-def planned_move(
-    item: Place, cause: Cause, reason: str, *, running: bool = False, live: bool = False, untold: Collection[str] = ()
-) -> PlannedMove:
+def planned_move(item: Place, cause: Cause, reason: str, *, way: Way = Way.REGISTER, untold: Collection[str] = ()) -> PlannedMove:
     """One VM of a move from where it is recorded to where *item* places it. *reason* is followed by why other hosts do not
     take it, but for the hosts *untold*."""
     vm = item.wish.vm
@@ -167,8 +165,8 @@ def planned_move(
         vmx=planned.vmx,
         source=vm.host,
         destination=item.host,
-        running=running,
-        live=live,
+        running=way is not Way.REGISTER,
+        way=way,
         power_on=item.wish.power_on,
         cause=cause,
         reasons=(reason,) + ((refusals,) if refusals else ()),

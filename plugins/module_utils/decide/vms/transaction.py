@@ -33,6 +33,7 @@ from enum import Enum
 from typing import Any, Optional
 
 from ...instant import Instant
+from ..decision import Way
 from ..observations import Power, VmObservation
 from ..policy import FailoverPolicy
 from .emergency_name import emergency_name
@@ -57,6 +58,7 @@ class Do(str, Enum):
     HOLD = "hold"  # the source may still write: nothing
     LOOK = "look"  # read a host again: the last outcome is unknown, or a start is to be verified
     STOP = "stop"  # at the source of a move: its guest is shut down, or it is switched off
+    SUSPEND = "suspend"  # at the source of a move: its memory goes to its datastore, whence power-on reads it again
     UNREGISTER = "unregister"  # off the source of a move, or our own earlier registration that was in vain
     REGISTER = "register"
     POWER_ON = "power_on"  # the moved-or-copied question is answered meanwhile
@@ -88,12 +90,6 @@ UNKNOWN_OUTCOMES = frozenset({Outcome.TIMED_OUT, Outcome.LOST})
 MAX_ATTEMPTS = 5
 RETRY_INTERVAL = 2.0  # s between such moves
 LOCK_LEASE = 16.0  # s, VMFS
-
-
-class Way(str, Enum):
-    """How a VM leaves a host that works."""
-
-    COLD = "cold"  # shut down there if it runs, and started at the destination
 
 
 @dataclass(frozen=True)
@@ -186,7 +182,8 @@ def next_move(transaction: Transaction, facts: Facts) -> Move:
     if left_behind is not None and left_behind.power is Power.ON:
         if facts.power is Power.ON:
             return Move(Do.CLOSE, "runs on %s and on %s; stop it on one of them" % (source, there), Step.FAILED)
-        return Move(Do.STOP, "runs on %s" % source, host=source, moid=left_behind.moid)
+        do = Do.SUSPEND if transaction.way is Way.SUSPEND else Do.STOP
+        return Move(do, "runs on %s" % source, host=source, moid=left_behind.moid)
     if facts.ours_elsewhere:
         host, moid = facts.ours_elsewhere[0]
         return Move(Do.UNREGISTER, "registered in vain on %s by an earlier attempt" % host, host=host, moid=moid)

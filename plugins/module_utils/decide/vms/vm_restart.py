@@ -45,9 +45,14 @@ def down_vms(cluster: Cluster, out: Findings, can_move: bool, refused: Collectio
             continue
         for vm in cluster.vms_on.get(host.name, ()):
             waits_for_its_move = vm.ordered and can_move
-            if vm.desired is Desired.STARTED and vm.power is Power.OFF and not waits_for_its_move and vm.id not in refused:
+            if vm.desired is Desired.STARTED and _is_to_start(vm) and not waits_for_its_move and vm.id not in refused:
                 _sort_in(vm, host, cluster, can_move, down, out)
     return down
+
+
+def _is_to_start(vm: VmRecord) -> bool:
+    """One that is suspended only where a move suspended it and came to nothing: any other one is a person's."""
+    return vm.power is Power.OFF or (vm.power is Power.SUSPENDED and vm.restart)
 
 
 def _sort_in(vm: VmRecord, host: HostState, cluster: Cluster, can_move: bool, down: Down, out: Findings) -> None:
@@ -64,11 +69,11 @@ def _sort_in(vm: VmRecord, host: HostState, cluster: Cluster, can_move: bool, do
         return
     if why is None and can_move and (used_up or host.record.wanted_maintenance):
         # Its own host has had its tries, and gets more of them only where no other host takes the VM.
-        down.elsewhere.append(replace(wish_for(vm, cluster.policy), may_stay=not host.record.wanted_maintenance))
+        down.elsewhere.append(replace(wish_for(vm, cluster), may_stay=not host.record.wanted_maintenance))
     elif host.record.maintenance or host.record.wanted_maintenance:
         out.held.append(Held("restart", vm.id, "%s waits: %s is in maintenance mode" % (vm.name, host.name)))
     else:
-        down.here.append(replace(wish_for(vm, cluster.policy), may_stay=True, only=frozenset((host.name,)), avoid=frozenset()))
+        down.here.append(replace(wish_for(vm, cluster), may_stay=True, only=frozenset((host.name,)), avoid=frozenset()))
 
 
 def _does_not_start(vm: VmRecord, host: str) -> Alarm:
@@ -92,7 +97,7 @@ def elsewhere_instead(places: list[Place], cluster: Cluster, out: Findings) -> l
         elif _comes_back(cluster.hosts[vm.host]):
             out.held.append(Held("restart", vm.id, "%s waits: %s does not have its datastore yet" % (vm.name, vm.host)))
         else:
-            wishes.append(wish_for(vm, cluster.policy))
+            wishes.append(wish_for(vm, cluster))
     return wishes
 
 

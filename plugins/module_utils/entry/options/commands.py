@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...decide.commands import CommandKind
+from ...decide.decision import Way
 
 
 def command_options() -> dict[str, Any]:
@@ -18,6 +19,7 @@ def command_options() -> dict[str, Any]:
         "by": {"type": "str", "default": "an operator"},
         "reason": {"type": "str", "default": ""},
         "holds": {"type": "float", "default": 0},
+        "way": {"type": "str", "choices": ["auto", *(way.value for way in Way)], "default": "auto"},
     }
 
 

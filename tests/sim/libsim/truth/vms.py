@@ -25,10 +25,12 @@ class Vm:
     starting: str = ""  # a host that is just powering it on
     moving_to: str = ""  # the destination of its live migration
     cold_to: str = ""  # the destination of its move while it is stopped for it
+    let_go: Optional[tuple[str, float]] = None  # the host that stopped it for such a move, by its own word, and when
     lock: str = ""  # the host that has its lock
     lock_ends: Optional[float] = None  # None: it is being renewed
     start_fails: dict[str, int] = field(default_factory=dict)  # host -> how often from now on
     crashes: int = 0
+    suspended_on: str = ""  # the CPU on which its memory was suspended that its datastore has; empty: it starts anew
     hangs_since: Optional[float] = None  # its guest does nothing any more
 
     @property

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Optional
 
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.obstacles import cpu_of
+
 from ..engine import Engine, Task
 from ..names import NETWORK
 from ..scenario import Scenario
@@ -228,7 +230,7 @@ class World:
             return
         came_from = vm.host
         vm.executing.append(host.name)
-        vm.starting = ""
+        vm.starting = vm.suspended_on = ""
         vm.lock, vm.lock_ends, vm.host, vm.hangs_since = host.name, None, host.name, None
         host.registered.add(vm.name)
         host.tell("vm_powered_on", vm.name)
@@ -250,8 +252,19 @@ class World:
             return
         self._end(vm, host)
         host.tell("vm_powered_off", vm.name)
+        self._lets_go(vm, host)
         if not vm.cold_to:
             self.emit("vm_stopped", vm=vm.name, host=host.name)
+        self._settle()
+
+    def suspend(self, vm: Vm, host: Host) -> None:
+        if host.name not in vm.executing:
+            return
+        vm.suspended_on = cpu_of(host.capabilities)
+        self._end(vm, host)
+        host.tell("vm_suspended", vm.name)
+        self._lets_go(vm, host)
+        self.emit("vm_suspended", vm=vm.name, host=host.name)
         self._settle()
 
     def switch_off(self, vm: Vm, host: Host) -> None:
@@ -260,7 +273,12 @@ class World:
             return
         host.tell("vm_powered_off", vm.name)
         self._lose(vm, host)
+        self._lets_go(vm, host)
         self._settle()
+
+    def _lets_go(self, vm: Vm, host: Host) -> None:
+        """It was asked to, for a move: from now on its own list says so."""
+        vm.let_go = (host.name, self.now) if vm.cold_to else None
 
     def crash(self, vm: Vm) -> None:
         """Every second time the host says so; the other times nothing tells."""

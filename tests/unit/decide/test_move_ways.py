@@ -1,0 +1,78 @@
+"""By which way a VM moves, and everything that speaks against it, at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import MoveAction, RestartAction
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
+from decide_world import World, three_hosts
+
+SAME = "cpu_features:a"
+
+
+def with_cpus(**cpus: str) -> World:
+    world = three_hosts()
+    for name, host in world.hosts.items():
+        word = cpus.get(name, SAME)
+        host.capabilities = (word,) if word else ()
+    world.step(3)
+    return world
+
+
+def ways(world: World) -> dict[str, str]:
+    return {vm.name: vm.way.value for action in world.of(MoveAction) for vm in action.vms}
+
+
+@pytest.mark.parametrize(
+    ("cpu", "way", "words"),
+    [
+        (SAME, "suspend", "way: suspend"),
+        ("cpu_features:b", "cold", "not the one of esx1"),
+        ("", "cold", "does not tell"),
+    ],
+)
+def test_a_vm_is_suspended_where_both_cpus_offer_the_same_and_shut_down_elsewhere(cpu: str, way: str, words: str) -> None:
+    world = with_cpus(esx2=cpu)
+    world.command("migrate", "vm1", "esx2")
+    world.step(3)
+    assert ways(world) == {"vm1": way}
+    (move,) = [vm for action in world.of(MoveAction) for vm in action.vms]
+    assert words in move.reasons[0]
+
+
+def test_a_vm_that_a_move_suspended_is_resumed_where_it_is_and_one_that_a_person_suspended_is_left_alone() -> None:
+    world = with_cpus()
+    mine, theirs = (world.record(name) for name in ("vm1", "vm2"))
+    world.memory = world.memory.with_vm(replace(mine, power=Power.SUSPENDED, restart=True))
+    world.memory = world.memory.with_vm(replace(theirs, power=Power.SUSPENDED))
+    world.vms["vm1"].power = world.vms["vm2"].power = Power.SUSPENDED
+    world.step(3)
+    started = [vm.name for action in world.of(RestartAction) for vm in action.vms]
+    assert started == ["vm1"]
+
+
+def test_a_suspended_vm_of_a_lost_host_goes_only_where_its_memory_can_be_read() -> None:
+    world = with_cpus(esx2="cpu_features:b")
+    world.memory = world.memory.with_vm(replace(world.record("vm1"), power=Power.SUSPENDED, restart=True))
+    world.vms["vm1"].power = Power.SUSPENDED
+    world.step(3)
+    world.kill("esx1")
+    world.run(30)
+    world.fence("esx1")
+    world.step(3)
+    assert world.plan()["vm1"] == "esx3"
+
+
+def test_all_that_speaks_against_a_migration_is_named_by_one_run() -> None:
+    world = with_cpus(esx2="cpu_features:b")
+    world.hosts["esx2"].networks = ()
+    world.vms["vm1"].networks = ("VM Network",)
+    world.step(3)
+    world.memory = world.memory.with_vm(replace(world.record("vm1"), wanted_host="esx2", ordered=True, wanted_way="suspend"))
+    world.step(3)
+    refused = world.record("vm1").refused
+    assert "network VM Network is missing there" in refused
+    assert "the CPU of esx2 is not the one of esx1" in refused
+    assert world.moves() == {}
