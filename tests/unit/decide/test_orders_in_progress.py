@@ -32,6 +32,13 @@ def test_seen_running_there_ends_the_order_and_elsewhere_only_when_it_cannot_be_
     assert settle(ordered(), ("esx1",), True, ("esx1", "esx2"), at(LANDED)).in_progress is None
 
 
+def test_a_move_is_not_over_while_its_act_is_under_way() -> None:
+    """A guest may shut down for minutes, and a large memory is written for as long."""
+    stopping = settle(ordered(power=Power.ON), ("esx1",), True, ("esx1", "esx2"), at(LANDED * 10), acting=True)
+    assert stopping.in_progress is not None
+    assert settle(stopping, ("esx1", "esx2"), True, ("esx1", "esx2"), at(LANDED * 10), acting=True).in_progress is None, "it runs there"
+
+
 def test_while_one_moves_nobody_follows_it_in_the_other_direction() -> None:
     """vm1 and vm3 belong together and are apart: one of them goes, and the next look may still show it where it was."""
     world = three_hosts(rules=[{"type": "vm_affinity", "vms": ["vm1", "vm3"], "together": True}])

@@ -69,7 +69,8 @@ def settle(
         return record
     age = now.since(order.at)
     if runs:  # still where it came from: the move has not ended, or never will
-        moves = order.host not in sighted_on and not order.came_from and age is not None and 0 <= age < LANDED
+        lasts = acting or (age is not None and 0 <= age < LANDED)
+        moves = order.host not in sighted_on and not order.came_from and lasts
         return record if moves else replace(record, in_progress=None)
     if order.host not in read:
         if never_asked(order, results):
