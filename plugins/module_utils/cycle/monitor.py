@@ -91,6 +91,7 @@ class Monitor:
         self._lease: Optional[Lease] = None  # as it was prolonged last
         self._pruned_at: Optional[Instant] = None
         self._acted_at: Optional[Instant] = None  # when an act of this run last began or ended
+        self._called_off: list[Order] = []  # of those under way
 
     def reconfigure(self, policy: Policy, observer: Observer) -> None:
         """Look with *observer* and decide by *policy* from the next look on."""
@@ -112,6 +113,7 @@ class Monitor:
         judged = judge(self._database, self._policy, observation, self._context, commit=True, decider=self._decider, recorded=recorded)
         self.summary.looks += 1
         self.judged, self._lease = judged, judged.lease
+        self._call_off_moves_in_doubt(judged)
         for order in self._orders(judged):
             self._begin(order, judged, acting)
             self._acted_at = self._context.clock()
@@ -232,6 +234,14 @@ class Monitor:
             self._call_off_work_with(order.action.host)
         self._executor.begin(order)
 
+    def _call_off_moves_in_doubt(self, judged: Judged) -> None:
+        """A VM starts elsewhere without a fence only while its source works. One that may have lost its storage may have writes on their
+        way; its VMs are planned anew, behind the fence if it comes to that."""
+        working = {host.host for host in judged.decision.hosts if host.verdict.works}
+        for order in self._executor.in_progress():
+            if isinstance(order, MoveOrder) and not {move.source for move in order.planned} <= working:
+                self._call_off(order)
+
     def _call_off_work_with(self, host: str) -> None:
         """A host that is to be fenced starts nothing and hands nothing over: its VMs, and what else was ordered with them, are planned
         anew."""
@@ -239,7 +249,13 @@ class Monitor:
             if isinstance(order, (FailoverOrder, MoveOrder)):
                 sources = {move.source for move in order.planned} if isinstance(order, MoveOrder) else set()
                 if host in sources or any(act.host == host for act in order.acts):
-                    self._executor.call_off(order)
+                    self._call_off(order)
+
+    def _call_off(self, order: Order) -> None:
+        if not any(order is other for other in self._called_off):
+            self._called_off = [other for other in self._called_off if any(other is mine for mine in self._executor.in_progress())]
+            self._called_off.append(order)
+            self._executor.call_off(order)
 
 
 def moved_in(summary: RunSummary) -> list[Mapping[str, Any]]:

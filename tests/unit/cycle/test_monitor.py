@@ -119,6 +119,15 @@ def test_vms_of_a_host_that_is_emptied_are_moved_in_one_order_and_not_again(scen
     assert [str(order) for order in scene.begun] == ["move 2 VMs off esx1"]
 
 
+def test_a_move_is_called_off_as_soon_as_its_source_may_have_lost_its_storage(scene: Scene) -> None:
+    """Its fence waits to be confirmed; a VM that starts elsewhere meanwhile would start without one."""
+    order = emptying(scene)
+    scene.world.hosts["esx1"].session, scene.world.hosts["esx1"].accessible = None, False
+    scene.looks(6)
+    assert not [order for order in scene.orders if isinstance(order, FenceOrder)]
+    assert scene.called_off == [order]
+
+
 @pytest.mark.parametrize("dies", ["esx1", "esx2"])
 def test_a_move_is_called_off_when_one_of_its_ends_is_to_be_fenced(scene: Scene, dies: str) -> None:
     order = emptying(scene)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired
 from decide_world import World, three_hosts
 
@@ -99,6 +100,21 @@ def test_a_vm_without_room_on_its_own_host_starts_elsewhere() -> None:
     world.step(3)
     assert here(world) == []
     assert world.moves()["vm1"][1] == "restart"
+
+
+@pytest.mark.parametrize("lost", ["by its own word", "by the target's"])
+def test_a_vm_that_crashed_leaves_a_host_without_a_fence_only_while_that_works_with_its_storage(lost: str) -> None:
+    """What it wrote last may be on its way, and reach the disk when the path returns."""
+    world = three_hosts()
+    world.crash("vm1")
+    world.hosts["esx1"].memory = 1024 + 512  # no room for it
+    if lost == "by its own word":
+        world.hosts["esx1"].accessible = False
+    else:
+        world.target_started = world.now  # nothing is concluded from sessions for a while
+    world.step(3)
+    assert (here(world), world.moves().get("vm1")) == ([], None)
+    assert "may still be on its way" in world.held("vm1")
 
 
 def lost(world: World) -> World:

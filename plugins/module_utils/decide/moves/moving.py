@@ -14,6 +14,7 @@ from ..placement.capacity import less, wish_for
 from ..placement.place import Place, Room, Wish, place
 from ..policy import AutomaticMoves
 from ..state import Cluster
+from ..vms.in_doubt import writes_in_doubt
 from ..vms.recover import Findings, planned_move
 from .ways import way_of
 
@@ -55,7 +56,13 @@ def try_places(vms: Sequence[VmRecord], cluster: Cluster, out: Moves, only: froz
 
 
 def accept(places: Iterable[Place], cause: Cause, why: str, cluster: Cluster, out: Moves) -> None:
-    """Plan the moves, unless they would stop VMs that nobody allowed to be stopped."""
+    """Plan the moves, unless they would stop VMs that nobody allowed to be stopped, or writes of one may still be on their way."""
+    places = tuple(places)
+    doubts = {item.wish.vm: doubt for item in places if (doubt := writes_in_doubt(item.wish.vm, cluster.hosts[item.wish.vm.host]))}
+    for vm, doubt in doubts.items():
+        out.held.append(Held("move", vm.id, "%s waits on %s: %s" % (vm.name, vm.host, doubt)))
+    if doubts:
+        return
     moves = [_move(item, cause, why, cluster) for item in places if item.host != item.wish.vm.host]
     stopping = [move.name for move in moves if move.way not in (Way.REGISTER, Way.VMOTION)]
     if cause not in ASKED:

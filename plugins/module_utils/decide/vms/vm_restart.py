@@ -9,7 +9,8 @@ it, may not run it by a required rule, or is to be emptied, the VM is moved, sto
 Where nobody can move VMs (not *can_move*), a VM that has had its tries is tried on at its own host, with the pauses of ``tries``: the
 reason may end by itself, and waiting for a move that nobody makes would leave the VM down for ever.
 
-Invariant: a VM is planned here only if its host's own list, read in this very look, shows it down.
+Invariants: a VM is planned here only if its host's own list, read in this very look, shows it down. It leaves its host without a fence
+only while that host works with its storage (``in_doubt``).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ..placement.capacity import wish_for
 from ..placement.place import Place, Wish
 from ..state import Cluster, HostState
 from ..tries import exhausted, waits
+from .in_doubt import writes_in_doubt
 from .recover import Findings, planned_move, planned_vm
 
 MOUNTING = 120.0  # s after its start in which a host may still be mounting its datastores
@@ -67,7 +69,11 @@ def _sort_in(vm: VmRecord, host: HostState, cluster: Cluster, can_move: bool, do
     if pause > 0:
         out.held.append(Held("restart", vm.id, "%s is tried again in %.0f s: %s" % (vm.name, pause, vm.tries.reason)))
         return
-    if why is None and can_move and (used_up or host.record.wanted_maintenance):
+    leaves = why is None and can_move and (used_up or host.record.wanted_maintenance)
+    doubt = writes_in_doubt(vm, host) if leaves else ""
+    if doubt:
+        out.held.append(Held("restart", vm.id, "%s waits on %s: %s" % (vm.name, host.name, doubt)))
+    elif leaves:
         # Its own host has had its tries, and gets more of them only where no other host takes the VM.
         down.elsewhere.append(replace(wish_for(vm, cluster), may_stay=not host.record.wanted_maintenance))
     elif host.record.maintenance or host.record.wanted_maintenance:
@@ -96,6 +102,8 @@ def elsewhere_instead(places: list[Place], cluster: Cluster, out: Findings) -> l
             out.held.append(Held("restart", vm.id, "%s waits on %s: %s" % (vm.name, vm.host, reason)))
         elif _comes_back(cluster.hosts[vm.host]):
             out.held.append(Held("restart", vm.id, "%s waits: %s does not have its datastore yet" % (vm.name, vm.host)))
+        elif doubt := writes_in_doubt(vm, cluster.hosts[vm.host]):
+            out.held.append(Held("restart", vm.id, "%s waits on %s: %s" % (vm.name, vm.host, doubt)))
         else:
             wishes.append(wish_for(vm, cluster))
     return wishes

@@ -1,0 +1,31 @@
+# Copyright: (c) 2026, libreha contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whether a VM may leave a host without a fence, as far as its writes are concerned.
+
+Writes that a host could not get rid of may reach the disk when its path returns, whether or not the VM still runs: only the fence keeps
+them out. So a VM leaves a host that works only while that host works with all of the VM's storage, by its own word and by that of the
+target. Else it waits, for the path or for the fence.
+"""
+
+from __future__ import annotations
+
+from ..answers import Evidence
+from ..memory import VmRecord
+from ..state import HostState
+
+_NEXT = "so what was written last may still be on its way; it may leave when that host works with its storage again, or is fenced"
+
+
+def writes_in_doubt(vm: VmRecord, host: HostState) -> str:
+    """Why writes of *vm* may still be on their way from *host*; empty where it works with all of the VM's storage."""
+    stores = {store.uuid: store for store in host.seen.datastores} if host.seen is not None else {}
+    targets: set[str] = set()
+    for item in vm.files:
+        store = stores.get(item.datastore_uuid)
+        if store is None or not store.accessible:
+            return "%s does not reach datastore %s, %s" % (host.name, item.datastore, _NEXT)
+        targets.update(lun.target for lun in store.luns)
+    for target in host.evidence.targets:
+        if target.target in targets and target.state is not Evidence.OK:
+            return "its storage on %s is %s (%s), %s" % (target.server, target.state.value, target.reason, _NEXT)
+    return ""
