@@ -12,7 +12,6 @@ import shlex
 import time
 from typing import Any
 
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -38,7 +37,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        if self._task.check_mode or boolean(arguments.get("validate_only", False), strict=False):
+        if self._task.check_mode:
             return self._execute_module(module_args=arguments, task_vars=task_vars)
         folder = self._make_tmp_path()
         arguments["progress"] = self._connection._shell.join_path(folder, "progress")

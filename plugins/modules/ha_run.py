@@ -62,10 +62,6 @@ options:
     description: The resident monitor's socket.
     type: path
     default: /run/libreha/monitor.sock
-  validate_only:
-    description: Only check O(policy), and nothing else. No host is looked at, and no database is needed.
-    type: bool
-    default: false
   progress:
     description: A file to which each thing that happens is appended as a line. The action plugin of this module gives it and shows it.
     type: path
@@ -89,12 +85,6 @@ EXAMPLES = r"""
     policy: "{{ libreha_policy | libreha.vmware.cluster_policy(hostvars, groups.libreha_hosts, groups.libreha_storage) }}"
     hosts: "{{ groups.libreha_hosts | libreha.vmware.host_connections(hostvars) }}"
     storage: "{{ groups.libreha_storage | libreha.vmware.storage_servers(hostvars, inventory_hostname) }}"
-
-- name: Check the policy
-  libreha.vmware.ha_run:
-    policy: "{{ libreha_policy | libreha.vmware.cluster_policy(hostvars, groups.libreha_hosts, groups.libreha_storage) }}"
-    storage: "{{ groups.libreha_storage | libreha.vmware.storage_servers(hostvars, inventory_hostname) }}"
-    validate_only: true
 """
 
 RETURN = r"""
@@ -156,7 +146,7 @@ unregistered:
   sample: ["[shared] forgotten/forgotten.vmx"]
 mode:
   description: The policy's mode, V(observe), V(ask) or V(act).
-  returned: when this run looked, and with O(validate_only)
+  returned: when this run looked
   type: str
   sample: observe
 hosts:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import sqlite3
@@ -28,25 +29,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "tests" / "lab" / "lab"
+sys.path.insert(0, str(LAB.parent))
+
+from liblab.resident import Resident  # noqa: E402
+
 BIN = ROOT / ".venv" / "bin"
 PHASES = ("confirmed", "fence confirmed", "registered", "running")
 HANG_GUARD = 900.0  # s
 QUIET = 12.0  # s for which the service has looked before the host is killed
-MONITOR = "ansible_collections.libreha.vmware.plugins.module_utils.entry.monitor"
-CONFIGURE = """
-- hosts: san1
-  gather_facts: false
-  tasks:
-    - ansible.builtin.copy:
-        dest: "{{ config }}"
-        mode: "0600"
-        content: >-
-          {{ {'policy': (libreha_policy | default({}))
-                        | libreha.vmware.cluster_policy(hostvars, groups.libreha_hosts, groups.libreha_storage),
-              'hosts': groups.libreha_hosts | libreha.vmware.host_connections(hostvars),
-              'storage': groups.libreha_storage | libreha.vmware.storage_servers(hostvars, inventory_hostname),
-              'state_url': libreha_state_url, 'socket': socket} | to_json }}
-"""
 
 
 @dataclass(frozen=True)
@@ -82,7 +72,22 @@ class Site:
     def __init__(self, folder: Path, timings: Timings) -> None:
         self.env = environment(folder)
         self.folder = folder
-        self.variables = {"libreha_policy": dict(timings.policy)} if timings.policy else {}
+        self._timings = timings
+
+    @functools.cached_property
+    def inventory(self) -> str:
+        return str(self.lab("inventory")["path"])
+
+    @functools.cached_property
+    def arbiter(self) -> dict[str, Any]:
+        """The variables of the arbiter."""
+        command = [str(BIN / "ansible-inventory"), "-i", self.inventory, "--host", "san1"]
+        found: dict[str, Any] = json.loads(subprocess.run(command, env=self.env, capture_output=True, text=True, check=True).stdout)
+        return found
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        return {"libreha_policy": {**self.arbiter["libreha_policy"], **self._timings.policy}} if self._timings.policy else {}
 
     def lab(self, *words: str) -> dict[str, Any]:
         done = subprocess.run([str(LAB), *words, "--json"], env=self.env, capture_output=True, text=True, check=False)
@@ -92,7 +97,7 @@ class Site:
         return answer
 
     def playbook(self, name: str) -> subprocess.Popen[bytes]:
-        command = [str(BIN / "ansible-playbook"), "-i", self.lab("inventory")["path"], "libreha.vmware.%s" % name]
+        command = [str(BIN / "ansible-playbook"), "-i", self.inventory, "libreha.vmware.%s" % name]
         command += ["-e", json.dumps(self.variables)]
         with (self.folder / ("%s.log" % name)).open("w") as log:
             return subprocess.Popen(command, env=self.env, stdout=log, stderr=subprocess.STDOUT)
@@ -100,14 +105,9 @@ class Site:
     @contextlib.contextmanager
     def service(self) -> Iterator[None]:
         """The resident monitor at work."""
-        play, config = self.folder / "configure.yml", self.folder / "monitor.json"
-        play.write_text(CONFIGURE)
-        variables = {**self.variables, "config": str(config), "socket": str(self.folder / "monitor.sock")}
-        command = [str(BIN / "ansible-playbook"), "-i", self.lab("inventory")["path"], str(play), "-e", json.dumps(variables)]
-        subprocess.run(command, env=self.env, capture_output=True, check=True)
-        environment = {**self.env, "PYTHONPATH": str(ROOT / ".cache" / "collections")}
+        resident = Resident(self.inventory, self.folder, self.variables)
         with (self.folder / "service.log").open("w") as log:
-            process = subprocess.Popen([sys.executable, "-m", MONITOR, "--config", str(config)], env=environment, stderr=log)
+            process = subprocess.Popen(resident.command, env=self.env, stderr=log)
         try:
             yield
         finally:
@@ -116,9 +116,7 @@ class Site:
 
     def journal(self) -> list[dict[str, Any]]:
         """The journal, read from the file itself: independent of the code under test, and quick."""
-        command = [str(BIN / "ansible-inventory"), "-i", self.lab("inventory")["path"], "--host", "san1"]
-        variables = json.loads(subprocess.run(command, env=self.env, capture_output=True, text=True, check=True).stdout)
-        path = variables["libreha_state_url"].removeprefix("sqlite:///")
+        path = self.arbiter["libreha_state_url"].removeprefix("sqlite:///")
         with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=30)) as database:
             database.row_factory = sqlite3.Row
             return [{**dict(row), "data": json.loads(row["data"])} for row in database.execute("select * from ha_journal order by seq")]

@@ -26,7 +26,6 @@ from ..decide.outcome import is_planned_work
 from ..decide.policy import Policy
 from ..errors import LibrehaError
 from ..observe.pools import Pools
-from ..policy.reader import read_policy
 from ..record.commands import APPLIED, read_command
 from ..record.database import StateDatabase
 from ..service.client import CHAP_SECRET, DEFAULT_SOCKET, ask
@@ -47,15 +46,12 @@ def argument_spec() -> dict[str, Any]:
         "max_looks": {"type": "int", "default": MAX_LOOKS},
         "progress": {"type": "path"},
         "socket": {"type": "path", "default": DEFAULT_SOCKET},
-        "validate_only": {"type": "bool", "default": False},
     }
 
 
 def run(params: Mapping[str, Any], check_mode: bool) -> Result:
     """The task's result; raises LibrehaError, with the result in it where the run came to its end, and LeaseHeld when another run is
     at work and nothing was asked of it."""
-    if params["validate_only"]:
-        return {"changed": False, "mode": read_policy(params["policy"]).mode.value}
     site = replace(read_site(params), chap_secrets=dict(params["chap_secrets"]))
     if check_mode:
         return _look_only(site, params)

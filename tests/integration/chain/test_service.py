@@ -3,82 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
-import socket
-import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from .chain import BIN, ROOT, Chain, Playing, environment, lab, wait_for
+from .chain import LAB, Chain, Playing, lab, wait_for
 from .conftest import MakeChain
 from .test_faults import moved
 from .test_interrupted import MOMENTS, connection, consistent, reached, registered_once
 
+sys.path.insert(0, str(LAB.parent))
+
+from liblab.resident import Resident
+
 pytestmark = pytest.mark.lab
-MODULE = "ansible_collections.libreha.vmware.plugins.module_utils.entry.monitor"
-
-CONFIGURE = """
-- hosts: san1
-  gather_facts: false
-  tasks:
-    - ansible.builtin.copy:
-        dest: "{{ config }}"
-        mode: "0600"
-        content: >-
-          {{ {'policy': (libreha_policy | default({}))
-                        | libreha.vmware.cluster_policy(hostvars, groups.libreha_hosts, groups.libreha_storage),
-              'hosts': groups.libreha_hosts | libreha.vmware.host_connections(hostvars),
-              'storage': groups.libreha_storage | libreha.vmware.storage_servers(hostvars, inventory_hostname),
-              'state_url': libreha_state_url, 'socket': socket} | to_json }}
-"""
 
 
-class Resident:
+class Service(Resident):
     """The service, as systemd runs it: what is killed is started anew, and whatever is left of it is killed before."""
 
     def __init__(self, chain: Chain) -> None:
+        policy = {"libreha_policy": {**chain.inventory_policy(), **chain.policy}} if chain.policy else {}
+        super().__init__(chain.inventory, chain.folder, policy)
         self.chain = chain
-        self.config = chain.folder / "monitor.json"
-        self.socket = chain.folder / "monitor.sock"
         self._started = 0
-        play = chain.folder / "configure.yml"
-        play.write_text(CONFIGURE)
-        variables: dict[str, Any] = {"config": str(self.config), "socket": str(self.socket)}
-        if chain.policy:
-            variables["libreha_policy"] = {**chain.inventory_policy(), **chain.policy}
-        command = [str(BIN / "ansible-playbook"), "-i", chain.inventory, str(play), "-e", json.dumps(variables)]
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Playing]:
         """Its process, which is killed at the end of the block with all that it started, if it still runs."""
         self._started += 1
-        python = [str(BIN / "python"), "-m", MODULE, "--config", str(self.config)]
-        command = ["/usr/bin/env", "PYTHONPATH=%s" % (ROOT / ".cache" / "collections"), *python]
-        run = Playing(command, self.chain.folder / ("service-%d.log" % self._started))
+        run = Playing(self.command, self.chain.folder / ("service-%d.log" % self._started))
         try:
             yield run
         finally:
             run.kill()
-
-    def status(self) -> dict[str, Any]:
-        with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as context:
-            context.settimeout(5)
-            context.connect(str(self.socket))
-            context.sendall(b'{"request": "status"}\n')
-            found: dict[str, Any] = json.loads(context.makefile().readline())
-            return found
-        return {}
-
-    def looks(self) -> bool:
-        return bool(self.status().get("service", {}).get("state") == "looking" and self.status().get("hosts"))
 
 
 def elsewhere(chain: Chain, host: str = "esx1") -> bool:
@@ -93,7 +55,7 @@ def elsewhere(chain: Chain, host: str = "esx1") -> bool:
 
 def test_it_brings_a_dead_hosts_vms_back_by_itself_then_moves_a_vm_on_request_and_ends_cleanly(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "3", "--vms", "6")
-    service = Resident(chain)
+    service = Service(chain)
     with service.running() as run:
         wait_for("the first look", service.looks, 60)
         lab("fault", "esx1", "kill")
@@ -120,7 +82,7 @@ def test_it_brings_a_dead_hosts_vms_back_by_itself_then_moves_a_vm_on_request_an
 @pytest.mark.prove
 def test_planned_work_is_carried_out_by_the_service_and_the_playbook_waits_for_its_outcome(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "3", "--vms", "3", automatic_moves="all")
-    service = Resident(chain)
+    service = Service(chain)
     (one,) = chain.vms_of("esx2")
     with service.running() as run:
         wait_for("the first look", service.looks, 60)
@@ -162,7 +124,7 @@ def test_planned_work_is_carried_out_by_the_service_and_the_playbook_waits_for_i
 def test_killed_at_every_step_of_a_failover_it_goes_on_within_seconds(chain_of: MakeChain) -> None:
     """As systemd does it: all of it is killed, and a new one is started a second later. The lease has a minute to go each time."""
     chain = chain_of("--hosts", "3", "--vms", "6", lease=60)
-    service = Resident(chain)
+    service = Service(chain)
     with service.running():
         wait_for("the first look", service.looks, 60)
     lab("fault", "esx1", "kill")
@@ -181,4 +143,4 @@ def test_killed_at_every_step_of_a_failover_it_goes_on_within_seconds(chain_of: 
     moved(chain, done)
     consistent(chain)
     registered_once(chain)
-    assert not [text for text in (path.read_text() for path in Path(chain.folder).glob("service-*.log")) if "Traceback" in text]
+    assert not [text for text in (path.read_text() for path in chain.folder.glob("service-*.log")) if "Traceback" in text]
