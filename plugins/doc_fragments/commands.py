@@ -9,11 +9,10 @@ COMMAND = r"""
 kind:
   description:
     - V(migrate), V(start), V(stop), V(ignore) (take a VM out of HA as it is) and V(manage) (put it back) are about a VM.
-    - V(maintenance_on), V(maintenance_off) and V(rejoin) (let a fenced host in again) are about a host, as is V(failback): the VMs
-      that left it for maintenance, and those whose rules prefer it, come to it, also where that stops them.
-    - V(confirmed_restart) is V(rejoin)
-      with the person's word that the host was started after its fence; it counts where no uptime can prove that, because a storage
-      server was itself restarted since. V(confirmed_off) is the person's word that a host is
+    - V(maintenance_on), V(maintenance_off), V(failback) and V(rejoin) (let a fenced host in again) are about a host. With V(failback) the
+      VMs that left it for maintenance, and those whose rules prefer it, come to it, also where that stops them.
+    - V(confirmed_restart) is V(rejoin) with the person's word that the host was started after its fence; it counts where no uptime can
+      prove that, because a storage server was itself restarted since. V(confirmed_off) is the person's word that a host is
       switched off and stays off until it is let in again; it takes the place of an answer of a storage server or BMC that cannot
       be asked, and never overrules one that answers otherwise. V(failover) orders that a host which is lost be failed over, whatever
       the policy's C(mode); of a host that works it changes nothing.
