@@ -22,7 +22,8 @@ def child(code: str) -> subprocess.Popen[bytes]:
     script = "import sys, time; sys.path.insert(0, '.cache/collections')\n"
     script += "from ansible_collections.libreha.vmware.plugins.module_utils import clock\n"
     script += "from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Deadman, Permit\ndeadman = Deadman()\n"
-    process = subprocess.Popen([sys.executable, "-c", script + code], cwd=ROOT, stdout=subprocess.PIPE)
+    # Unbuffered, since communicate reads past a buffer, in which more than the first line may be.
+    process = subprocess.Popen([sys.executable, "-c", script + code], cwd=ROOT, stdout=subprocess.PIPE, bufsize=0)
     assert process.stdout.readline() == b"armed\n"
     return process
 
