@@ -51,12 +51,15 @@ def schedules(draw: st.DrawFn) -> Raw:
     servers = ["san", "san2"][: draw(st.sampled_from((1, 1, 1, 2)))]
     entries = [_happening(draw, hosts, vms, servers) for _index in range(draw(st.integers(1, 12)))]
     entries += _seldom(draw, hosts, vms)
+    policy = _policy(draw, hosts)
+    if any(entry.get("fault") == "guest_hangs" for entry in entries):
+        policy["vm_monitoring"] = {"response": "reset"}
     repaired = draw(st.booleans())
     if repaired:
         entries += _repairs(hosts, servers)
     return {
         "name": "random schedule",
-        "policy": _policy(draw, hosts),
+        "policy": policy,
         "hosts": {name: _host(draw) for name in hosts},
         "storage": dict.fromkeys(servers),
         "vms": {name: _vm(draw, hosts, servers) for name in vms},
@@ -139,10 +142,14 @@ def _seldom(draw: st.DrawFn, hosts: list[str], vms: list[str]) -> list[Raw]:
     first, second = draw(st.permutations(hosts))[:2]
     at = draw(st.integers(20, 200))
     dies: list[Raw] = [{"at": at, "do": "power", "host": first, "to": "off"}]
-    kind = draw(st.sampled_from(("", "", "", "", "", "apart", "row 8", "resumed", "lease lost", "reset", "all power")))
+    kind = draw(st.sampled_from(("", "", "", "", "", "apart", "apart", "row 8", "resumed", "lease lost", "reset", "reset", "all power", "moving")))
     if kind == "apart":  # the second one often dies during the failover of the first
         how = draw(st.sampled_from(({"do": "power", "to": "off"}, {"do": "hang", "to": "on"})))
         return [*dies, {"at": at + draw(st.integers(40, 100)) / 4, "host": second, **how}]
+    if kind == "moving":  # a host dies while it is emptied
+        how = draw(st.sampled_from(({"do": "power", "to": "off"}, {"do": "hang", "to": "on"})))
+        empties: Raw = {"at": at, "do": "maintenance", "host": first, "to": "on"}
+        return [empties, {"at": at + draw(st.integers(12, 60)) / 4, "host": first, **how}]
     if kind == "row 8":
         return [{"at": at, "do": do, "host": first, "to": "off"} for do in ("api", "storage")]
     if kind == "resumed":
