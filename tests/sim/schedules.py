@@ -142,7 +142,9 @@ def _seldom(draw: st.DrawFn, hosts: list[str], vms: list[str]) -> list[Raw]:
     first, second = draw(st.permutations(hosts))[:2]
     at = draw(st.integers(20, 200))
     dies: list[Raw] = [{"at": at, "do": "power", "host": first, "to": "off"}]
-    kind = draw(st.sampled_from(("", "", "", "", "", "apart", "apart", "row 8", "resumed", "lease lost", "reset", "reset", "all power", "moving")))
+    kind = draw(
+        st.sampled_from(("", "", "", "", "", "apart", "apart", "row 8", "resumed", "lease lost", "reset", "reset", "all power", "moving"))
+    )
     if kind == "apart":  # the second one often dies during the failover of the first
         how = draw(st.sampled_from(({"do": "power", "to": "off"}, {"do": "hang", "to": "on"})))
         return [*dies, {"at": at + draw(st.integers(40, 100)) / 4, "host": second, **how}]

@@ -172,6 +172,9 @@ def test_with_exactly_its_role_every_call_of_the_monitor_works(two: tuple[Host, 
         assert opened.guests().keys() == {moid} and opened.events().events
         opened.writes([vm])
         opened.io_idle([vm])
+        opened.suspend(moid, 30)
+        assert [vm.power for vm in opened.virtual_machines()] == [Power.SUSPENDED]
+        assert opened.power_on(moid, 30) == (PowerOnOutcome.DONE, None)
         assert opened.reset([moid], 10) == {moid: ""}
         opened.shut_down([moid], 0.1)  # esxsim's guests take the request and do nothing
         assert opened.power_off([moid], 10) == {moid: ""}
@@ -204,6 +207,7 @@ ATTEMPTS: dict[str, tuple[int, Callable[[Hypervisor], object]]] = {
     "VirtualMachine.Inventory.Unregister": (0, lambda opened: opened.unregister("1")),
     "VirtualMachine.Interact.PowerOn": (0, lambda opened: opened.power_on("1", 10)),
     "VirtualMachine.Interact.PowerOff": (0, lambda opened: opened.power_off(["1"], 5)["1"]),
+    "VirtualMachine.Interact.Suspend": (0, lambda opened: opened.suspend("1", 10)),
     "VirtualMachine.Interact.Reset": (0, lambda opened: opened.reset(["1"], 5)["1"]),
     "VirtualMachine.Interact.AnswerQuestion": (
         0,
