@@ -55,8 +55,10 @@ def recovery_time(policy: Policy, lost: Iterable[HostRecord], plan: Sequence[Pla
             "confirm_after, longer after flapping, from the last sign of life on; io_stale runs meanwhile%s"
             % ("; 0 when the BMC says that it is off" if bmc else ""),
         ),
-        TimePart("the fence is applied and seen confirmed", 1.0, 10.0, "7 s in the lab (docs/tested.md), the look that sees it included"),
-        TimePart("registered elsewhere", 1.0, 5.0, "3 s in the lab (docs/tested.md)"),
+        TimePart(
+            "the fence is applied and seen confirmed", 1.0, 5.0, "2 to 3 s in the lab (docs/benchmarks.md), the look that sees it included"
+        ),
+        TimePart("registered elsewhere", 1.0, 5.0, "3 to 4 s in the lab (docs/benchmarks.md)"),
         TimePart(
             "the lost host's file locks end%s" % (", %d groups one after the other" % waves if waves > 1 else ""),
             0.0,
