@@ -10,6 +10,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision imp
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power, VmObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import FailoverPolicy
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.transaction import (
+    LOCK_LEASE,
     MAX_ATTEMPTS,
     Do,
     Facts,
@@ -113,6 +114,18 @@ def test_a_locked_file_is_retried_longer_than_the_lock_lives_and_not_for_ever() 
     question = replace(facts, question="Is that so?")
     assert not registered_in_vain(to_record(closed(NEW, next_move(NEW, question))))
     assert 16 < BOUNDS.lock_retry <= now - 100.0 <= BOUNDS.lock_retry + 3 * BOUNDS.lock_retry_interval
+
+
+def test_one_try_falls_on_the_end_of_a_dead_hosts_lock() -> None:
+    """Between two tries at the usual interval a VM would wait up to that long for nothing."""
+    transaction, facts, now, tries = NEW, Facts(True, moid="7", power=Power.OFF), 100.0, []
+    while now < 100.0 + 2 * LOCK_LEASE:
+        transaction, facts = ended(transaction, facts, Move(Do.POWER_ON, ""), Outcome.FILE_LOCKED, "locked", at(now), BOUNDS)
+        assert transaction.not_before is not None
+        now = transaction.not_before.seconds
+        tries.append(now - 100.0)
+    assert min(abs(seconds - LOCK_LEASE) for seconds in tries) <= 0.5
+    assert all(later - earlier <= BOUNDS.lock_retry_interval + 0.001 for earlier, later in zip(tries, tries[1:]))
 
 
 @pytest.mark.parametrize("outcome", [Outcome.NO_RESOURCES, Outcome.INACCESSIBLE, Outcome.READ_ONLY, Outcome.NOT_FOUND])

@@ -16,8 +16,7 @@ from ..decision import PlannedVm
 from ..hosts.confirm import needed_for
 from ..memory import HostRecord
 from ..policy import Policy, ReadyCondition, StartOrder
-
-LOCK_LEASE = 16.0  # s after which VMFS gives the lock of a host that is silent to another one
+from ..vms.transaction import LOCK_LEASE
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,8 @@ UNKNOWN_OUTCOMES = frozenset({Outcome.TIMED_OUT, Outcome.LOST})
 #: Moves that may fail on one host, for another reason than a lock, before the transaction gives up there.
 MAX_ATTEMPTS = 5
 RETRY_INTERVAL = 2.0  # s between such moves
-LOCK_LEASE = 16.0  # s, VMFS
+LOCK_LEASE = 16.0  # s after which VMFS gives the lock of a host that is silent to another one
+LOCK_MARGIN = 0.3  # s after it, for two clocks that tick apart
 
 
 @dataclass(frozen=True)
@@ -246,11 +247,18 @@ def ended(
             return replace(transaction, doing=None, locked=True, reason=text), facts
         text = "files locked, retried until the lock of %s has aged" % transaction.source
         # It stays begun: the next try is the same move, and needs no record of its own.
-        return replace(transaction, refused_since=since, not_before=later(bounds.lock_retry_interval), reason=text), facts
+        return replace(transaction, refused_since=since, not_before=later(_lock_pause(waited, bounds)), reason=text), facts
     if outcome in (Outcome.READ_ONLY, Outcome.NOT_FOUND, Outcome.INACCESSIBLE, Outcome.NO_RESOURCES, Outcome.DUPLICATE_NAME):
         # Another try on this host gives the same answer; the next look plans another host.
         return replace(transaction, doing=None, attempts=MAX_ATTEMPTS, reason=reason), facts
     return replace(transaction, doing=None, attempts=transaction.attempts + 1, not_before=later(RETRY_INTERVAL), reason=reason), stale
+
+
+def _lock_pause(waited: float, bounds: FailoverPolicy) -> float:
+    """Seconds until a start that found its files locked is tried again. One try falls on the moment at which a dead host's lock ends: the
+    host that asked first has watched it since then."""
+    ends_in = LOCK_LEASE + LOCK_MARGIN - waited
+    return ends_in if LOCK_MARGIN < ends_in < bounds.lock_retry_interval else bounds.lock_retry_interval
 
 
 def _succeeded(transaction: Transaction, facts: Facts, move: Move, reason: str, moid: Optional[str]) -> tuple[Transaction, Facts]:
