@@ -125,6 +125,13 @@ def test_the_pages_that_errors_name_are_installed_with_the_collection() -> None:
         assert [pattern for pattern in ignored if any(fnmatch.fnmatch(name, pattern) for name in names)] == []
 
 
+def test_what_tools_leave_in_a_checkout_is_not_installed_with_the_collection() -> None:
+    ignored = set(yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["build_ignore"])
+    untracked = {line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines() if line.startswith("/.")}
+    assert ".hypothesis" in untracked
+    assert untracked | {".import_linter_cache", ".mypy_cache", ".pytest_cache", ".ruff_cache"} <= ignored
+
+
 @pytest.mark.parametrize("term", [*(item.value for item in Verdict), *KINDS, *(item.value for item in Mode)])
 def test_the_glossary_has_the_words_that_reports_use(term: str) -> None:
     rows = [line.split("|")[1:-1] for line in (DOCS / "glossary.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
