@@ -60,6 +60,7 @@ class Child:
         self._channel = channel
         self._received = bytearray()
         self._answer: Any = None
+        self._stopping = False
         self.ended = False
 
     def fileno(self) -> int:
@@ -71,9 +72,11 @@ class Child:
         return self._answer
 
     def stop(self) -> None:
-        """Ask it to come to an end; what it has sent to a host goes on there."""
-        with contextlib.suppress(OSError):
-            self._channel.send(b"s")
+        """Ask it, once, to come to an end; what it has sent to a host goes on there."""
+        if not self._stopping:
+            self._stopping = True
+            with contextlib.suppress(OSError):
+                self._channel.send(b"s")
 
     def poll(self) -> bool:
         """Take in what there is, without waiting. Returns whether it has ended."""

@@ -91,7 +91,6 @@ class Monitor:
         self._lease: Optional[Lease] = None  # as it was prolonged last
         self._pruned_at: Optional[Instant] = None
         self._acted_at: Optional[Instant] = None  # when an act of this run last began or ended
-        self._called_off: list[Order] = []  # of those under way
 
     def reconfigure(self, policy: Policy, observer: Observer) -> None:
         """Look with *observer* and decide by *policy* from the next look on."""
@@ -240,7 +239,7 @@ class Monitor:
         working = {host.host for host in judged.decision.hosts if host.verdict.works}
         for order in self._executor.in_progress():
             if isinstance(order, MoveOrder) and not {move.source for move in order.planned} <= working:
-                self._call_off(order)
+                self._executor.call_off(order)
 
     def _call_off_work_with(self, host: str) -> None:
         """A host that is to be fenced starts nothing and hands nothing over: its VMs, and what else was ordered with them, are planned
@@ -249,13 +248,7 @@ class Monitor:
             if isinstance(order, (FailoverOrder, MoveOrder)):
                 sources = {move.source for move in order.planned} if isinstance(order, MoveOrder) else set()
                 if host in sources or any(act.host == host for act in order.acts):
-                    self._call_off(order)
-
-    def _call_off(self, order: Order) -> None:
-        if not any(order is other for other in self._called_off):
-            self._called_off = [other for other in self._called_off if any(other is mine for mine in self._executor.in_progress())]
-            self._called_off.append(order)
-            self._executor.call_off(order)
+                    self._executor.call_off(order)
 
 
 def moved_in(summary: RunSummary) -> list[Mapping[str, Any]]:

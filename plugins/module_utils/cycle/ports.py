@@ -157,7 +157,7 @@ class Executor(Protocol):
         """Orders that ended since the last call. Raises LeaseLost or StaleToken when one of them found that this run may act no more."""
 
     def call_off(self, order: Order) -> None:
-        """Begin nothing more of *order*; it ends soon, and what is open then is planned anew."""
+        """Begin nothing more of *order*; it ends soon, and what is open then is planned anew. Said again, it is nothing."""
 
     def wait(self, seconds: float) -> bool:
         """Until an order ends, or *seconds* are over. Returns whether one ended."""

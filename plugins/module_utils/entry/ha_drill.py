@@ -15,7 +15,7 @@ from typing import Any
 from .. import clock
 from ..cycle.ports import Observer
 from ..cycle.real import RealObserver
-from ..decide.forecast.what_if import Present, UnknownHost, drill_in, present
+from ..decide.forecast.what_if import Present, UnknownHost, drill, present, require_known
 from ..decide.json_form import to_dict
 from ..decide.memory import Memory
 from ..decide.observations import ActResult, Observation
@@ -43,22 +43,16 @@ def argument_spec() -> dict[str, Any]:
 def run(params: Mapping[str, Any], check_mode: bool) -> Result:
     """The task's result; raises LibrehaError. It is the same in check mode."""
     site = read_site(params)
-    require_known(params["hosts_lost"], list(site.policy.hosts))
+    try:
+        require_known(params["hosts_lost"], site.policy.hosts)
+    except UnknownHost as error:
+        remedy = "name hosts of the inventory, or none to ask for each of them in turn"
+        raise LibrehaError("hosts_lost: %s" % error, remedy=remedy, details={"known_hosts": error.known}) from None
     if params["max_looks"] < 1:
         raise LibrehaError("max_looks is %d" % params["max_looks"], remedy="give 1 or more; the default is %d" % MAX_LOOKS)
     with Pools() as pools:
         observer = RealObserver(site, pools)
         return ask(site.policy, observer, site.state_url, params["hosts_lost"], params["max_looks"], clock.sleep)
-
-
-def require_known(lost: Sequence[str], known: Sequence[str]) -> None:
-    unknown = sorted(set(lost) - set(known))
-    if unknown:
-        raise LibrehaError(
-            "hosts_lost: %s" % UnknownHost(unknown, sorted(known)),
-            remedy="name hosts of the inventory, or none to ask for each of them in turn",
-            details={"known_hosts": sorted(known)},
-        )
 
 
 def ask(policy: Policy, observer: Observer, url: str, lost: Sequence[str], max_looks: int, sleep: Callable[[float], object]) -> Result:
@@ -100,7 +94,7 @@ def _remembered(url: str) -> tuple[Memory, tuple[ActResult, ...], list[str]]:
 
 
 def _result(here: Present, lost: Sequence[str], remembered: bool) -> Result:
-    found = drill_in(here, lost)
+    found = drill(here, lost)
     form = to_dict(found)
     return {
         "changed": False,

@@ -86,7 +86,8 @@ class Scene:
         return over
 
     def call_off(self, order: Order) -> None:
-        self.called_off.append(order)
+        if order not in self.called_off:
+            self.called_off.append(order)
 
     def wait(self, seconds: float) -> bool:
         self.waited.append(seconds)

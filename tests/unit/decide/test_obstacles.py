@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.forecast.what_if import drill
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.forecast.what_if import drill, present
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.obstacles import Obstacle, ObstacleKind
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
@@ -126,7 +126,7 @@ def test_admission_and_drill_know_it() -> None:
     admission = world.last.admission
     assert admission is not None
     assert [(item.name, item.lost) for item in admission.shortfalls] == [("vm1", ("esx1",))]
-    found = drill(read_policy(world.full_policy()), world.memory, world.look(), world.at(), ("esx1",))
+    found = drill(present(read_policy(world.full_policy()), world.memory, world.look(), world.at()), ("esx1",))
     assert [vm.name for vm in found.cases[0].unplaced] == ["vm1"]
 
 

@@ -18,30 +18,28 @@ def world() -> World:
     return made
 
 
-def test_it_takes_the_vms_of_a_lost_host_before_the_others(world: World) -> None:
+def lose_esx1(world: World) -> None:
     world.kill("esx1")
     world.run(30)
     world.fence("esx1")
     world.run(3)
+
+
+def test_it_takes_the_vms_of_a_lost_host_before_the_others(world: World) -> None:
+    lose_esx1(world)
     assert {vm.name: vm.destination for vm in world.failovers()["esx1"].vms} == {"vm1": "esx3", "vm2": "esx3"}
 
 
 def test_what_does_not_fit_there_goes_to_the_others(world: World) -> None:
     world.hosts["esx3"].memory = 1024
-    world.kill("esx1")
-    world.run(30)
-    world.fence("esx1")
-    world.run(3)
+    lose_esx1(world)
     assert sorted(vm.destination for vm in world.failovers()["esx1"].vms) == ["esx2", "esx3"]
 
 
 def test_a_preference_of_a_rule_does_not_outweigh_it_and_a_required_rule_does(world: World) -> None:
     rule: dict[str, Any] = {"type": "host_affinity", "vms": ["vm1"], "hosts": {"esx1": 2, "esx2": 1}, "required": False}
     world.policy["rules"] = [rule, {**rule, "vms": ["vm2"], "required": True}]
-    world.kill("esx1")
-    world.run(30)
-    world.fence("esx1")
-    world.run(3)
+    lose_esx1(world)
     assert {vm.name: vm.destination for vm in world.failovers()["esx1"].vms} == {"vm1": "esx3", "vm2": "esx2"}
 
 

@@ -14,8 +14,8 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.forecast.wha
     UnknownHost,
     WhatIf,
     drill,
+    present,
     shortfalls_of,
-    what_if,
 )
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Desired, Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
@@ -27,11 +27,12 @@ EXAMPLES = 12 * int(os.environ.get("LIBREHA_REPEAT", "1"))  # `make prove` repea
 
 
 def ask(world: World, *lost: str) -> WhatIf:
-    return what_if(read_policy(world.full_policy()), world.memory, world.look(), world.at(), lost)
+    (case,) = drill(present(read_policy(world.full_policy()), world.memory, world.look(), world.at()), lost).cases
+    return case
 
 
 def ask_all(world: World) -> Drill:
-    return drill(read_policy(world.full_policy()), world.memory, world.look(), world.at())
+    return drill(present(read_policy(world.full_policy()), world.memory, world.look(), world.at()))
 
 
 def destinations(case: WhatIf) -> dict[str, str]:

@@ -125,14 +125,9 @@ class Present:
         return [name for name in hosts if self.cluster.hosts[name].has_bmc]
 
 
-def drill(policy: Policy, memory: Memory, observation: Observation, now: Instant, lost: Sequence[str] = ()) -> Drill:
+def drill(here: Present, lost: Sequence[str] = ()) -> Drill:
     """The hosts *lost* at once, or each single host in turn where none is named. Raises UnknownHost."""
-    return drill_in(present(policy, memory, observation, now), lost)
-
-
-def drill_in(here: Present, lost: Sequence[str] = ()) -> Drill:
-    """The same in a look that has been judged. Raises UnknownHost."""
-    _require_known(here, lost)
+    require_known(lost, here.cluster.hosts)
     groups = [tuple(lost)] if lost else [(name,) for name in here.cluster.hosts]
     cases = tuple(_case(here, group) for group in groups)
     admission = here.decision.admission
@@ -148,13 +143,6 @@ def drill_in(here: Present, lost: Sequence[str] = ()) -> Drill:
     )
 
 
-def what_if(policy: Policy, memory: Memory, observation: Observation, now: Instant, lost: Sequence[str]) -> WhatIf:
-    """What would happen to the VMs of the hosts *lost*, of which there is at least one; nothing is changed. Raises UnknownHost."""
-    here = present(policy, memory, observation, now)
-    _require_known(here, lost)
-    return _case(here, tuple(lost))
-
-
 def present(policy: Policy, memory: Memory, observation: Observation, now: Instant) -> Present:
     """Judge a look. Its ``decision.memory`` is what the drill's next look is judged with."""
     cluster = assess(policy, memory, observation, now, RUN).cluster
@@ -163,10 +151,12 @@ def present(policy: Policy, memory: Memory, observation: Observation, now: Insta
     return Present(policy, observation, cluster, decide(policy, memory, observation, now, RUN), apart)
 
 
-def _require_known(here: Present, lost: Sequence[str]) -> None:
-    unknown = sorted(set(lost) - set(here.cluster.hosts))
+def require_known(lost: Iterable[str], hosts: Iterable[str]) -> None:
+    """Raises UnknownHost for those of *lost* that are none of *hosts*."""
+    known = sorted(hosts)
+    unknown = sorted(set(lost) - set(known))
     if unknown:
-        raise UnknownHost(unknown, sorted(here.cluster.hosts))
+        raise UnknownHost(unknown, known)
 
 
 def _case(here: Present, lost: tuple[str, ...]) -> WhatIf:

@@ -58,10 +58,10 @@ def try_places(vms: Sequence[VmRecord], cluster: Cluster, out: Moves, only: froz
 def accept(places: Iterable[Place], cause: Cause, why: str, cluster: Cluster, out: Moves) -> None:
     """Plan the moves, unless they would stop VMs that nobody allowed to be stopped, or writes of one may still be on their way."""
     places = tuple(places)
-    doubts = {item.wish.vm: doubt for item in places if (doubt := writes_in_doubt(item.wish.vm, cluster.hosts[item.wish.vm.host]))}
-    for vm, doubt in doubts.items():
-        out.held.append(Held("move", vm.id, "%s waits on %s: %s" % (vm.name, vm.host, doubt)))
+    vms = [item.wish.vm for item in places]
+    doubts = [(vm, doubt) for vm in vms if (doubt := writes_in_doubt(vm, cluster.hosts[vm.host]))]
     if doubts:
+        out.held += [Held("move", vm.id, "%s waits on %s: %s" % (vm.name, vm.host, doubt)) for vm, doubt in doubts]
         return
     moves = [_move(item, cause, why, cluster) for item in places if item.host != item.wish.vm.host]
     stopping = [move.name for move in moves if move.way not in (Way.REGISTER, Way.VMOTION)]
