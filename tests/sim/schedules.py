@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 Raw = dict[str, Any]
@@ -67,6 +69,25 @@ def schedules(draw: st.DrawFn) -> Raw:
         "timeline": entries,
         "until": FAULTS_UNTIL + CALM if repaired else FAULTS_UNTIL + 200.0,
     }
+
+
+def each_schedule(first_seed: int, wanted: int, run: Callable[[Raw], None]) -> None:
+    """*run* with that many schedules, always the same ones for the same seed, and without making those that fail small."""
+
+    @seed(first_seed)
+    @settings(
+        max_examples=wanted,
+        deadline=None,
+        database=None,
+        derandomize=False,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(schedules())
+    def each(raw: Raw) -> None:
+        run(raw)
+
+    each()
 
 
 def _policy(draw: st.DrawFn, hosts: list[str]) -> Raw:

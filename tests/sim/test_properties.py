@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from libsim.scenario import build_scenario
 from libsim.simulation import simulate
-from schedules import Raw, schedules
+from schedules import Raw, each_schedule
 from shrink import kinds, shrunk
 
 SCHEDULES = int(os.environ.get("LIBREHA_SCHEDULES", "150"))
@@ -73,16 +72,6 @@ def run_block(first_seed: int, schedules_wanted: int) -> Block:
     block = Block(first_seed)
     began = time.monotonic()
 
-    @seed(first_seed)
-    @settings(
-        max_examples=schedules_wanted,
-        deadline=None,
-        database=None,
-        derandomize=False,
-        phases=(Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(schedules())
     def run(raw: Raw) -> None:
         block.counted["schedules"] += 1
         result = simulate(build_scenario(raw), marks=block.marks)
@@ -95,7 +84,7 @@ def run_block(first_seed: int, schedules_wanted: int) -> Block:
         for what, event in (("starts", "vm_started"), ("fences", "fence_confirmed"), ("moves", "migration_done")):
             block.counted[what] += events[event]
 
-    run()
+    each_schedule(first_seed, schedules_wanted, run)
     block.took = time.monotonic() - began
     return block
 
