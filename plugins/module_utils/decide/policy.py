@@ -201,6 +201,9 @@ class VmAffinity:
 Rule = Union[HostAffinity, VmAffinity]
 
 
+LOCK_LEASE = 16.0  # s after which VMFS gives the lock of a host that is silent to another one
+
+
 @dataclass(frozen=True)
 class FailoverPolicy:
     """Bounds of the failover of one VM."""

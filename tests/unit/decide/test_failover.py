@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import Way
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power, VmObservation
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import FailoverPolicy
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import LOCK_LEASE, FailoverPolicy
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms.transaction import (
-    LOCK_LEASE,
     MAX_ATTEMPTS,
     Do,
     Facts,

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from ..decision import PlannedVm
 from ..hosts.confirm import needed_for
 from ..memory import HostRecord
-from ..policy import Policy, ReadyCondition, StartOrder
-from ..vms.transaction import LOCK_LEASE
+from ..policy import LOCK_LEASE, Policy, ReadyCondition, StartOrder
 
 
 @dataclass(frozen=True)

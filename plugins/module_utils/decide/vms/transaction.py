@@ -35,7 +35,7 @@ from typing import Any, Optional
 from ...instant import Instant
 from ..decision import Way
 from ..observations import Power, VmObservation
-from ..policy import FailoverPolicy
+from ..policy import LOCK_LEASE, FailoverPolicy
 from .emergency_name import emergency_name
 
 
@@ -89,7 +89,6 @@ UNKNOWN_OUTCOMES = frozenset({Outcome.TIMED_OUT, Outcome.LOST})
 #: Moves that may fail on one host, for another reason than a lock, before the transaction gives up there.
 MAX_ATTEMPTS = 5
 RETRY_INTERVAL = 2.0  # s between such moves
-LOCK_LEASE = 16.0  # s after which VMFS gives the lock of a host that is silent to another one
 LOCK_MARGIN = 0.3  # s after it, for two clocks that tick apart
 
 
