@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""A target and three hosts as installed, on loopback, for the scenario beside it: cluster.py start|end|untouched FOLDER.
+"""A target and three hosts as installed, on loopback, for the scenario beside it: cluster.py start|end|untouched|restart FOLDER [HOST].
 
 They are those of tests/integration/vsphere. `start` leaves a process behind that holds them, and returns when its inventory is written;
-`end` ends that process, and the kernel ends what it had started.
+`end` ends that process, and the kernel ends what it had started. `restart` has it start a host afresh.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SECRETS = {"esx1": "secret-of-esx1", "esx2": "secret-of-esx2", "esx3": "secret-o
 
 
 def hold(folder: Path) -> None:
-    """Start everything, write the inventory, and wait to be ended."""
+    """Start everything, write the inventory, and start hosts afresh on request until it is ended."""
     sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "integration" / "vsphere")]
     importlib.import_module("conftest")  # makes the collection importable
     import yaml
@@ -52,7 +52,8 @@ def hold(folder: Path) -> None:
         "iscsi_target_portals": [{"address": address, "port": int(port), "floating": False}],
         "iscsi_target_luns": [{"name": "ds1", "number": 1, "volume_group": "vg", "size": "1GiB"}],
         "iscsi_target_initiators": [
-            {"name": host.initiator, "chap": {"user": host.name, "secret": SECRETS[host.name], **mutual}} for host in hosts
+            {"name": host.initiator, "chap": {"user": host.name, "secret": SECRETS[host.name], **(mutual if host.name != "esx3" else {})}}
+            for host in hosts
         ],
     }
     reach = {"libreha_username": "root", "libreha_password": "VMware1!", "libreha_ca_path": str(folder / "ca.pem")}
@@ -70,7 +71,13 @@ def hold(folder: Path) -> None:
     (folder / "control").write_text(storage.control)
     (folder / "inventory.new").write_text(yaml.safe_dump(inventory))
     (folder / "inventory.new").rename(folder / "inventory.yml")
-    signal.pause()
+    while True:
+        time.sleep(0.1)
+        for host in hosts:
+            if (folder / "restart").exists() and (folder / "restart").read_text() == host.name:
+                host.end()
+                host.start()
+                (folder / "restart").unlink()
 
 
 def start(folder: Path) -> None:
@@ -98,6 +105,16 @@ def end(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def restart(folder: Path, host: str) -> None:
+    (folder / "restart.new").write_text(host)
+    (folder / "restart.new").rename(folder / "restart")
+    until = time.monotonic() + HANG
+    while (folder / "restart").exists():
+        if time.monotonic() > until:
+            raise SystemExit("%s was not started afresh: %s" % (host, (folder / "log").read_text()[-2000:]))
+        time.sleep(0.1)
+
+
 def untouched(folder: Path) -> None:
     """Fail when something is on the LUN, or somebody has a session."""
     with (folder / "lun.img").open("rb") as image:
@@ -112,4 +129,5 @@ def untouched(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"start": start, "hold": hold, "end": end, "untouched": untouched}[sys.argv[1]](Path(sys.argv[2]))
+    commands = {"start": start, "hold": hold, "end": end, "untouched": untouched, "restart": restart}
+    commands[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

@@ -16,6 +16,9 @@ unfence
     of its fence, and its list, in which no VM may run. Remote storage servers come first, this machine's own last: as long as one
     of them lists the host, the next look fences it again at all of them, so where one refuses, the others need not be opened for that.
     A run that dies in between leaves a host half let in; that look finds it, too.
+    A new CHAP secret is given to the host first: a host that has it and is refused is still out, and the next try gives it again. A host
+    that works with another storage server keeps its secret, which is the adapter's and thus also for that server. Where the host does not
+    take the secret, it is let in all the same, and the journal asks for a person.
 rescan
     It looks for its storage. Whether that works, the next looks see at the target.
 
@@ -37,6 +40,8 @@ from ..decide.observations import HostObservation, Power, VmObservation
 from ..errors import LibrehaError, as_outcome
 from ..fence.interface import PowerDevice
 from ..fence.power_state import fence_power
+from ..hypervisor.iscsi_adapter import IscsiAdapter
+from ..hypervisor.setup import HostSetup
 from ..lease.deadman import Permit
 from ..lease.keeper import LeaseKeeper
 from ..record.database import StateDatabase
@@ -45,10 +50,11 @@ from ..storage.remote import unfence_remote
 from ..storage.server import ServerAccess, UnfenceRequest, unfence_here
 from .fence import PER_LEVEL, Run
 from .runtime import Runtime, Threads
-from .vm_power import LOOK_TIMEOUTS, REAL_HOSTS, HostWorld
+from .vm_power import LOOK_TIMEOUTS, REAL_HOSTS, Guard, HostWorld
 
 UNREGISTER = 5.0  # s that taking one VM out of an inventory may take
 RESCAN = 120.0  # s; a host asks every target before it answers
+SECRET_REQUESTS = 8  # of a host's timeout: log in, its managers, its adapter, its ports, the secret, log out
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,12 @@ class RejoinWorld:
 
     ``let_in`` lets the host in at one storage server and returns the outcome, with ``changed``. It is called in the main thread for this
     machine's own server, and in a worker for a remote one. ``switch`` returns what ``fence_power`` does for the state ``on`` or ``cycled``.
+    ``renew_secret`` does what ``IscsiAdapter.renew_chap_secret`` does, and calls the guard before it changes the host.
     """
 
     let_in: Callable[[ServerAccess, UnfenceRequest, Permit], Mapping[str, Any]]
     switch: Callable[[Sequence[PowerDevice], str, Permit, Machine], Mapping[str, Any]]
+    renew_secret: Callable[[HostAccess, str, Guard], bool]
     hosts: HostWorld
     runtime: Runtime
 
@@ -81,7 +89,12 @@ def _switch(devices: Sequence[PowerDevice], state: str, permit: Permit, machine:
     return fence_power(devices, state, permit, timeout=PER_LEVEL, machine=machine)
 
 
-REAL = RejoinWorld(_let_in, _switch, REAL_HOSTS, Threads())
+def _renew_secret(access: HostAccess, secret: str, guard: Guard) -> bool:
+    with HostSetup(access.connection) as setup:
+        return IscsiAdapter(setup, guard).renew_chap_secret(secret)
+
+
+REAL = RejoinWorld(_let_in, _switch, _renew_secret, REAL_HOSTS, Threads())
 
 
 @dataclass(frozen=True)
@@ -155,6 +168,8 @@ def _unfence(step: Rejoining) -> Rejoined:
         seen = hypervisor.health()
         vms = hypervisor.virtual_machines()
     request = _request(step, seen, vms)
+    if step.chap_secret:
+        _give_secret(step)
     permit = step.permit(0.0)
     servers = [step.servers[name] for name in step.action.storage]
     remote = [server for server in servers if server.ssh is not None]
@@ -166,6 +181,21 @@ def _unfence(step: Rejoining) -> Rejoined:
         here, failed = _opened(step, own, request)
         changed = changed or here
     return Rejoined(changed, tuple(failed))
+
+
+def _give_secret(step: Rejoining) -> None:
+    host, by_hand = step.action.host, ""
+    if set(step.servers) - set(step.action.storage):
+        by_hand = "it works with another storage server, which the secret of its adapter is for as well"
+    else:
+        with step.keeper(SECRET_REQUESTS * step.access.connection.timeout) as keeper:
+            try:
+                if step.world.renew_secret(step.access, step.chap_secret, keeper.guard):
+                    _journal(step, "%s was given its new CHAP secret" % host)
+            except Exception as error:
+                by_hand = str(as_outcome(error, "setting the new CHAP secret", host))
+    if by_hand:
+        _journal(step, "%s was not given its new CHAP secret (%s): set it there by hand, for it logs in with no other" % (host, by_hand))
 
 
 def _request(step: Rejoining, seen: HostObservation, vms: Sequence[VmObservation]) -> UnfenceRequest:

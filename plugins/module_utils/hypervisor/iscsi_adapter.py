@@ -78,10 +78,11 @@ class IscsiState:
 
 
 class IscsiAdapter:
-    """The adapter of the host that *setup* is logged in to."""
+    """The adapter of the host that *setup* is logged in to. *before_write* is called directly before each request that changes something."""
 
-    def __init__(self, setup: HostSetup) -> None:
+    def __init__(self, setup: HostSetup, before_write: Callable[[], None] | None = None) -> None:
         self._setup = setup
+        self._before_write = before_write
         self._manager = setup.manager("iscsiManager")
         self._storage = setup.manager("storageSystem")
 
@@ -148,6 +149,22 @@ class IscsiAdapter:
             "setting CHAP of %s" % device, lambda: self._storage.UpdateInternetScsiAuthenticationProperties(device, properties, None)
         )
 
+    def renew_chap_secret(self, secret: str) -> bool:
+        """Replace the adapter's CHAP secret and keep its user and level. False where the adapter is off or uses no CHAP; then nothing was
+        changed. Raises HypervisorFault, also where the target proves itself to the host: its secret would have to be given again, and a host
+        tells none."""
+        adapter = self.read().adapter
+        if not adapter.enabled or adapter.chap.level == "prohibited":
+            return False
+        if adapter.chap.mutual_user:
+            raise HypervisorFault(
+                "the CHAP secret of %s is changed only together with the target's own, which is not known here" % adapter.device,
+                kind=FaultKind.OTHER,
+                host=self._setup.name,
+            )
+        self.set_chap(adapter.device, adapter.chap, secret, "")
+        return True
+
     def add_send_target(self, device: str, portal: Portal) -> None:
         targets = [vim.host.InternetScsiHba.SendTarget(address=portal.address, port=portal.port)]
         self._change("adding the send target %s" % portal, lambda: self._storage.AddInternetScsiSendTargets(device, targets))
@@ -180,7 +197,7 @@ class IscsiAdapter:
             clock.sleep(POLL_SECONDS)
 
     def _change(self, tried: str, request: Callable[[], Any]) -> None:
-        with self._setup.session.writing(tried, None):
+        with self._setup.session.writing(tried, self._before_write):
             request()
 
 

@@ -16,8 +16,8 @@ from ..decide.observations import Session, TargetAccess
 from ..errors import LibrehaError
 
 NEW_SECRET = (
-    "give a new random one (playbook rejoin: -e @FILE with libreha_chap_secret; iscsi_fence: chap_secret), and set the same on the host "
-    "and in the inventory"
+    "give a new random one (the playbook rejoin makes one where iscsi_target_initiators has the initiator's chap, or takes -e @FILE with "
+    "libreha_chap_secret; iscsi_fence: chap_secret), and set the same in the inventory, and on the host where that was not done"
 )
 """What to do where an initiator is admitted again without a new CHAP secret."""
 

@@ -187,7 +187,8 @@ def test_the_file_system_of_an_exported_file_is_found_and_full(early: dict[str, 
 def test_a_snapshot_that_overflowed_is_lost_and_that_is_no_catastrophe(early: dict[str, Any], worse: dict[str, Any]) -> None:
     assert _percent(early, "snapshot lab/snap") == 0
     sensor = _named(worse["sensors"], "snapshot lab/snap")
-    assert (sensor["health"], sensor["reading"], sensor["remedy"]) == ("yellow", "invalid", "lvremove lab/snap")
+    remedy = "no target exports it and nothing has it open: if nobody needs it, lvremove lab/snap"
+    assert (sensor["health"], sensor["reading"], sensor["remedy"]) == ("yellow", "invalid", remedy)
     assert _alarms(early, worse)["snapshot lab/snap"].severity.value == "warning"
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.access import HostAccess
+from ansible_collections.libreha.vmware.plugins.module_utils.act.rejoin import REAL
 from ansible_collections.libreha.vmware.plugins.module_utils.entry import esxi_iscsi
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
 from real_hosts import TARGET, Host, StorageServer, until
@@ -100,6 +102,32 @@ def test_a_wrong_secret_fails_the_run_and_the_remedy_works(bench: Bench) -> None
         bench.run(chap=chap(), static_targets=[target])
     done = bench.run(chap=chap(update_secret="always"), static_targets=[target])
     assert (done["changed"], done["steps"], done["logged_in"]) == (True, ["set the CHAP secret"], [TARGET])
+
+
+def test_a_host_that_returns_is_given_its_new_secret_and_logs_in_with_it(bench: Bench) -> None:
+    """What `rejoin` does before it lets the host in (act/rejoin.py)."""
+    bench.require_chap()
+    access = HostAccess(bench.host.connection(bench.ca_path), ())
+    bench.run()
+    assert not REAL.renew_secret(access, SECRET, lambda: None), "an adapter without CHAP has no secret to renew"
+    target = {"name": TARGET, **bench.portal}
+    with pytest.raises(LibrehaError, match="no path"):
+        bench.run(initiator=bench.host.initiator, chap=chap(secret="the-retired-secret"), static_targets=[target])
+    asked: list[str] = []
+    assert REAL.renew_secret(access, SECRET, lambda: asked.append("may I?"))
+    assert asked, "the lease was not asked"
+    again = bench.run(chap=chap(), static_targets=[target], rescan=True)
+    assert (again["steps"], again["logged_in"]) == ([], [TARGET])
+    assert (again["adapter"]["chap"]["level"], again["adapter"]["chap"]["user"]) == ("required", bench.host.initiator)
+
+
+def test_a_secret_is_not_renewed_where_the_target_proves_itself_as_well(bench: Bench) -> None:
+    bench.require_chap(mutual=True)
+    wish = {"initiator": bench.host.initiator, "send_targets": [bench.portal]}
+    bench.run(**wish, chap=chap(mutual_user="san", mutual_secret=MUTUAL))
+    with pytest.raises(LibrehaError, match="only together with the target's own"):
+        REAL.renew_secret(HostAccess(bench.host.connection(bench.ca_path), ()), "another-secret-1", lambda: None)
+    assert bench.run(rescan=True)["logged_in"] == [TARGET]
 
 
 def test_the_default_of_the_chap_name_needs_a_name(bench: Bench) -> None:

@@ -364,7 +364,8 @@ class SimulatedExecutor:
     def _rejoin(self, process: Process, order: RejoinOrder) -> Ended:
         parts, run = self._parts, self._run
         parts.reach("rejoin: %s" % order.action.step)
-        world = RejoinWorld(self._let_in, self._switch, self._hosts(process), Simulated(process.group))
+        no_chap = lambda _access, _secret, _guard: False  # noqa: E731
+        world = RejoinWorld(self._let_in, self._switch, no_chap, self._hosts(process), Simulated(process.group))
         access = self._access(order.action.host)
         rejoined = rejoin_host(Rejoining(order.action, access, self._servers(), parts.database, run, world=world))
         return Ended(order, rejoined.failed, rejoined.changed)
