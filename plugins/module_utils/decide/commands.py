@@ -165,6 +165,8 @@ def _failback(policy: Policy, memory: Memory, command: Command, now: Instant) ->
 def _rejoin(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
     name = _host(policy, memory, command.subject)
     record = memory.host(name)
+    if memory.looked_at is None:
+        raise CommandRefused("whether %s is fenced is not known before the first look; ask again" % name)
     if not record.fenced and not record.confirmed_off:
         return memory.with_host(replace(record, refused="")) if record.refused else memory, ""
     # Asked again, it boots from where the first wish has brought it.

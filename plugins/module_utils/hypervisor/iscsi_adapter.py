@@ -78,7 +78,7 @@ class IscsiState:
 
 
 class IscsiAdapter:
-    """The adapter of the host that *setup* is logged in to. *before_write* is called directly before each request that changes something."""
+    """The adapter of the host that *setup* is logged in to. *before_write* is called before each request that changes something."""
 
     def __init__(self, setup: HostSetup, before_write: Callable[[], None] | None = None) -> None:
         self._setup = setup
@@ -150,9 +150,9 @@ class IscsiAdapter:
         )
 
     def renew_chap_secret(self, secret: str) -> bool:
-        """Replace the adapter's CHAP secret and keep its user and level. False where the adapter is off or uses no CHAP; then nothing was
-        changed. Raises HypervisorFault, also where the target proves itself to the host: its secret would have to be given again, and a host
-        tells none."""
+        """Replace the adapter's CHAP secret and keep its user and level. False where the adapter is off or uses no CHAP.
+        Raises HypervisorFault, also where the target proves itself to the host: its secret would have to be given again, and a host tells
+        none."""
         adapter = self.read().adapter
         if not adapter.enabled or adapter.chap.level == "prohibited":
             return False

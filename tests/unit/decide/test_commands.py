@@ -303,3 +303,16 @@ def test_a_command_that_nobody_carries_out_is_refused(kind: str, words: tuple[st
     able = tuple(action for action in KINDS if action != needs)
     with pytest.raises(CommandRefused, match="nobody carries out a %s here; do it by hand" % needs):
         apply_command(read_policy(world.full_policy()), world.memory, Command(CommandKind(kind), *words), world.at(), able)
+
+
+@pytest.mark.parametrize("kind", [CommandKind.REJOIN, CommandKind.CONFIRMED_RESTART])
+def test_before_the_first_look_no_host_passes_for_one_that_is_not_fenced(kind: CommandKind) -> None:
+    """A state database that is new beside yesterday's fences: a wish for a fenced host is not done already (cycle/judge.py has it wait)."""
+    world = three_hosts()
+    policy = read_policy(world.full_policy())
+    asked = Command(kind, "esx1", by="alice", reason="I restarted it")
+    with pytest.raises(CommandRefused, match="not known before the first look"):
+        apply_command(policy, Memory(), asked, world.at())
+    world.fenced["esx1"] = True
+    world.run(3)
+    assert apply_command(policy, world.memory, asked, world.at())[0].host("esx1").rejoin is not None
