@@ -173,6 +173,11 @@ confirmed:
   returned: with O(state=fenced) and O(state=reapplied)
   type: bool
   sample: true
+chap_renewed:
+  description: Whether an initiator was given a new CHAP secret, which the host needs as well.
+  returned: success
+  type: bool
+  sample: false
 token:
   description: The token of this run. With O(state=reapplied) the highest that the fence list has seen.
   returned: success

@@ -38,7 +38,9 @@ def hold(folder: Path) -> None:
         host = Host(storage, authority, index, bare=True, datastore={}, vmkernel_ports=["vmk0", "vmk1", "vmk2"])
         host.config["iscsi"] = {"initiator": host.initiator, "host_index": index}
         hosts.append(host.start())
-    for user, secret in SECRETS.items():
+    users = {host.name: host.initiator if host.name == "esx3" else host.name for host in hosts}  # esx3's account is its own by its name
+    for name, secret in SECRETS.items():
+        user = users.get(name, name)
         storage.admin("--op", "new", "--mode", "account", "--user", user, "--password", secret)
         storage.admin("--op", "bind", "--mode", "account", "--tid", "1", "--user", user, *(["--outgoing"] if user == "san" else []))
     address, port = storage.portal.rsplit(":", 1)
@@ -52,7 +54,10 @@ def hold(folder: Path) -> None:
         "iscsi_target_portals": [{"address": address, "port": int(port), "floating": False}],
         "iscsi_target_luns": [{"name": "ds1", "number": 1, "volume_group": "vg", "size": "1GiB"}],
         "iscsi_target_initiators": [
-            {"name": host.initiator, "chap": {"user": host.name, "secret": SECRETS[host.name], **(mutual if host.name != "esx3" else {})}}
+            {
+                "name": host.initiator,
+                "chap": {"user": users[host.name], "secret": SECRETS[host.name], **(mutual if host.name != "esx3" else {})},
+            }
             for host in hosts
         ],
     }

@@ -16,9 +16,8 @@ unfence
     of its fence, and its list, in which no VM may run. Remote storage servers come first, this machine's own last: as long as one
     of them lists the host, the next look fences it again at all of them, so where one refuses, the others need not be opened for that.
     A run that dies in between leaves a host half let in; that look finds it, too.
-    A new CHAP secret is given to the host first: a host that has it and is refused is still out, and the next try gives it again. A host
-    that works with another storage server keeps its secret, which is the adapter's and thus also for that server. Where the host does not
-    take the secret, it is let in all the same, and the journal asks for a person.
+    Where a server has replaced the secret with which the host logs in, the host is given it last. A host that works with another storage
+    server keeps its own, since an adapter has one secret for all. Where the host does not take it, the journal asks for a person.
 rescan
     It looks for its storage. Whether that works, the next looks see at the target.
 
@@ -69,8 +68,8 @@ class Rejoined:
 class RejoinWorld:
     """What a step works on: real storage servers, power devices and hosts, or simulated ones.
 
-    ``let_in`` lets the host in at one storage server and returns the outcome, with ``changed``. It is called in the main thread for this
-    machine's own server, and in a worker for a remote one. ``switch`` returns what ``fence_power`` does for the state ``on`` or ``cycled``.
+    ``let_in`` lets the host in at one storage server and returns the outcome, with ``changed`` and ``chap_renewed``. It is called in the
+    main thread for this machine's own server, and in a worker for a remote one. ``switch`` returns what ``fence_power`` does for the state ``on`` or ``cycled``.
     ``renew_secret`` does what ``IscsiAdapter.renew_chap_secret`` does, and calls the guard before it changes the host.
     """
 
@@ -168,19 +167,18 @@ def _unfence(step: Rejoining) -> Rejoined:
         seen = hypervisor.health()
         vms = hypervisor.virtual_machines()
     request = _request(step, seen, vms)
-    if step.chap_secret:
-        _give_secret(step)
     permit = step.permit(0.0)
     servers = [step.servers[name] for name in step.action.storage]
     remote = [server for server in servers if server.ssh is not None]
     with step.world.runtime.workers(max(1, len(remote))) as workers:
         asked = [(server, workers.submit(_open, step, server, request, permit).result) for server in remote]
-    changed, failed = _opened(step, asked, request)
-    if not failed:
+        opened = _opened(step, asked, request)
+    if not opened.failed:
         own = [(server, partial(_open, step, server, request, permit)) for server in servers if server.ssh is None]
-        here, failed = _opened(step, own, request)
-        changed = changed or here
-    return Rejoined(changed, tuple(failed))
+        opened = opened.and_then(_opened(step, own, request))
+    if opened.renewed:
+        _give_secret(step)
+    return Rejoined(opened.changed, opened.failed)
 
 
 def _give_secret(step: Rejoining) -> None:
@@ -209,27 +207,39 @@ def _request(step: Rejoining, seen: HostObservation, vms: Sequence[VmObservation
     return UnfenceRequest(host, step.run.token, seen.uptime, seen.taken_at.seconds, chap_secret=step.chap_secret)
 
 
-def _opened(step: Rejoining, calls: Sequence[tuple[ServerAccess, Callable[[], bool]]], request: UnfenceRequest) -> tuple[bool, list[str]]:
-    """Whether any of *calls* changed something, and why others did not."""
-    changed = False
-    failed: list[str] = []
+@dataclass(frozen=True)
+class Opened:
+    """What came of letting the host in at some servers: whether any changed something, whether any has a new CHAP secret, and why others
+    did not."""
+
+    changed: bool = False
+    renewed: bool = False
+    failed: tuple[str, ...] = ()
+
+    def and_then(self, other: Opened) -> Opened:
+        return Opened(self.changed or other.changed, self.renewed or other.renewed, (*self.failed, *other.failed))
+
+
+def _opened(step: Rejoining, calls: Sequence[tuple[ServerAccess, Callable[[], Mapping[str, Any]]]], request: UnfenceRequest) -> Opened:
+    found = Opened()
     for server, call in calls:
         try:
-            if not call():
-                continue
+            outcome = call()
         except Exception as error:
-            failed.append("%s: %s" % (server.name, as_outcome(error, "letting %s in" % request.host, request.host)))
+            refused = "%s: %s" % (server.name, as_outcome(error, "letting %s in" % request.host, request.host))
+            found = found.and_then(Opened(failed=(refused,)))
             continue
-        changed = True
-        word = step.action.word if server.name in step.action.on_word else ""
-        proof = "%s says that it was started after the fence" % word if word else "it has been running for %.0f s" % request.uptime
-        _journal(step, "%s was let in again at %s: %s" % (request.host, server.name, proof))
-    return changed, failed
+        found = found.and_then(Opened(bool(outcome["changed"]), bool(outcome["chap_renewed"])))
+        if outcome["changed"]:
+            word = step.action.word if server.name in step.action.on_word else ""
+            proof = "%s says that it was started after the fence" % word if word else "it has been running for %.0f s" % request.uptime
+            _journal(step, "%s was let in again at %s: %s" % (request.host, server.name, proof))
+    return found
 
 
-def _open(step: Rejoining, server: ServerAccess, request: UnfenceRequest, permit: Permit) -> bool:
+def _open(step: Rejoining, server: ServerAccess, request: UnfenceRequest, permit: Permit) -> Mapping[str, Any]:
     word = step.action.word if server.name in step.action.on_word else ""
-    return bool(step.world.let_in(server, replace(request, word=word), permit)["changed"])
+    return step.world.let_in(server, replace(request, word=word), permit)
 
 
 def _rescan(step: Rejoining) -> Rejoined:

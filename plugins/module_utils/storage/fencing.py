@@ -39,10 +39,11 @@ from .verification import INTERVAL, Reading, look_once, look_twice
 @dataclass
 class Outcome:
     """What a fence, an unfence or a reapplication did. ``why_not`` names, by initiator, what is missing, and ``trouble`` what of the
-    target could not be read, with the remedies."""
+    target could not be read, with the remedies. ``chap_renewed``: an unfence gave an initiator a new CHAP secret."""
 
     changed: bool = False
     confirmed: bool = False
+    chap_renewed: bool = False
     token: int = 0
     initiators: list[str] = field(default_factory=list)
     sessions_ended: int = 0
@@ -56,6 +57,7 @@ class Outcome:
         return {
             "changed": self.changed,
             "confirmed": self.confirmed,
+            "chap_renewed": self.chap_renewed,
             "token": self.token,
             "initiators": self.initiators,
             "sessions_ended": self.sessions_ended,

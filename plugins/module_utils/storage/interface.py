@@ -17,7 +17,8 @@ from ..errors import LibrehaError
 
 NEW_SECRET = (
     "give a new random one (the playbook rejoin makes one where iscsi_target_initiators has the initiator's chap, or takes -e @FILE with "
-    "libreha_chap_secret; iscsi_fence: chap_secret), and set the same in the inventory, and on the host where that was not done"
+    "libreha_chap_secret; iscsi_fence: chap_secret), and set the same in the inventory, and on the host where that was not done. "
+    "The file of one that was refused is to be removed"
 )
 """What to do where an initiator is admitted again without a new CHAP secret."""
 
@@ -82,6 +83,10 @@ class StorageTarget(ABC):
 
         A *chap_secret* becomes the one of the initiator's own CHAP account. It is required, and must be a new one,
         where the initiator has such an account."""
+
+    @abstractmethod
+    def has_own_secret(self, initiator: str, targets: Iterable[str]) -> bool:
+        """Whether the initiator logs in to *targets* with a CHAP secret of its own, which ``admit`` replaces."""
 
 
 _SECRET = re.compile(r"[A-Za-z0-9._/+-]{12,100}")

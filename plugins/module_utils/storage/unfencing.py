@@ -122,6 +122,7 @@ def unfence(
             return outcome
         for entry in entries:
             fencer.permit.check("admit %s" % entry.initiator)
+            outcome.chap_renewed |= fencer.target.has_own_secret(entry.initiator, entry.targets)
             changed = fencer.target.admit(entry.initiator, entry.targets, chap_secret, entry.spellings)
             spellings = {"spellings": list(entry.spellings)} if set(entry.spellings) - {entry.initiator} else {}
             steps.add("admitted", changed, initiator=entry.initiator, targets=list(entry.targets), **spellings)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chain.chain import BIN, Run, environment, lab, recap_of
-from liblab import lun
+from liblab import api, lun
 from liblab.plan import SECTOR
 from liblab.qemu import Guests, arbiter
 from liblab.qemu.hosts import GuestHosts, load
@@ -67,6 +67,10 @@ class Cluster:
         print("%s: %.0f s" % (name, time.monotonic() - began))
         return Run(done.returncode, done.stdout + done.stderr, recap_of(done.stdout))
 
+    def set_chap_secret(self, guest: str, secret: str) -> None:
+        """As its administrator would: the kernel's initiator logs in with it from now on."""
+        self.guests.ssh(guest, "iscsiadm -m node -o update -n node.session.auth.password -v %s" % secret)
+
     # -- what there is to see ------------------------------------------------------------------------------------
     def journal(self) -> list[dict[str, Any]]:
         """The arbiter's journal, read from the file itself."""
@@ -88,6 +92,12 @@ class Cluster:
         """Sequence numbers of the records on the LUN that a host wrote, by VM."""
         disks = lun.read(self.hosts.lun_file, [vm.extent for vm in self.hosts.vms])
         return {vm.name: {at for at, record in disks[vm.extent].records.items() if record.host == host} for vm in self.hosts.vms}
+
+    def registered_on(self, host: str) -> list[api.VmSeen]:
+        """By the host's own list."""
+        found = api.poll([one for one in self.hosts.hosts if one.name == host], str(self.hosts.ca_file), timeout=20.0)[host]
+        assert found is not None, "%s does not answer" % host
+        return found
 
     def print_timeline(self, verdict: dict[str, Any]) -> None:
         """Seconds since the fault, from the arbiter's journal and from the VMs' own records; for docs/tested.md."""

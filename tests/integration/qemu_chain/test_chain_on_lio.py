@@ -6,9 +6,10 @@ import time
 
 import pytest
 from chain.chain import lab
-from cluster import SETTLE_SECONDS, Cluster
+from cluster import HANG_GUARD, SETTLE_SECONDS, Cluster
 
 pytestmark = pytest.mark.qemu
+NEW_SECRET = "a-new-secret-of-node1"
 CLOCK_ERROR = 0.5  # s; what the referee orders and adds up is true to within this
 
 
@@ -37,7 +38,7 @@ def test_a_killed_guests_vms_come_back_on_the_other(cluster: Cluster) -> None:
     assert cluster.hosts.clock_error_s("esx2") < CLOCK_ERROR
 
 
-def test_a_guest_that_hung_and_wakes_up_after_the_failover_writes_nothing(cluster: Cluster) -> None:
+def test_a_guest_that_hung_and_wakes_up_writes_nothing_and_is_let_in_after_a_restart(cluster: Cluster) -> None:
     first = cluster.play("site")
     assert first.code == 0, first.log
     lab("fault", "node1", "hang")
@@ -55,3 +56,21 @@ def test_a_guest_that_hung_and_wakes_up_after_the_failover_writes_nothing(cluste
     assert cluster.heartbeat("esx1") == alive
     for vm in cluster.hosts.referee()["vms"].values():
         assert (vm["records_lost"], vm["overlapping_writers"]) == (0, 0), vm
+
+    # It is let in again: after a restart, with a new secret, and empty.
+    lab("fault", "node1", "kill")
+    lab("heal", "node1", seconds=HANG_GUARD)
+    cluster.set_chap_secret("node1", NEW_SECRET)
+    (cluster.folder / "new-secret.yml").write_text("libreha_chap_secret: %s\n" % NEW_SECRET)
+    back = cluster.play("rejoin", "-e", "host=esx1", "-e", "@%s" % (cluster.folder / "new-secret.yml"))
+    assert back.code == 0, back.log
+    texts = "\n".join(entry["text"] for entry in cluster.journal())
+    assert "esx1 was let in again at storage: it has been running for" in texts
+    assert "esx1 was not given its new CHAP secret" in texts, "what could not be set through its API is asked of a person"
+    assert NEW_SECRET not in texts + back.log
+    assert [name for name in cluster.admitted() if name.endswith("node1")]
+    assert cluster.heartbeat("esx1") != alive, "it has no session"
+    assert cluster.written_by("esx1") == landed, "what it had queued before the fence has landed"
+    assert {vm["host"] for vm in cluster.hosts.wait_ok(SETTLE_SECONDS)["vms"].values()} == {"esx2"}
+    registered = [vm.name for vm in cluster.registered_on("esx1")]
+    assert registered == [], "what runs on esx2 is registered on esx1 as well"

@@ -140,6 +140,7 @@ class Host:
     initiator: str
     uuid: str
     port: int = 443
+    chap_secret: str = field(default="", repr=False)  # of its initiator; the quick lab's log in without one
 
 
 @dataclass(frozen=True)

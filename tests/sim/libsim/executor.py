@@ -376,7 +376,7 @@ class SimulatedExecutor:
         self._reach_server(server)
         line = target.fences.get(host.name)
         if line is None:
-            return {"changed": False}
+            return {"changed": False, "chap_renewed": False}
         read_at = Instant(parts.clock().boot_id, request.read_at)
         proof = FreshStart(request.uptime, parts.clock().since(read_at), force=host.name if request.word else "", reason=request.word)
         entry = Entry(host.name, initiator(host.name), line.token, instant(line.at, 0.0, parts.world.arbiter_boots), line.reason)
@@ -391,7 +391,7 @@ class SimulatedExecutor:
             except StaleToken as error:
                 parts.reach("stale token refused: unfence")
                 raise Refused("another run has acted since: %s" % error) from None
-        return {"changed": True}
+        return {"changed": True, "chap_renewed": False}
 
     def _lacking(self, proof: FreshStart, entry: Entry, now: Instant) -> str:
         return proof.lacking(entry, now)

@@ -42,7 +42,7 @@ class World:
     asked: list[str] = field(default_factory=list)
     requests: list[UnfenceRequest] = field(default_factory=list)
     refuses: dict[str, Exception] = field(default_factory=dict)
-    uses_chap: bool = True
+    uses_chap: bool = False
 
     def step(self, action: RejoinAction, **changes: Any) -> Rejoined:
         hosts = HostWorld(self.opened, lambda calls, _seconds: {key: call() for key, call in calls.items()}, clock.now, Deadman)
@@ -64,7 +64,7 @@ class World:
         self.requests.append(request)
         if server.name in self.refuses:
             raise self.refuses[server.name]
-        return {"changed": True}
+        return {"changed": True, "chap_renewed": self.uses_chap}
 
     def switch(self, devices: Any, state: str, permit: Permit, machine: Any) -> Mapping[str, Any]:
         permit.check("switch")
@@ -78,7 +78,7 @@ class World:
         if "secret" in self.refuses:
             raise self.refuses["secret"]
         self.asked.append("secret of %s: %s" % (access.connection.name, secret))
-        return self.uses_chap
+        return True
 
     def health(self) -> HostObservation:
         return HostObservation("esx1", clock.now(), ApiAnswer.ANSWERED, uptime=50.0)
@@ -125,9 +125,8 @@ def test_what_was_ordered_is_unregistered_and_what_runs_is_left(world: World) ->
 
 
 def test_remote_storage_servers_are_opened_first_with_the_uptime_just_read(world: World) -> None:
-    world.uses_chap = False
     assert world.step(UNFENCE) == Rejoined(True)
-    assert world.asked == [GIVEN, "san2", "san1"]
+    assert world.asked == ["san2", "san1"], "the host is left with its secret: no server replaced it"
     assert {(item.host, item.uptime, item.word, item.chap_secret) for item in world.requests} == {("esx1", 50.0, "", "a-new-secret")}
     assert abs(world.requests[0].read_at - clock.now().seconds) < 60
     assert [text.partition(":")[0] for text in world.journal()] == ["esx1 was let in again at san2", "esx1 was let in again at san1"]
@@ -137,7 +136,7 @@ def test_remote_storage_servers_are_opened_first_with_the_uptime_just_read(world
 def test_where_a_remote_one_refuses_the_own_one_is_not_opened(world: World) -> None:
     world.refuses["san2"] = LibrehaError("not unfenced: it was not restarted since", host="esx1")
     ended = world.step(UNFENCE)
-    assert (world.asked, ended.changed) == ([GIVEN, "san2"], False)
+    assert (world.asked, ended.changed) == (["san2"], False)
     assert "san2: " in ended.failed[0] and "not restarted since" in ended.failed[0]
 
 
@@ -145,37 +144,42 @@ def test_a_run_that_was_replaced_lets_nobody_in(world: World) -> None:
     world.refuses["san2"] = StaleToken("another run has acted since")
     with pytest.raises(StaleToken):
         world.step(UNFENCE)
-    assert world.asked == [GIVEN, "san2"]
+    assert world.asked == ["san2"]
     world.bench.database.release_lease("test", world.bench.token)
     with pytest.raises(LeaseLost):
         world.step(UNFENCE)
-    assert world.asked == [GIVEN, "san2"]
+    assert world.asked == ["san2"]
 
 
-def test_the_host_is_given_its_new_secret_before_it_is_let_in(world: World) -> None:
-    world.step(UNFENCE)
-    assert world.asked == [GIVEN, "san2", "san1"]
-    assert world.journal()[0] == "esx1 was given its new CHAP secret"
+def test_a_host_whose_secret_was_replaced_is_given_the_new_one(world: World) -> None:
+    world.uses_chap = True
+    assert world.step(UNFENCE) == Rejoined(True)
+    assert world.asked == ["san2", "san1", GIVEN]
+    assert world.journal()[-1] == "esx1 was given its new CHAP secret"
     assert "a-new-secret" not in "".join(world.journal())
 
 
 def test_a_host_that_does_not_take_the_secret_is_let_in_and_a_person_is_asked_for(world: World) -> None:
+    world.uses_chap = True
     world.refuses["secret"] = LibrehaError("its licence forbids changes", host="esx1")
     assert world.step(UNFENCE) == Rejoined(True)
     assert world.asked == ["san2", "san1"]
-    asked_for = world.journal()[0]
+    asked_for = world.journal()[-1]
     assert "its licence forbids changes" in asked_for and "set it there by hand" in asked_for and "a-new-secret" not in asked_for
 
 
 def test_a_host_that_works_with_another_storage_server_keeps_its_secret(world: World) -> None:
+    world.uses_chap = True
     world.step(replace(UNFENCE, storage=("san1",)))
     assert world.asked == ["san1"]
-    assert "another storage server" in world.journal()[0]
+    assert "another storage server" in world.journal()[-1]
 
 
-def test_without_a_new_secret_the_hosts_adapter_is_left_alone(world: World) -> None:
-    world.step(UNFENCE, chap_secret="")
-    assert world.asked == ["san2", "san1"] and not [text for text in world.journal() if "CHAP" in text]
+def test_where_one_server_refuses_the_other_ones_secret_is_given_all_the_same(world: World) -> None:
+    world.uses_chap = True
+    world.refuses["san1"] = LibrehaError("its disk is full", host="esx1")
+    assert world.step(UNFENCE).failed
+    assert world.asked == ["san2", "san1", GIVEN]
 
 
 def test_a_host_that_began_to_run_a_vm_since_the_look_is_not_let_in(world: World) -> None:
@@ -188,7 +192,7 @@ def test_a_host_that_began_to_run_a_vm_since_the_look_is_not_let_in(world: World
 def test_a_word_goes_to_the_storage_servers_that_need_it(world: World) -> None:
     world.step(replace(UNFENCE, on_word=("san2",), word="alice: I pulled its plug"))
     assert [item.word for item in world.requests] == ["alice: I pulled its plug", ""]
-    assert "alice: I pulled its plug says" in world.journal()[1]
+    assert "alice: I pulled its plug says" in world.journal()[0]
 
 
 def test_a_rescan_is_asked_inside_the_lease(world: World) -> None:

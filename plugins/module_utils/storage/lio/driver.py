@@ -190,6 +190,13 @@ class LioTarget(StorageTarget):
         self._kept.drop(initiator, wanted)
         return changed
 
+    def has_own_secret(self, initiator: str, targets: Iterable[str]) -> bool:
+        """By its kept ACL, or by the one that it has already, where an earlier run was interrupted."""
+        wanted = set(targets)
+        kept = [acl for place, acl in self._kept.of(initiator).items() if place[0] in wanted and acl is not None]
+        present = [library.node_acl(tpg, initiator) for tpg in self._library_tpgs() if tpg.parent_target.wwn in wanted]
+        return any(acl.get("chap_userid") for acl in kept) or any(acl is not None and acl.chap_userid for acl in present)
+
     def _tpgs(self) -> list[TpgReading]:
         removal.require_answer(configfs.acl_folders(), self._timeout)
         return configfs.read_tpgs()

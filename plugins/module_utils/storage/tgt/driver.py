@@ -193,6 +193,9 @@ class TgtTarget(StorageTarget):
                         changed |= self._bind(Op.BIND, target, name)
         return changed
 
+    def has_own_secret(self, initiator: str, targets: Iterable[str]) -> bool:
+        return bool(self._own_account(initiator, self._targets()))
+
     def _own_account(self, initiator: str, running: list[TargetReading]) -> str:
         """The CHAP user of this initiator alone, "" where it has none."""
         if self._chap_user:

@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import sys
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import LabError, run
@@ -20,16 +20,17 @@ PORT = 3260
 DISK = "/dev/disk/by-id/virtio-data1"
 MORE = ("ansible-core>=2.15",)  # what the resident monitor needs beside requirements.txt
 LIBRARIES = "/usr/local/lib/python3.11/dist-packages"  # the Python of the guests' Debian 12
-# Initiators are let in by name only; a session that gives no sign of life for some seconds is ended.
+# Initiators are let in by name and CHAP; a session that gives no sign of life for some seconds is ended.
 SERVE = r"""
 import rtslib_fb as lio
 store = lio.BlockStorageObject("shared", dev=DISK)
 group = lio.TPG(lio.Target(lio.FabricModule("iscsi"), TARGET), 1)
-group.set_attribute("authentication", 0)
+group.set_attribute("authentication", 1)
 group.set_attribute("generate_node_acls", 0)
 lun = lio.LUN(group, NUMBER, store)
-for name in INITIATORS:
+for name, secret in INITIATORS.items():
     acl = lio.NodeACL(group, name)
+    acl.chap_userid, acl.chap_password = name, secret
     acl.set_attribute("nopin_timeout", 5)
     acl.set_attribute("nopin_response_timeout", 10)
     lio.MappedLUN(acl, NUMBER, lun)
@@ -39,9 +40,9 @@ lio.RTSRoot().save_to_file()
 """
 
 
-def serve(guests: Guests, address: str, initiators: Sequence[str]) -> None:
-    """Export the disk, now and after every boot."""
-    words = (DISK, TARGET, LUN, list(initiators), address, PORT)
+def serve(guests: Guests, address: str, initiators: Mapping[str, str]) -> None:
+    """Export the disk, now and after every boot. *initiators*: name -> CHAP secret."""
+    words = (DISK, TARGET, LUN, dict(initiators), address, PORT)
     settings = "DISK, TARGET, NUMBER, INITIATORS, ADDRESS, PORT = %r, %r, %r, %r, %r, %r\n" % words
     prepare = "modprobe -a target_core_mod iscsi_target_mod && blockdev --flushbufs %s && python3 -" % DISK
     guests.ssh("storage", prepare, input=settings + SERVE)

@@ -60,15 +60,22 @@ def config(host: Host, options: Options, datastore: str, offset_ns: int) -> dict
     }
 
 
-def start_script() -> str:
-    """For bash in the guest. replacement_timeout -1: what a lost session leaves queued waits for ever, as on a host of VMs."""
+def start_script(host: Host) -> str:
+    """For bash in the guest, with the CHAP secret. replacement_timeout -1: what a lost session leaves queued waits for ever, as on a
+    host of VMs."""
     node = "iscsiadm -m node -T %s -p %s" % (arbiter.TARGET, portal())
-    settings = (("session.timeo.replacement_timeout", -1), ("session.initial_login_retry_max", 4))
+    settings = (
+        ("session.timeo.replacement_timeout", "-1"),
+        ("session.initial_login_retry_max", "4"),
+        ("session.auth.authmethod", "CHAP"),
+        ("session.auth.username", host.initiator),
+        ("session.auth.password", host.chap_secret),
+    )
     lines: Sequence[str] = [
         "set -e",
         "install -d -m 700 %s %s/state && tar -xf /root/host.tar -C %s && rm /root/host.tar" % (HOME, HOME, HOME),
         "%s -o new >/dev/null" % node,
-        *("%s -o update -n node.%s -v %d" % (node, key, value) for key, value in settings),
+        *("%s -o update -n node.%s -v %s" % (node, key, value) for key, value in settings),
         # a host whose storage is away or refuses it boots all the same, and tries again
         "systemd-run --quiet --unit=login --collect -p Restart=on-failure -p RestartSec=5 -p SuccessExitStatus=%d %s --login"
         % (SESSION_EXISTS, node),

@@ -96,7 +96,7 @@ class GuestHosts:
         self.save()
         say("storage: the LUN with %d VMs' files, and the kernel's target" % len(self.vms))
         extents.write(self.lun_file, self.vms, self.options)
-        arbiter.serve(guests, entries["storage"]["addresses"][hostfiles.STORAGE_PATH], [host.initiator for host in hosts])
+        arbiter.serve(guests, entries["storage"]["addresses"][hostfiles.STORAGE_PATH], {host.initiator: host.chap_secret for host in hosts})
         arbiter.install_libraries(guests)
         guests.ssh("storage", "mkdir -p /etc/libreha")
         guests.put("storage", self.ca_file, "/etc/libreha/ca.pem")
@@ -122,7 +122,7 @@ class GuestHosts:
                     tar.add(self.guests.path / "hosts" / ("%s.%s" % (name, kind)), arcname="tls.%s" % kind)
             archive.chmod(0o600)
             self.guests.put(guest, archive, "/root/host.tar")
-        self.guests.ssh(guest, "bash -s", input=hostfiles.start_script(), timeout=START_SECONDS)
+        self.guests.ssh(guest, "bash -s", input=hostfiles.start_script(self._host(name)), timeout=START_SECONDS)
         self._wait_api(name)
 
     def wait_ok(self, seconds: float) -> dict[str, Any]:
@@ -235,4 +235,5 @@ def _plan_host(index: int, entries: dict[str, dict[str, Any]]) -> Host:
         initiator=guest.initiator,
         uuid=str(uuid.uuid4()),
         port=entries[guest.name]["ports"][str(API_PORT)],
+        chap_secret=secrets.token_hex(8),
     )
