@@ -69,7 +69,8 @@ class RejoinWorld:
     """What a step works on: real storage servers, power devices and hosts, or simulated ones.
 
     ``let_in`` lets the host in at one storage server and returns the outcome, with ``changed`` and ``chap_renewed``. It is called in the
-    main thread for this machine's own server, and in a worker for a remote one. ``switch`` returns what ``fence_power`` does for the state ``on`` or ``cycled``.
+    main thread for this machine's own server, and in a worker for a remote one. ``switch`` returns what ``fence_power`` does for the state
+    ``on`` or ``cycled``.
     ``renew_secret`` does what ``IscsiAdapter.renew_chap_secret`` does, and calls the guard before it changes the host.
     """
 
