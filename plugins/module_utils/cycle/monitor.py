@@ -242,13 +242,11 @@ class Monitor:
                 self._executor.call_off(order)
 
     def _call_off_work_with(self, host: str) -> None:
-        """A host that is to be fenced starts nothing and hands nothing over: its VMs, and what else was ordered with them, are planned
-        anew."""
+        """A host that is to be fenced starts nothing: what was ordered with it is planned anew. Moves off it were called off before, when
+        it ceased to work."""
         for order in self._executor.in_progress():
-            if isinstance(order, (FailoverOrder, MoveOrder)):
-                sources = {move.source for move in order.planned} if isinstance(order, MoveOrder) else set()
-                if host in sources or any(act.host == host for act in order.acts):
-                    self._executor.call_off(order)
+            if isinstance(order, (FailoverOrder, MoveOrder)) and any(act.host == host for act in order.acts):
+                self._executor.call_off(order)
 
 
 def moved_in(summary: RunSummary) -> list[Mapping[str, Any]]:
