@@ -99,7 +99,7 @@ def _judge(
     inputs: LookInputs,
 ) -> Judged:
     run_id = context.holder or "check mode"
-    memory, said, heard = _hear_persons(policy, inputs.memory, inputs.waiting, context)
+    memory, said, heard = _hear_persons(policy, inputs.memory, inputs.waiting, context, commit)
     seen = replace(observation, results=inputs.results)
     decided_from = DecisionInputs(policy, memory, seen, context.clock(), run_id, tuple(context.able), context.only_host)
     decision = decided_from.decide(decider)
@@ -125,9 +125,13 @@ def _judge(
 
 
 def _hear_persons(
-    policy: Policy, memory: Memory, waiting: Iterable[Waiting], context: RunContext
+    policy: Policy, memory: Memory, waiting: Iterable[Waiting], context: RunContext, commit: bool
 ) -> tuple[Memory, list[JournalEntry], list[Heard]]:
-    """The memory with what people ask for, and what became of each command. One that is refused changes nothing and stops nobody."""
+    """The memory with what people ask for, and what became of each command. One that is refused changes nothing and stops nobody.
+
+    Before the first look of all no VM is known: what is not understood then waits for the next look, where one follows (*commit*).
+    """
+    none_known = commit and memory.looked_at is None
     entries, heard = [], []
     now = context.clock()
     for item in waiting:
@@ -135,12 +139,14 @@ def _hear_persons(
         what = " ".join(filter(None, (command.kind.value, command.subject, command.host and "to %s" % command.host)))
         data = {"by": command.by, "command": item.number, "kind": command.kind.value}
         subject = command.subject or "cluster"
+        late = item.too_late(now)
         try:
-            late = item.too_late(now)
             if late:
                 raise CommandRefused(late)
             memory, text = apply_command(policy, memory, command, now, context.able)
         except CommandRefused as refused:
+            if none_known and not late:
+                continue
             text = "%s, asked for by %s, is refused: %s" % (what, command.by or "nobody", refused)
             entries.append(JournalEntry("person", text, subject=subject, data={**data, "refused": True}))
             heard.append(Heard(item.number, REFUSED, str(refused)))

@@ -329,6 +329,19 @@ def test_a_command_that_is_refused_stops_no_loop_and_is_journaled_with_the_reaso
     assert scene.database.memory().disarmed
 
 
+def test_a_command_about_a_vm_before_the_first_look_of_all_is_heard_when_its_vm_is_known(scene: Scene) -> None:
+    given = [asks(scene, "stop", "vm1"), asks(scene, "disarm"), asks(scene, "stop", "vm9")]
+    scene.run()
+
+    def states() -> list[str]:
+        return [row["state"] for row in scene.database.commands(given)]
+
+    scene.looks(3)
+    assert states() == ["waiting", "applied", "waiting"]
+    scene.looks(3)
+    assert states() == ["applied", "applied", "refused"]
+
+
 def test_a_command_that_waited_for_too_long_is_refused(scene: Scene) -> None:
     number = asks(scene, "disarm")
     scene.world.now += 601
