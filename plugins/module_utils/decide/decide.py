@@ -94,7 +94,7 @@ def decide(
     vms = note_down(vms, down, cluster)
     missed = near_misses(memory, hosts.values(), policy)
     others = [*authorised.alarms, *overdue(vms, down, cluster), *_if_any(admission_alarm(standing)), *health.alarms, *off.alarms]
-    kept = _remembered(memory, assessment, health.records, brake, observation.results, run_id)
+    remembered = _remembered(memory, assessment, health.records, brake, observation.results, run_id)
     return Decision(
         taken_at=now,
         mode=policy.mode,
@@ -106,7 +106,7 @@ def decide(
         down=down,
         admission=standing,
         storage=health.servers,
-        memory=_with_orders(kept, cluster, vms, plan, authorised.orders),
+        memory=_with_orders(remembered, cluster, vms, plan, authorised.orders),
         settled=settled,
         next_sample_in=_next_sample(policy, settled),
         near_misses=missed,

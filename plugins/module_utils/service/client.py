@@ -152,6 +152,6 @@ def _status(answer: Mapping[str, Any]) -> Status:
 
 def _recorded(url: str, problem: str) -> Status:
     with StateDatabase.open(url, create=False) as database:
-        memory = database.memory()
         snapshot = database.snapshot(journal_limit=0, closed_limit=0)
+        memory = database.memory_of(snapshot["memory"])
     return _status(recorded_status(snapshot, memory, clock.now(), problem))
