@@ -81,11 +81,10 @@ def decide(
     approved = still_approved(memory, hosts, {vm.id: vm for vm in vms} if memory.approved else {}, plan.actions)
     memory = replace(memory, approved=approved)
     wanted = not_in_progress(plan.actions, observation.in_progress)
-    authorised = authorise(wanted, memory, policy.mode, hosts, Caller(able, only_host))
+    authorised = authorise(wanted, memory, policy.mode, hosts, caller := Caller(able, only_host))
     # One look dates no progress: what moved since an earlier run's look may have stopped before this one.
     first_look = memory.run_id != run_id
-    still_open = _still_open(cluster, plan, authorised.orders, Caller(able, only_host), bool(memory.disarmed))
-    settled = not first_look and not observation.in_progress and not still_open
+    settled = not (first_look or observation.in_progress or _still_open(cluster, plan, authorised.orders, caller, bool(memory.disarmed)))
     standing = admission(cluster)
     calm = all(host.verdict.works or not _open(host, policy) for host in hosts.values())
     health = judge_storage_health(
