@@ -126,7 +126,7 @@ def test_it_steps_down_for_a_fence_test_and_is_back_afterwards(chain_of: MakeCha
     service = Service(chain)
     with service.running() as run:
         wait_for("the first look", service.looks, 60)
-        tested = chain.play("fence_test", host="esx3")
+        tested = chain.play("fence_test", host="esx3", libreha_socket=str(service.socket))
         assert tested.code == 0, tested.log
         wait_for("the service's lease", lambda: chain.record("lease")["lease"]["holder"].startswith("monitor"), 60)
         lab("fault", "esx1", "kill")
