@@ -232,7 +232,7 @@ near_misses:
   type: list
   elements: str
   sample: ["1 near miss in 30 days; the longest silence was 9.0 of 15 s (esx1)"]
-picture:
+standing:
   description: How the cluster stands now, in words; RV(near_misses) among it.
   returned: success
   type: list

@@ -56,6 +56,18 @@ options:
       - How many seconds to wait for the lease while another run holds it.
     type: float
     default: 0
+  step_down:
+    description:
+      - With O(state=leased), if the resident monitor has the lease, ask it to step down for O(holder). It does so at once where nothing
+        is to be done, and otherwise within half a minute or not at all. It takes the lease again when O(holder) has freed it or let it end.
+      - Nobody watches the hosts meanwhile.
+    type: bool
+    default: false
+  socket:
+    description:
+      - The resident monitor's socket, for O(step_down).
+    type: path
+    default: /run/libreha/monitor.sock
   entries:
     description:
       - What to append to the journal.
@@ -104,6 +116,12 @@ EXAMPLES = r"""
     above: "{{ sessions.storage.highest_token }}"
     wait: 90
   register: lease
+
+- name: Take it from the resident monitor for a while
+  libreha.vmware.ha_state:
+    state: leased
+    holder: fence test of esx3
+    step_down: true
 
 - name: Prolong it
   libreha.vmware.ha_state:

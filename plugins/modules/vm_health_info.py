@@ -347,6 +347,11 @@ events:
       type: str
       returned: always
       sample: 65a1b2c3-d4e5f607-1829-3a4b5c6d7e8f:vm01/vm01.vmx
+    vm_name:
+      description: The VM's name at that time, where the event is about a VM.
+      type: str
+      returned: always
+      sample: vm01
     user:
       description: The user who caused it, where the host says so.
       type: str

@@ -66,7 +66,7 @@ def fetch(connection: Connection) -> Shown:
         anchored = tls_context(replace(connection, validate_certs=True, ca_path=file.name))
         anchored.check_hostname = False
         try:
-            told = _decoded(connection, anchored)
+            decoded = _decoded(connection, anchored)
         except ssl.SSLCertVerificationError as error:
             return replace(shown, problem=error.verify_message)
         anchored.check_hostname = True
@@ -77,10 +77,10 @@ def fetch(connection: Connection) -> Shown:
             problem = error.verify_message
     return replace(
         shown,
-        names=tuple(str(value) for _kind, value in told.get("subjectAltName", ())),
-        subject=_distinguished(told.get("subject", ())),
-        issuer=_distinguished(told.get("issuer", ())),
-        valid_until=str(told.get("notAfter", "")),
+        names=tuple(str(value) for _kind, value in decoded.get("subjectAltName", ())),
+        subject=_distinguished(decoded.get("subject", ())),
+        issuer=_distinguished(decoded.get("issuer", ())),
+        valid_until=str(decoded.get("notAfter", "")),
         problem=problem,
     )
 
@@ -121,7 +121,7 @@ def set_up(connection: Connection, path: str | None, fingerprint: str | None, ch
     expected = read_fingerprint(fingerprint) if fingerprint else None
     shown = fetch(connection)
     held = _held(path)
-    told = {
+    found = {
         "fingerprint": shown.fingerprint,
         "certificate": shown.pem,
         "names": list(shown.names),
@@ -131,15 +131,15 @@ def set_up(connection: Connection, path: str | None, fingerprint: str | None, ch
         "trusted": held == shown.fingerprint and not shown.problem,
     }
     if path is None and expected is None:
-        return {"changed": False, "diff": {"before": {}, "after": {}}, **told}
+        return {"changed": False, "diff": {"before": {}, "after": {}}, **found}
     refusal = _refusal(connection, shown, expected, held)
     if refusal:
-        raise LibrehaError(refusal[0], host=connection.name, remedy=refusal[1], details=told)
+        raise LibrehaError(refusal[0], host=connection.name, remedy=refusal[1], details=found)
     changed = path is not None and held != shown.fingerprint
     if path is not None and changed and not check_mode:
         _write(path, shown.pem, connection.name)
     diff = {"before": {"path": path, "fingerprint": held}, "after": {"path": path, "fingerprint": shown.fingerprint if path else held}}
-    return {"changed": changed, "diff": diff, **told, "trusted": True}
+    return {"changed": changed, "diff": diff, **found, "trusted": True}
 
 
 def _refusal(connection: Connection, shown: Shown, expected: str | None, held: str | None) -> tuple[str, str] | None:

@@ -40,7 +40,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DatastorePlan:
     """What is to be done, or why it is not."""
 
     create_on: str = ""  # host
@@ -58,7 +58,7 @@ class Plan:
         return steps + ["mount it on %s" % host for host in self.mount_on]
 
 
-def judge(wanted: Wanted, views: Mapping[str, LunView], contents: Sequence[LunContent]) -> Plan:
+def judge(wanted: Wanted, views: Mapping[str, LunView], contents: Sequence[LunContent]) -> DatastorePlan:
     """*views* in the order of the hosts; the first creates."""
     where = "LUN %d of %s" % (wanted.lun.lun, wanted.lun.target)
     blind = [host for host, view in views.items() if not view.disk]
@@ -72,7 +72,7 @@ def judge(wanted: Wanted, views: Mapping[str, LunView], contents: Sequence[LunCo
     if len(disks) > 1:
         refusals.append("%s is not the same disk for all hosts: %s" % (where, ", ".join(sorted(disks))))
     if refusals:
-        return Plan(refusals=tuple(refusals))
+        return DatastorePlan(refusals=tuple(refusals))
     volumes = {view.volume for view in views.values() if view.volume is not None}
     copies = {view.copy.volume for view in views.values() if view.copy is not None}
     if volumes:
@@ -82,26 +82,26 @@ def judge(wanted: Wanted, views: Mapping[str, LunView], contents: Sequence[LunCo
     return _creating(wanted, views, contents, where)
 
 
-def _mounting(wanted: Wanted, views: Mapping[str, LunView], volumes: set[Volume], copies: set[Volume]) -> Plan:
+def _mounting(wanted: Wanted, views: Mapping[str, LunView], volumes: set[Volume], copies: set[Volume]) -> DatastorePlan:
     if len(volumes) > 1 or copies:
-        told = sorted("%s (%s)" % (volume.name, volume.uuid) for volume in volumes | copies)
-        return Plan(refusals=("the hosts do not agree which VMFS is on it: %s. Rescan their storage, and look" % ", ".join(told),))
+        seen = sorted("%s (%s)" % (volume.name, volume.uuid) for volume in volumes | copies)
+        return DatastorePlan(refusals=("the hosts do not agree which VMFS is on it: %s. Rescan their storage, and look" % ", ".join(seen),))
     volume = next(iter(volumes))
     if volume.name != wanted.name:
-        return Plan(
+        return DatastorePlan(
             refusals=(
                 "it holds the datastore %s (VMFS %s), which is never formatted or renamed: use that name, or another LUN"
                 % (volume.name, volume.uuid),
             )
         )
-    return Plan(mount_on=tuple(host for host, view in views.items() if not (view.volume and view.accessible)))
+    return DatastorePlan(mount_on=tuple(host for host, view in views.items() if not (view.volume and view.accessible)))
 
 
-def _resignaturing(wanted: Wanted, views: Mapping[str, LunView], copies: set[Volume]) -> Plan:
+def _resignaturing(wanted: Wanted, views: Mapping[str, LunView], copies: set[Volume]) -> DatastorePlan:
     copy = next(iter(copies))
     if len(copies) > 1 or wanted.resignature != copy.uuid or any(view.copy is None for view in views.values()):
         found = " and ".join(sorted("the VMFS %s (%s)" % (one.uuid, one.name) for one in copies))
-        return Plan(
+        return DatastorePlan(
             refusals=(
                 "it holds %s, which was made on another disk (a snapshot, a replica, or the LUN's identity changed)" % found,
                 "it is neither mounted nor formatted. To make a datastore of its own of it, which changes its UUID, give resignature=%s"
@@ -109,10 +109,10 @@ def _resignaturing(wanted: Wanted, views: Mapping[str, LunView], copies: set[Vol
             )
         )
     first, *others = views
-    return Plan(resignature_on=first, mount_on=tuple(others))
+    return DatastorePlan(resignature_on=first, mount_on=tuple(others))
 
 
-def _creating(wanted: Wanted, views: Mapping[str, LunView], contents: Sequence[LunContent], where: str) -> Plan:
+def _creating(wanted: Wanted, views: Mapping[str, LunView], contents: Sequence[LunContent], where: str) -> DatastorePlan:
     refusals = [
         "%s sees %s on it" % (host, ", ".join(view.partitions) or "an empty partition table (%s)" % view.table)
         for host, view in views.items()
@@ -134,11 +134,11 @@ def _creating(wanted: Wanted, views: Mapping[str, LunView], contents: Sequence[L
                 % (" and ".join(map(str, sorted(sizes))), one.size)
             )
     if refusals:
-        return Plan(refusals=(*refusals, TO_BLANK_IT))
+        return DatastorePlan(refusals=(*refusals, TO_BLANK_IT))
     if not wanted.create:
-        return Plan(refusals=("it is blank, and create is false",))
+        return DatastorePlan(refusals=("it is blank, and create is false",))
     first, *others = views
-    return Plan(create_on=first, mount_on=tuple(others))
+    return DatastorePlan(create_on=first, mount_on=tuple(others))
 
 
 # Carrying it out
@@ -192,7 +192,7 @@ def _look(wanted: Wanted, may_rescan: bool, seconds: float, access: HostAccess) 
 
 
 def _carry_out(
-    wanted: Wanted, accesses: Sequence[HostAccess], views: Mapping[str, LunView], plan: Plan, seconds: float
+    wanted: Wanted, accesses: Sequence[HostAccess], views: Mapping[str, LunView], plan: DatastorePlan, seconds: float
 ) -> dict[str, LunView]:
     done: list[str] = []
     try:

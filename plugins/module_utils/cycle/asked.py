@@ -85,7 +85,7 @@ def record_of(database: StateDatabase, mode: Mode) -> Record:
     seen = database.snapshot(journal_limit=0, closed_limit=0)
     standing = {str(item["key"]): str(item["text"]) for item in seen["alarms"]}
     moving = {str(row["vm_id"]) for row in seen["transactions"] if not row["closed"]}
-    return Record(Memory.from_dict(seen["memory"]), standing, moving, mode)
+    return Record(database.memory_of(seen["memory"]), standing, moving, mode)
 
 
 def _outcome(command: Command, row: Mapping[str, Any], record: Record) -> Outcome:

@@ -107,7 +107,7 @@ def _judge(
     ordered = [_order_entry(action, policy) for action in decision.actions if not is_empty(action)]
     news = [*said, *_verdict_entries(decision, before), *_near_misses(decision), *ordered]
     standing = [*map(to_dict, decision.alarms), *_proposals(decision), *_holds(decision)]
-    told = [item for item in standing if not item["key"].startswith(HOLD)]
+    shown = [item for item in standing if not item["key"].startswith(HOLD)]
     lease: Optional[Lease] = None
     recorded: Optional[Recorded] = None
     if commit:
@@ -116,10 +116,10 @@ def _judge(
             change.journal(news)
             recorded, changes = change.look(inputs, decision.memory, _host_rows(decision), standing)
             left_open, lease = change.open_transactions(), change.lease
-        told = [item for item in told if item["key"] in {*changes.raised, *changes.changed}]
+        shown = [item for item in shown if item["key"] in {*changes.raised, *changes.changed}]
     else:
         left_open = database.open_transactions()
-    report = [entry.text for entry in news] + [_line(item) for item in told]
+    report = [entry.text for entry in news] + [_line(item) for item in shown]
     refused = tuple(entry.text for entry in said if entry.data.get("refused"))
     return Judged(decision, observation, tuple(report), tuple(left_open), commit, refused, recorded, lease, decided_from)
 

@@ -95,7 +95,7 @@ class RealWorld:
 
     def equip(self, executor: Executor) -> None:
         if not isinstance(executor, RealExecutor):
-            raise TypeError("hands of another kind of world: %r" % executor)
+            raise TypeError("an executor of another kind of world: %r" % executor)
         executor.site = self.site
 
 

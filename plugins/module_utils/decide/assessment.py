@@ -99,14 +99,14 @@ def _without_the_fenced(
     if not partly:
         return vms, alarms
     stores = {record.uuid: record for record in memory.datastores}
-    kept = {}
+    unchanged = {}
     for vm in memory.vms:
         fence = partly.get(vm.host)
         if fence is not None and servers_of(vm, stores, memory.storage) & set(fence.servers):
-            kept[vm.id] = vm
-    after = tuple(kept[vm.id] if vm.id in kept and vm.host == kept[vm.id].host else vm for vm in vms)
-    lost = [vm for identity, vm in kept.items() if identity not in {vm.id for vm in after}]
-    return tuple(sorted((*after, *lost), key=lambda vm: vm.id)), [alarm for alarm in alarms if alarm.key.partition(":")[2] not in kept]
+            unchanged[vm.id] = vm
+    after = tuple(unchanged[vm.id] if vm.id in unchanged and vm.host == unchanged[vm.id].host else vm for vm in vms)
+    lost = [vm for identity, vm in unchanged.items() if identity not in {vm.id for vm in after}]
+    return tuple(sorted((*after, *lost), key=lambda vm: vm.id)), [alarm for alarm in alarms if alarm.key.partition(":")[2] not in unchanged]
 
 
 def _judge_all(

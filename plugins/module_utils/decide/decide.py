@@ -81,10 +81,10 @@ def decide(
     approved = still_approved(memory, hosts, {vm.id: vm for vm in vms} if memory.approved else {}, plan.actions)
     memory = replace(memory, approved=approved)
     wanted = not_in_progress(plan.actions, observation.in_progress)
-    authorised = authorise(wanted, memory, policy.mode, hosts, Caller(able, only_host))
+    authorised = authorise(wanted, memory, policy.mode, hosts, caller := Caller(able, only_host))
     # One look dates no progress: what moved since an earlier run's look may have stopped before this one.
     first_look = memory.run_id != run_id
-    settled = not first_look and not observation.in_progress and not _still_open(cluster, plan, authorised.orders, able, only_host)
+    settled = not (first_look or observation.in_progress or _still_open(cluster, plan, authorised.orders, caller, bool(memory.disarmed)))
     standing = admission(cluster)
     calm = all(host.verdict.works or not _open(host, policy) for host in hosts.values())
     health = judge_storage_health(
@@ -94,7 +94,7 @@ def decide(
     vms = note_down(vms, down, cluster)
     missed = near_misses(memory, hosts.values(), policy)
     others = [*authorised.alarms, *overdue(vms, down, cluster), *_if_any(admission_alarm(standing)), *health.alarms, *off.alarms]
-    kept = _remembered(memory, assessment, health.records, brake, observation.results, run_id)
+    remembered = _remembered(memory, assessment, health.records, brake, observation.results, run_id)
     return Decision(
         taken_at=now,
         mode=policy.mode,
@@ -106,7 +106,7 @@ def decide(
         down=down,
         admission=standing,
         storage=health.servers,
-        memory=_with_orders(kept, cluster, vms, plan, authorised.orders),
+        memory=_with_orders(remembered, cluster, vms, plan, authorised.orders),
         settled=settled,
         next_sample_in=_next_sample(policy, settled),
         near_misses=missed,
@@ -199,21 +199,21 @@ def _with_orders(memory: Memory, cluster: Cluster, vms: tuple[VmRecord, ...], pl
     )
 
 
-def _still_open(cluster: Cluster, plan: _Plan, orders: Orders, able: Collection[str], only_host: str) -> bool:
-    """Whether another look, soon, can change something by itself."""
-    if any(_open(host, cluster.policy) for host in cluster.hosts.values()):
+def _still_open(cluster: Cluster, plan: _Plan, orders: Orders, caller: Caller, disarmed: bool) -> bool:
+    """Whether another look, soon, can change something by itself. What a person asked for can while this caller may carry it out."""
+    if any(_open(host, cluster.policy) for host in cluster.hosts.values()) or _acts(orders, caller.host):
         return True
-    waiting = any(only_host in ("", cluster.vm_host(identity)) for identity in plan.starts.waiting)
-    returning = "rejoin" in able and any(plan.rejoins.records.values())
-    coming = "move" in able and cluster.policy.mode is not Mode.OBSERVE and any(host.record.failback for host in cluster.hosts.values())
-    in_or_out = "maintenance" in able and plan.modes.awaited and cluster.policy.mode is not Mode.OBSERVE and not only_host
-    return (
-        _acts(orders, only_host)
-        or returning
-        or in_or_out
-        or (coming and not plan.moves.failed_back and not only_host)
-        or (waiting and cluster.policy.mode is not Mode.OBSERVE)
-    )
+    if disarmed:
+        return False
+    returning = any(record is not None and caller.host in ("", name) for name, record in plan.rejoins.records.items())
+    if "rejoin" in caller.able and returning:
+        return True
+    if cluster.policy.mode is Mode.OBSERVE:
+        return False
+    waiting = any(caller.host in ("", cluster.vm_host(identity)) for identity in plan.starts.waiting)
+    coming = any(host.record.failback for host in cluster.hosts.values()) and not plan.moves.failed_back
+    planned_work = (coming and "move" in caller.able) or (plan.modes.awaited and "maintenance" in caller.able)
+    return waiting or (planned_work and not caller.host)
 
 
 def _with(vms: tuple[VmRecord, ...], changed: Mapping[str, VmRecord]) -> tuple[VmRecord, ...]:

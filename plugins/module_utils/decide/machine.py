@@ -59,16 +59,16 @@ def same_uuid(one: Machine, other: Machine) -> bool:
     return bool(mine and its) and mine in (its, _swapped(its))
 
 
-def without_shared(told: Mapping[str, Machine]) -> tuple[dict[str, Machine], frozenset[str]]:
+def without_shared(reports: Mapping[str, Machine]) -> tuple[dict[str, Machine], frozenset[str]]:
     """The machines of the hosts without the UUIDs that more than one host tells: no machine's own, but its board vendor's.
 
     Returns:
         Each host's machine, with ``uuid`` empty where another host tells the same; and those UUIDs in one spelling, for
         :func:`is_one_of`.
     """
-    count = Counter(_one_order(machine.uuid) for machine in told.values())
+    count = Counter(_one_order(machine.uuid) for machine in reports.values())
     shared = frozenset(uuid for uuid, hosts in count.items() if uuid and hosts > 1)
-    return {name: replace(machine, uuid="") if is_one_of(machine, shared) else machine for name, machine in told.items()}, shared
+    return {name: replace(machine, uuid="") if is_one_of(machine, shared) else machine for name, machine in reports.items()}, shared
 
 
 def is_one_of(machine: Machine, uuids: frozenset[str]) -> bool:

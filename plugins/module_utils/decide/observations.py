@@ -195,9 +195,10 @@ class Event:
     key: int
     kind: str
     at: str  # ISO 8601, the host's own clock
-    vm: str = ""  # VM id where the event has one
+    vm: str = ""  # VM id, where the host still lists the VM
     user: str = ""
     text: str = ""
+    vm_name: str = ""  # as the VM was called then; of one that was removed the host tells nothing else
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ..decide.forecast.what_if import Drill, StaysDown, WhatIf
 from ..record.storage_report import health_lines
 
 
-def picture_lines(found: Drill) -> list[str]:
+def standing_lines(found: Drill) -> list[str]:
     """How it stands now."""
     lines = ["now: %s" % host.text for host in found.now.hosts]
     if not found.judged:

@@ -25,7 +25,7 @@ from ..instant import Instant
 from ..observe.pools import Pools
 from ..record import near_misses
 from ..record.database import StateDatabase
-from .drill_report import picture_lines, report_lines, summary_line
+from .drill_report import report_lines, standing_lines, summary_line
 from .options.site import read_site, site_spec
 
 Result = dict[str, Any]
@@ -70,7 +70,7 @@ def ask(policy: Policy, observer: Observer, url: str, lost: Sequence[str], max_l
         look = observer.look({}, (), (), clock.now())
         here = _judged(policy, here.decision.memory, look, ())
     result = _result(here, lost, remembered)
-    return {**result, "near_misses": missed, "picture": result["picture"] + missed}
+    return {**result, "near_misses": missed, "standing": result["standing"] + missed}
 
 
 def _judged(policy: Policy, memory: Memory, look: Observation, results: Sequence[ActResult]) -> Present:
@@ -106,6 +106,6 @@ def _result(here: Present, lost: Sequence[str], remembered: bool) -> Result:
         "unprotected": form["unprotected"],
         "unfenceable": form["unfenceable"],
         "cases": [{"summary": summary_line(case), "report": report_lines(case), **to_dict(case)} for case in found.cases],
-        "picture": picture_lines(found),
+        "standing": standing_lines(found),
         "summary": [summary_line(case) for case in found.cases],
     }

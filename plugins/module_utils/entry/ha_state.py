@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .. import clock
 from ..errors import LibrehaError
 from ..record import schema
 from ..record.database import Lease, LeaseHeld, StateDatabase
+from ..service.client import DEFAULT_SOCKET, STEP_DOWN, STEPS_DOWN, NotAnswered, ask
 from .options.state import state_spec
 
 Result = dict[str, Any]
@@ -31,6 +33,8 @@ def argument_spec() -> dict[str, Any]:
         lease={"type": "float", "default": 60},
         above={"type": "int", "default": 0},
         wait={"type": "float", "default": 0},
+        step_down={"type": "bool", "default": False},
+        socket={"type": "path", "default": DEFAULT_SOCKET},
         entries={"type": "list", "elements": "dict", "options": entry},
     )
 
@@ -77,11 +81,38 @@ def _leased(params: Mapping[str, Any], check_mode: bool) -> Result:
         return _would_lease(params)
     with StateDatabase.open(params["state_url"]) as database:
         before = database.lease()
-        if token is not None:
-            lease = database.renew_lease(holder, token, seconds)
-        else:
-            lease = database.acquire_lease(holder, seconds, above=params["above"], wait=params["wait"])
+        lease = database.renew_lease(holder, token, seconds) if token is not None else _acquired(database, params)
     return {"changed": lease.new, **_granted(lease), "diff": _diff(_who(before), {"holder": holder, "token": lease.token}, "lease")}
+
+
+def _acquired(database: StateDatabase, params: Mapping[str, Any]) -> Lease:
+    def acquire(wait: float) -> Lease:
+        return database.acquire_lease(params["holder"], params["lease"], above=params["above"], wait=wait)
+
+    try:
+        return acquire(params["wait"])
+    except LeaseHeld as held:
+        if not params["step_down"]:
+            raise
+        _have_the_monitor_step_down(params["socket"], held)
+    return acquire(max(params["wait"], STEPS_DOWN))
+
+
+def _have_the_monitor_step_down(path: str, held: LeaseHeld) -> None:
+    """Ask until it does: it does not while it judges a host. Raises *held* where no resident monitor listens, and what it says where it
+    goes on refusing."""
+    until = clock.now().seconds + STEPS_DOWN
+    while True:
+        try:
+            ask(path, {"request": STEP_DOWN})
+            return
+        except NotAnswered:
+            raise held from None
+        except LibrehaError as refused:
+            if clock.now().seconds >= until:
+                remedy = "see libreha status; run it again when nothing is to be done any more"
+                raise LibrehaError(refused.said, remedy=remedy, details=held.details) from None
+        clock.sleep(1.0)
 
 
 def _would_lease(params: Mapping[str, Any]) -> Result:

@@ -152,8 +152,8 @@ def _foreseen(before: dict[str, Any], outcome: Outcome, fencer: Fencer, initiato
             }
         return after
     gone = {name.casefold() for name in (*initiators, *(entry.initiator for entry in entries))}
-    kept = {
+    left = {
         kind: {target: [name for name in names if name.casefold() not in gone] for target, names in before[kind].items()}
         for kind in ("admitted", "saved")
     }
-    return {**kept, "fenced": sorted({*before["fenced"], *initiators})}
+    return {**left, "fenced": sorted({*before["fenced"], *initiators})}

@@ -19,8 +19,8 @@ from ..act.worker import ForkServer
 from ..cycle.real import HandedSecrets, RealWorld, carry_out
 from ..errors import LibrehaError
 from ..observe.pools import Pools
-from ..service.client import CHAP_SECRET
-from ..service.listener import Listener
+from ..service.client import CHAP_SECRET, STEP_DOWN
+from ..service.listener import Listener, Taker
 from ..service.log import ERROR, Log
 from ..service.resident import ResidentMonitor, Setup
 from ..service.systemd import Notifier
@@ -54,7 +54,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         signal.signal(signal.SIGHUP, lambda _number, _frame: monitor.reload())
         try:
             answers = {"status": monitor.status, "recording": monitor.recording}
-            listener = Listener(config.socket, answers, {CHAP_SECRET: partial(_take_secret, handed)})
+            takers: dict[str, Taker] = {CHAP_SECRET: partial(_take_secret, handed), STEP_DOWN: lambda _request: monitor.step_down()}
+            listener = Listener(config.socket, answers, takers)
             try:
                 monitor.run()
             finally:

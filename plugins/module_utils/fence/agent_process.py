@@ -129,8 +129,8 @@ def _run(
             os.killpg(process.pid, signal.SIGKILL)
     if code is None:
         out, error = _rest(process)
-    told = mask(out.decode(errors="replace"), secrets)
-    return Answer(code, told, _end_of(mask(error.decode(errors="replace"), secrets) + told))
+    output = mask(out.decode(errors="replace"), secrets)
+    return Answer(code, output, _end_of(mask(error.decode(errors="replace"), secrets) + output))
 
 
 def _rest(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:

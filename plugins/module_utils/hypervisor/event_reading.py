@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from .. import clock
 from ..decide.observations import Event
 from ..errors import LibrehaError
+from .entity_names import seen_name
 from .pyvmomi import vim, vmodl
 from .transport import UNREADABLE
 
@@ -158,7 +159,8 @@ def events_after(found: list[Any], after_key: int) -> list[Any]:
 def event_of(event: Any, host: str, vm_ids: Mapping[str, str]) -> Event:
     """*vm_ids* maps references on this host to VM ids."""
     created = event.createdTime
-    vm = getattr(getattr(event, "vm", None), "vm", None)
+    about = getattr(event, "vm", None)
+    vm = getattr(about, "vm", None)
     return Event(
         host=host,
         key=int(event.key),
@@ -167,6 +169,7 @@ def event_of(event: Any, host: str, vm_ids: Mapping[str, str]) -> Event:
         vm=vm_ids.get(vm._moId, "") if vm is not None else "",
         user=str(event.userName or ""),
         text=str(event.fullFormattedMessage or ""),
+        vm_name=seen_name(str(getattr(about, "name", None) or "")),
     )
 
 

@@ -22,8 +22,8 @@ def guest_of(properties: Properties) -> Guest:
 def _addresses(properties: Properties) -> Iterator[str]:
     yield str(properties.get("guest.ipAddress") or "")
     for card in properties.get("guest.net") or ():
-        told: Iterable[str] = card.ipAddress or ()
-        yield from map(str, told)
+        addresses: Iterable[str] = card.ipAddress or ()
+        yield from map(str, addresses)
 
 
 def _usable(address: str) -> bool:

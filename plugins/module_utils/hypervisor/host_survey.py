@@ -110,10 +110,10 @@ def _survey(name: str, session: Session) -> HostSurvey:
         (autostart, ("config",)),
     ]
     wanted = [item for item in managers if item[0] is not None]
-    told = reader.objects(wanted)
+    answers = reader.objects(wanted)
 
     def of(manager: Any) -> Properties:
-        return told.get(manager._moId, {}) if manager is not None else {}
+        return answers.get(manager._moId, {}) if manager is not None else {}
 
     ahead, error = _clock(session)
     names = {vm._moId: seen_name(str(properties.get("name") or "")) for vm, properties in found["VirtualMachine"]}

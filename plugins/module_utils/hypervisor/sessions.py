@@ -69,14 +69,14 @@ class HostSessions:
             raise
 
     def _ask(self, connection: Connection, host: _Host, question: Question[Result]) -> Result:
-        kept = host.usable()
-        if kept is None:
+        session = host.usable()
+        if session is None:
             return question(self._open(connection, host))
         for on_a_new_connection in (False, True):
             try:
-                return question(kept)
+                return question(session)
             except HostUnavailable as error:
-                if not kept.usable:
+                if not session.usable:
                     break
                 if on_a_new_connection or error.answer is not ApiAnswer.BROKEN:
                     raise

@@ -102,17 +102,17 @@ def describe(
     for name, read in hosts.items():
         known = on_record.get(name, HostFacts())
         warnings = [read.problem + _from_record(known)] if read.seen is None else []
-        initiator, kept, said = _initiator(name, read, known, given.get(name, ""), prefix)
+        initiator, remembered, said = _initiator(name, read, known, given.get(name, ""), prefix)
         warnings += said
         if read.seen is not None and same_machine(read.machine, known.machine) is False:
             text = "%s answers as another machine (UUID %s, on record is %s); its BMC on record is kept%s"
             warnings.append(text % (name, read.machine.uuid, known.uuid, REPLACED))
-            facts = HostFacts(kept, known.uuid, known.serial, known.bmc)
+            facts = HostFacts(remembered, known.uuid, known.serial, known.bmc)
         else:
             bmc, said = _bmc_of(name, machines[name], bmcs, known)
             warnings += said
-            told = known.machine if read.seen is None else read.machine
-            facts = HostFacts(kept, told.uuid, told.serial, bmc)
+            machine = known.machine if read.seen is None else read.machine
+            facts = HostFacts(remembered, machine.uuid, machine.serial, bmc)
         described[name] = InventoryHost(facts, initiator, tuple(warnings))
     return described
 
@@ -122,16 +122,21 @@ REPLACED = ". If it was replaced, take it out of the record"
 
 def _initiator(name: str, read: HostRead, known: HostFacts, given: str, prefix: str) -> tuple[str, str, list[str]]:
     """(the name to use, the one to keep on record, warnings)"""
-    told = [initiator.lower() for initiator in read.seen.initiators] if read.seen is not None else []
+    reported = [initiator.lower() for initiator in read.seen.initiators] if read.seen is not None else []
     wanted = given.lower() or known.initiator
     if wanted:
-        differs = bool(told) and wanted not in told
-        text = "%s says that its initiator is %s, %s says %s" % (name, ", ".join(told), "the inventory" if given else "the record", wanted)
-        return wanted, wanted if wanted in told else known.initiator, [text + ("" if given else REPLACED)] if differs else []
-    if len(told) > 1:
-        return "", "", ["%s has several initiators (%s): give the one by which it is fenced with initiator" % (name, ", ".join(told))]
-    if told:
-        return told[0], told[0], []
+        differs = bool(reported) and wanted not in reported
+        text = "%s says that its initiator is %s, %s says %s" % (
+            name,
+            ", ".join(reported),
+            "the inventory" if given else "the record",
+            wanted,
+        )
+        return wanted, wanted if wanted in reported else known.initiator, [text + ("" if given else REPLACED)] if differs else []
+    if len(reported) > 1:
+        return "", "", ["%s has several initiators (%s): give the one by which it is fenced with initiator" % (name, ", ".join(reported))]
+    if reported:
+        return reported[0], reported[0], []
     return (prefix + name).lower() if prefix and read.seen is not None else "", "", []
 
 

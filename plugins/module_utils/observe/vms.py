@@ -95,7 +95,7 @@ class VmLook:
             self.gap = EventGap(name, "%s: the events before the newest %d could not be read" % (name, len(read.events)))
         elif read.skipped:
             self.gap = EventGap(name, "%s: %d events could not be read" % (name, read.skipped), read.skipped)
-        return any(event.vm and event.kind != "other" and event.key not in known for event in read.events)
+        return any(event.vm_name and event.kind != "other" and event.key not in known for event in read.events)
 
     def _read_io(self, host: Hypervisor, vms: list[VmObservation]) -> None:
         try:

@@ -320,8 +320,12 @@ class StateDatabase:
 
     def memory(self) -> Memory:
         """What decide remembers; a fresh memory before the first save. Raises LibrehaError when this code cannot read it."""
+        return self.memory_of(self.load_memory())
+
+    def memory_of(self, form: Mapping[str, Any] | None) -> Memory:
+        """The memory whose form :meth:`load_memory` and :meth:`snapshot` give. Raises LibrehaError when this code cannot read it."""
         with self._understood():
-            return Memory.from_dict(self.load_memory())
+            return Memory.from_dict(form)
 
     @contextlib.contextmanager
     def _understood(self) -> Iterator[None]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -33,7 +34,12 @@ def read(database: StateDatabase, days: int = DAYS) -> list[PastMiss]:
 
 
 def of_entries(entries: Iterable[Mapping[str, Any]]) -> list[PastMiss]:
-    return [PastMiss(entry["wall"], from_dict(NearMiss, entry["data"], "journal entry %s" % entry["seq"])) for entry in entries]
+    """Entries that another release wrote in its own way, or a person, are left out."""
+    found = []
+    for entry in entries:
+        with contextlib.suppress(ValueError):
+            found.append(PastMiss(entry["wall"], from_dict(NearMiss, entry["data"], "journal entry %s" % entry["seq"])))
+    return found
 
 
 def summary(misses: Sequence[PastMiss], days: int = DAYS) -> list[str]:

@@ -4,7 +4,8 @@
 
 The protocol: a Unix stream socket, one JSON object a line in each direction. ``{"request": "status"}`` is answered by the form of
 ``status.Status``, ``{"request": "recording"}`` by ``{"recording": BASE64}`` (``looks``), and what cannot be answered by an object with
-``error``. Who may ask is what the socket's permissions say; ``chap_secret`` is heard from root, and from the monitor's own user.
+``error``. Who may ask is what the socket's permissions say; ``chap_secret`` and ``step_down`` are heard from root, and from the monitor's
+own user.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from .status import Status, recorded_status
 
 DEFAULT_SOCKET = "/run/libreha/monitor.sock"
 CHAP_SECRET = "chap_secret"  # the request by which a new secret is handed over, with host and secret
+STEP_DOWN = "step_down"  # the request to leave the lease to the asker, who takes it then as ever
+STEPS_DOWN = 30.0  # s for which the monitor does not take the lease then, whoever else does; a look that is under way ends before
 TIMEOUT = 5.0  # s in which the monitor must answer; it answers from memory
 RECORDING_TIMEOUT = 60.0  # s; it writes up to some hundred looks
 LONGEST = 1 << 26  # bytes of an answer
@@ -152,6 +155,6 @@ def _status(answer: Mapping[str, Any]) -> Status:
 
 def _recorded(url: str, problem: str) -> Status:
     with StateDatabase.open(url, create=False) as database:
-        memory = database.memory()
         snapshot = database.snapshot(journal_limit=0, closed_limit=0)
+        memory = database.memory_of(snapshot["memory"])
     return _status(recorded_status(snapshot, memory, clock.now(), problem))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The resident monitor's socket: one JSON object a line in each direction. It only answers; whoever wants something done gives a command.
-The one thing that it takes is a secret, which the record must not have.
+What it takes is what the record cannot have: a secret, and the wish that it steps down.
 
 Who may ask is what the socket's owner, group and mode (0660) say; who may hand something over is root and the monitor's own user, by the
 kernel's word. An asker that is slow or says nonsense costs itself only. No request is logged.

@@ -35,7 +35,7 @@ NAMES = _words(
     """name host hosts vm vms id path uuid datastore datastore_uuid datastores target targets server storage initiator initiators address
     networks user subject home wanted_host came_from registered admits label device run_id only_host sid attached_disks moid key last_key
     failed doubtful released fence_scope fenced_at vms_read isolation_addresses source start_after allow_unstopped_source failover_hosts
-    ignored_sensors"""
+    ignored_sensors vm_name"""
 )
 #: Fields that have a person's name or words; that there is one may count.
 PERSONS = _words("by word released_by disarmed confirmed_off rebalance")

@@ -11,7 +11,9 @@ Invariants:
 * The watchdog is told only that a look was committed, or that another run holds the lease and the database says so. A monitor that does
   neither for WatchdogSec is started anew by systemd.
 
-Standby: while another run holds the lease (``ha_run``, another monitor), it tries again twice a second and does nothing else.
+Standby: while another run holds the lease (``ha_run``, another monitor), it tries again twice a second and does nothing else. It steps down
+to one when root asks for that and nothing is to be done: for STEPS_DOWN seconds it leaves the lease alone. From then on it is a standby as
+ever, so whatever becomes of the asker, it is back when the asker's lease has ended.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from ..errors import ENDS_THE_RUN, LibrehaError, unexpected
 from ..instant import Instant
 from ..record.database import StateDatabase
 from ..record.lease import LeaseHeld
+from .client import STEPS_DOWN
 from .heartbeat import Heartbeat
 from .incidents import Incidents
 from .log import ERROR, INFO, NOTICE, WARNING, Log
@@ -97,6 +100,7 @@ class ResidentMonitor:
         self._view = _View()
         self._stopping = False
         self._reload_asked = False
+        self._stepped_down: Optional[Instant] = None  # when it was last asked to
 
     # For signal handlers and other threads
 
@@ -107,6 +111,17 @@ class ResidentMonitor:
     def reload(self) -> None:
         """Have the configuration read anew, soon."""
         self._reload_asked = True
+
+    def step_down(self) -> dict[str, Any]:
+        """Have the run end, and leave the lease to others for a while. Raises LibrehaError while that would leave something undone."""
+        view = self._view
+        if view.state != LOOKING or view.judged is None:
+            raise LibrehaError("it has no lease to leave (%s)" % (view.state if view.state != LOOKING else "its run has only begun"))
+        doing = "under way: %s" % _words(view.in_progress) if view.in_progress else ""
+        if doing or not view.judged.decision.settled:
+            raise LibrehaError("not now, %s" % (doing or "a host is being judged, or something is to be done"))
+        self._stepped_down = self._world.clock()
+        return {"seconds": STEPS_DOWN}
 
     def status(self) -> dict[str, Any]:
         """How it stands, from memory alone."""
@@ -152,7 +167,7 @@ class ResidentMonitor:
         if run is None:
             return
         with self._ending(run):
-            while self._goes_on(url):
+            while self._goes_on(url) and not self._leaves_the_lease():
                 judged = run.monitor.run_once()
                 run.keep_bound()
                 self._looked(run, judged)
@@ -163,10 +178,15 @@ class ResidentMonitor:
         holder = new_holder()
         floor = TokenFloor(self._world)
         while self._goes_on(url):
+            if self._leaves_the_lease():
+                self._stand_by("steps down for %.0f s, as it was asked to" % STEPS_DOWN)
+                self._idle(TICK)
+                continue
             try:
                 run = LeasedRun.begin(self._world, database, holder, floor.current())
             except LeaseHeld as held:
-                self._stand_by(str(held.details.get("lease_holder") or "another run"))
+                holder_now = str(held.details.get("lease_holder") or "another run")
+                self._stand_by("%s holds the lease" % holder_now, holder_now)
                 self._idle(TICK)
                 continue
             self._view = _View(LOOKING, self._view.problem, run.holder, run.token)
@@ -190,6 +210,10 @@ class ResidentMonitor:
         """Whether to go on with the database at *url*."""
         return not self._stopping and self._world.state_url == url
 
+    def _leaves_the_lease(self) -> bool:
+        since = self._world.clock().since(self._stepped_down)
+        return since is not None and since < STEPS_DOWN
+
     def _looked(self, run: LeasedRun, judged: Judged) -> None:
         if self._view.problem:
             self._log.say(NOTICE, "at work again")
@@ -206,7 +230,13 @@ class ResidentMonitor:
         while True:
             self._heed_reload(run)
             left = until - self._world.clock().seconds
-            if left <= 0 or not self._goes_on(url) or run.executor.wait(min(NEWS_TICK, left)) or run.monitor.news():
+            if (
+                left <= 0
+                or not self._goes_on(url)
+                or self._leaves_the_lease()
+                or run.executor.wait(min(NEWS_TICK, left))
+                or run.monitor.news()
+            ):
                 return
 
     def _idle(self, seconds: float) -> None:
@@ -219,12 +249,12 @@ class ResidentMonitor:
                 return
             self._sleep(min(TICK, left))
 
-    def _stand_by(self, holder: str) -> None:
-        if (self._view.state, self._view.holder) != (STANDBY, holder):
-            self._log.say(NOTICE, "standby: %s holds the lease" % holder)
-        self._view = _View(STANDBY, holder=holder)
+    def _stand_by(self, why: str, holder: str = "") -> None:
+        if (self._view.state, self._view.problem, self._view.holder) != (STANDBY, "" if holder else why, holder):
+            self._log.say(NOTICE, "standby: %s" % why)
+        self._view = _View(STANDBY, "" if holder else why, holder)
         self._notifier.alive()
-        self._notifier.status("standby: %s holds the lease" % holder)
+        self._notifier.status("standby: %s" % why)
 
     def _run_failed(self, error: Exception) -> None:
         problem = str(error) if isinstance(error, LibrehaError) else unexpected(error)

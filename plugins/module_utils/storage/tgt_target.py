@@ -30,7 +30,7 @@ from .target.steps import Act
 from .target.steps import Step as TargetStep
 from .tgt import release, targets_conf
 from .tgt.control import NO_TARGET, Control, Mode, NotServing, Op
-from .tgt.difference import Plan, Running, Step, Wanted, make_plan
+from .tgt.difference import Running, Step, TgtPlan, Wanted, make_plan
 from .tgt.driver import DEFAULT_SAVED_CONFIG
 from .tgt.export import Export, Unit, Written, derived_tid, read_written, render, without_secrets
 from .tgt.reading import read_accounts, read_portals, read_targets
@@ -199,7 +199,7 @@ class _Run:
         stores = [store for store in self._model.backstores.values() if store.kind == "fileio"]
         return [store for store in stores if not os.path.exists(store.path) or os.path.getsize(store.path) < (store.size or 0)]
 
-    def _impossible(self, plan: Plan) -> list[str]:
+    def _impossible(self, plan: TgtPlan) -> list[str]:
         new = {unit.name for unit in plan.new_units}
         steps = [
             TargetStep(Act.CREATE_BACKSTORE if store.name in new else Act.GROW, item=store)
@@ -211,7 +211,7 @@ class _Run:
             found += preflight.address_problems(portal, foreseeing=self._check_mode)
         return found
 
-    def _act(self, plan: Plan, growing: list[Backstore]) -> None:
+    def _act(self, plan: TgtPlan, growing: list[Backstore]) -> None:
         done: list[str] = []
         try:
             for store in growing:
@@ -227,7 +227,7 @@ class _Run:
             raise LibrehaError(
                 "cannot make a LUN's file: %s" % error, remedy="make room on its file system", details={"steps": done}
             ) from error
-        after = make_plan(self._wanted, self._running(), self._before.written, self._fenced, self._disrupt) if plan.steps else Plan()
+        after = make_plan(self._wanted, self._running(), self._before.written, self._fenced, self._disrupt) if plan.steps else TgtPlan()
         # which secret an account has cannot be asked
         left = [str(step) for step in after.steps if not step.words.startswith("set the CHAP account")]
         if left:

@@ -121,6 +121,24 @@ def test_planned_work_is_carried_out_by_the_service_and_the_playbook_waits_for_i
 
 
 @pytest.mark.prove
+def test_it_steps_down_for_a_fence_test_and_is_back_afterwards(chain_of: MakeChain) -> None:
+    chain = chain_of("--hosts", "3", "--vms", "2")
+    service = Service(chain)
+    with service.running() as run:
+        wait_for("the first look", service.looks, 60)
+        tested = chain.play("fence_test", host="esx3", libreha_socket=str(service.socket))
+        assert tested.code == 0, tested.log
+        wait_for("the service's lease", lambda: chain.record("lease")["lease"]["holder"].startswith("monitor"), 60)
+        lab("fault", "esx1", "kill")
+        wait_for("esx1's VMs elsewhere", partial(elsewhere, chain), 180)
+        run.process.send_signal(signal.SIGTERM)
+        done = run.finish()
+    moved(chain, done)
+    assert [entry for entry in chain.journal("fence") if "fence test of esx3 passed" in entry["text"]]
+    assert "Traceback" not in done.log, done.log
+
+
+@pytest.mark.prove
 def test_killed_at_every_step_of_a_failover_it_goes_on_within_seconds(chain_of: MakeChain) -> None:
     """As systemd does it: all of it is killed, and a new one is started a second later. The lease has a minute to go each time."""
     chain = chain_of("--hosts", "3", "--vms", "6", lease=60)

@@ -30,7 +30,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 
 from .names import CORE, UNLIMITED_CORES, UNLIMITED_MEMORY, files, initiator, instant, store, store_name, target, vmx_path
-from .truth.hosts import Host
+from .truth.hosts import Host, HostEvent
 from .truth.target import Target
 from .truth.vms import Vm
 from .truth.world import World
@@ -96,12 +96,14 @@ class Observer:
             seen = after.get(name, 0)
             if host.events and host.events[-1].key < seen:
                 seen = 0
-            events.extend(
-                Event(name, event.key, event.kind, "", self.world.vms[event.vm].id if event.vm else "")
-                for event in host.events
-                if event.key > seen
-            )
+            events.extend(self._event(host, event) for event in host.events if event.key > seen)
         return tuple(vms), tuple(read), tuple(events)
+
+    def _event(self, host: Host, event: HostEvent) -> Event:
+        """A host tells the id of those VMs only that it still has."""
+        vm = self.world.vms[event.vm] if event.vm else None
+        identity = vm.id if vm is not None and vm.name in host.registered else ""
+        return Event(host.name, event.key, event.kind, "", identity, vm_name=vm.name if vm is not None else "")
 
     def vms_on(self, host: Host) -> Iterator[VmObservation]:
         """The VMs that *host* has registered, as it lists them."""

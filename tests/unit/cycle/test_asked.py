@@ -78,6 +78,15 @@ def test_the_run_that_has_the_lease_carries_it_out_and_the_outcome_is_waited_for
     assert (asker.said, asker.handed) == (["resident holds the lease and carries it out"], 1)
 
 
+def test_a_memory_that_the_asker_cannot_read_is_an_error_with_a_remedy(scene: Scene) -> None:
+    """The run that has the lease may be of a newer release."""
+    scene.run("resident")
+    asked, _waiter = Asker(scene, lambda: None).ask(MIGRATE)
+    scene.database.save_memory({"version": 10**6}, scene.token)
+    with pytest.raises(LibrehaError, match="the memory in .* cannot be read.*Remedy: run the release"):
+        asked.rows()
+
+
 def test_what_that_run_refuses_fails_with_its_reason(scene: Scene) -> None:
     asker = Asker(scene, moves_in(scene, scene.run("resident")))
     asked, waiter = asker.ask(Command(CommandKind.MIGRATE, "nobody", "esx3"))

@@ -135,7 +135,7 @@ def test_a_vm_that_changed_is_written_and_no_other(scene: Scene) -> None:
 def test_a_vm_that_is_gone_leaves_the_record(scene: Scene) -> None:
     settled(scene)
     vm = scene.world.vms.pop("vm1")
-    scene.world.events.append(Event(vm.host, 1, "vm_removed", "", vm.id))
+    scene.world.events.append(Event(vm.host, 1, "vm_removed", "", vm_name=vm.name))
     scene.looks(3)
     assert scene.database.memory().vm(vm.id) is None
     must_be_what_the_next_run_reads(scene)

@@ -172,8 +172,9 @@ class World:
         self.results.append(seen.ActResult(key, self.vms[vm].id, host, seen.Act.START, False, self.at(), reason))
 
     def event(self, host: str, kind: str, vm: str = "") -> None:
-        identity = self.vms[vm].id if vm else ""
-        self.events.append(seen.Event(host, len(self.events) + 1, kind, "", identity))
+        """A host tells the id of those VMs only that it still has."""
+        identity = self.vms[vm].id if vm in self.vms else ""
+        self.events.append(seen.Event(host, len(self.events) + 1, kind, "", identity, vm_name=vm))
 
     def vms_on(self, host: str) -> list[Vm]:
         return [vm for vm in self.vms.values() if vm.host == host]

@@ -108,7 +108,8 @@ def test_a_stopped_vm_starts_when_asked() -> None:
     world.run(6)
     world.command("start", "vm1")
     world.step(3)
-    assert [vm.name for vm in world.restarts()["esx1"].vms] == ["vm1"]
+    (vm,) = world.restarts()["esx1"].vms
+    assert (vm.name, vm.reasons) == ("vm1", ("vm vm1 -> esx1: an operator wants it started",))
 
 
 def test_an_ignored_vm_is_left_alone_until_it_is_managed_again() -> None:

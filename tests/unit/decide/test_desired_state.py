@@ -200,8 +200,8 @@ def test_a_vm_that_is_gone_without_a_word_is_an_alarm_and_with_one_is_forgotten(
     world.step(3)
     assert "no event says that somebody removed it" in world.alarm("vm_missing").text
     assert world.record("vm1").desired is Desired.STARTED
-    world.event("esx1", "vm_removed", "vm2")
     del world.vms["vm2"]
+    world.event("esx1", "vm_removed", "vm2")
     world.step(3)
     assert [record.name for record in world.memory.vms] == ["vm1", "vm3", "vm4"]
 

@@ -184,3 +184,12 @@ def test_a_vm_that_an_operator_placed_stays(world: World) -> None:
     world.run(6)
     assert world.moves() == {} and world.vms["vm1"].power is Power.ON
     assert outcome(world, "failback").progress is Progress.DONE
+
+
+@pytest.mark.parametrize("disarmed", [False, True])
+def test_no_run_of_a_disarmed_cluster_waits_for_it(world: World, disarmed: bool) -> None:
+    emptied(world)
+    if disarmed:
+        world.command("disarm", by="bob", reason="the switch is replaced")
+    world.run(6)
+    assert world.last.settled is disarmed

@@ -353,3 +353,19 @@ def test_a_word_replaces_no_proof_that_can_be_had() -> None:
     world.run(30)
     assert all_steps(world, 30) == []
     assert "it has not been started afresh" in str(world.alarm("rejoin"))
+
+
+@pytest.mark.parametrize("hindered", [False, True])
+@pytest.mark.parametrize("by", ["disarm", "another host's run"])
+def test_no_run_waits_for_a_return_that_it_does_not_carry_out(by: str, hindered: bool) -> None:
+    world = fenced()
+    world.command("rejoin", "esx1", by="alice")
+    if hindered and by == "disarm":
+        world.command("disarm", by="bob", reason="the switch is replaced")
+    elif hindered:
+        world.only_host = "esx2"
+    for name in [vm.name for vm in world.vms_on("esx1")]:
+        world.start(name, "esx2")
+    world.run(9)
+    assert world.last.settled is hindered
+    assert world.memory.host("esx1").rejoin is not None

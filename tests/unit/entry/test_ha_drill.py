@@ -135,13 +135,13 @@ def test_it_knows_what_the_monitor_remembers_and_leaves_the_database_as_it_was_w
     assert [(vm["name"], vm["power_on"]) for vm in forgotten["plan"]] == [("web1", False)]
 
 
-def test_near_misses_are_told_with_the_picture(url: str) -> None:
+def test_near_misses_are_told_with_how_it_stands(url: str) -> None:
     miss = NearMiss("esx1", Verdict.DEAD, 9.0, 15.0, 9.0, ("api", "ping"))
     with StateDatabase.open(url) as database:
         token = database.acquire_lease("monitor", 60).token
         database.journal([JournalEntry(NEAR_MISS, miss.text, "esx1", data=to_dict(miss))], token)
     result = drill(url)
-    assert result["near_misses"][0].startswith("1 near miss in 30 days") and result["near_misses"] == result["picture"][-3:]
+    assert result["near_misses"][0].startswith("1 near miss in 30 days") and result["near_misses"] == result["standing"][-3:]
 
 
 def test_each_host_in_turn_where_none_is_named(url: str) -> None:
@@ -154,7 +154,7 @@ def test_each_host_in_turn_where_none_is_named(url: str) -> None:
 def test_one_look_alone_does_not_judge_the_storage(url: str) -> None:
     result = drill(url, max_looks=1)
     assert not result["judged"]
-    assert any("still being judged" in line for line in result["picture"])
+    assert any("still being judged" in line for line in result["standing"])
 
 
 def test_it_looks_until_the_storage_is_judged_and_reads_the_health_of_its_servers_once(url: str) -> None:

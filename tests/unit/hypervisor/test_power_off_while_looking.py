@@ -1,4 +1,5 @@
-"""A user switches a VM off while its host is looked at, at any moment: the VM is never seen off without the event that says who did it."""
+"""A user switches a VM off, or removes it, while its host is looked at, at any moment: the VM is never seen off, or gone, without the event
+that says who did it."""
 
 from __future__ import annotations
 
@@ -18,29 +19,34 @@ WHEN = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 class UserAtWork:
-    """The VM goes off right before the request number *moment* of those that read VMs or events."""
+    """The VM goes off, or away (*removes*), right before the request number *moment* of those that read VMs or events."""
 
-    def __init__(self, host: ScriptedHost, moment: int) -> None:
+    def __init__(self, host: ScriptedHost, moment: int, removes: bool = False) -> None:
         self.moment = moment
+        self.removes = removes
         self.requests = 0
         host.replies["CreateCollectorForEvents"] = vmodl.fault.NotSupported()
         host.replies["RetrievePropertiesEx"] = self.vms
         host.replies["QueryEvents"] = self.events
 
-    def is_off(self) -> bool:
+    def has_acted(self) -> bool:
         self.requests += 1
         return self.requests >= self.moment
 
     def vms(self) -> Any:
-        power = "poweredOff" if self.is_off() else "poweredOn"
+        acted = self.has_acted()
+        if acted and self.removes:
+            return properties((vim.Datastore("1"), {"name": "shared"}))
+        power = "poweredOff" if acted else "poweredOn"
         return properties((vim.VirtualMachine("12"), {"name": "vm", "runtime.powerState": power}))
 
     def events(self) -> Any:
         common: dict[str, Any] = {"chainId": 1, "createdTime": WHEN, "userName": "alice"}
         vm = vim.event.VmEventArgument(name="vm", vm=vim.VirtualMachine("12"))
         found = [vim.event.UserLoginSessionEvent(key=1, ipAddress="192.0.2.1", locale="en", sessionId="s", **common)]
-        if self.is_off():
-            found.append(vim.event.VmPoweredOffEvent(key=2, template=False, vm=vm, **common))
+        if self.has_acted():
+            kind = vim.event.VmRemovedEvent if self.removes else vim.event.VmPoweredOffEvent
+            found.append(kind(key=2, template=False, vm=vm, **common))
         return vim.event.Event.Array(found)
 
 
@@ -51,6 +57,15 @@ def test_list_and_events_agree(moment: int, host: ScriptedHost, connect: Callabl
     (vm,) = seen.vms
     assert seen.event_gaps == ()
     assert [event.kind for event in seen.events] == (["vm_powered_off"] if vm.power is Power.OFF else [])
+
+
+@pytest.mark.parametrize("moment", range(1, 8))
+def test_a_removed_vm_is_named_by_its_event(moment: int, host: ScriptedHost, connect: Callable[..., Connection]) -> None:
+    """The host has nothing else of it any more, so the reference in the event leads nowhere."""
+    UserAtWork(host, moment, removes=True)
+    seen = observe_vms([HostAccess(connect(host.port))], {"esx1": 1}, True)
+    assert seen.unread == () == seen.event_gaps
+    assert [(event.kind, event.vm, event.vm_name) for event in seen.events] == ([] if seen.vms else [("vm_removed", "", "vm")])
 
 
 def test_a_list_whose_events_do_not_come_in_time_is_told_to_lack_them(host: ScriptedHost, connect: Callable[..., Connection]) -> None:

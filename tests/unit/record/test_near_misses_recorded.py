@@ -22,6 +22,7 @@ def test_what_the_journal_has_comes_back_and_is_summed_up_by_how_close_it_was(tm
         token = database.acquire_lease("run", 60).token
         given = [miss(9.0), miss(20.0, needed=60.0, host="esx2"), miss(18.0, host="esx3")]
         database.journal([JournalEntry(near_misses.NEAR_MISS, one.text, one.host, data=to_dict(one)) for one in given], token)
+        database.journal([JournalEntry(near_misses.NEAR_MISS, "a person wrote this", data={"host": 1})], token)
         found = near_misses.read(database)
     assert [item.miss for item in found] == given
     first, *lines, last = near_misses.summary(found)

@@ -14,6 +14,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands imp
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError, StaleToken
 from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
+from ansible_collections.libreha.vmware.plugins.module_utils.service.client import STEPS_DOWN
 from ansible_collections.libreha.vmware.plugins.module_utils.service.resident import PATIENCE, TICK
 from resident_scene import Cluster, Service
 from scene import LEASE, Scene
@@ -146,6 +147,50 @@ def test_while_another_run_holds_the_lease_it_stands_by_and_takes_over_at_its_en
     assert service.log.getvalue().count("<5>standby: ha_run on san1 holds the lease") == 1
     assert service.said.messages[0] == "READY=1"
     assert service.said.messages.count("WATCHDOG=1") > 60, "a standby is healthy"
+
+
+def test_it_steps_down_for_who_asks_and_is_back_when_that_lease_is_free(service: Service) -> None:
+    taken: list[Any] = []
+    at = service.cluster.at
+    at(30, service.monitor.step_down)
+    at(32, lambda: taken.append(service.scene.database.acquire_lease("fence_test on san1", LEASE)))
+    at(32 + LEASE / 2, lambda: service.scene.database.release_lease("fence_test on san1", taken[0].token))
+    service.run(150)
+    first, second = service.cluster.runs
+    assert first.token < taken[0].token < second.token
+    pause = [later for earlier, later in zip(service.cluster.looked_at, service.cluster.looked_at[1:]) if later - earlier > 10]
+    assert len(pause) == 1 and pause[0] - (1009 + 32 + LEASE / 2) <= 2 * TICK
+    said = [line for line in service.log.getvalue().splitlines() if "standby" in line]
+    assert said == ["<5>standby: steps down for 30 s, as it was asked to", "<5>standby: fence_test on san1 holds the lease"]
+
+
+def test_it_is_back_soon_where_nobody_takes_the_lease_for_which_it_stepped_down(service: Service) -> None:
+    service.cluster.at(30, service.monitor.step_down)
+    service.run(120)
+    assert len(service.cluster.runs) == 2
+    gaps = [later - earlier for earlier, later in zip(service.cluster.looked_at, service.cluster.looked_at[1:])]
+    assert STEPS_DOWN <= max(gaps) < STEPS_DOWN + 10
+
+
+def test_it_does_not_step_down_while_a_host_is_judged_or_something_is_under_way(service: Service) -> None:
+    refused: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(LibrehaError) as why:
+            service.monitor.step_down()
+        refused.append(str(why.value))
+
+    ask()
+    service.cluster.at(60, lambda: service.world.kill("esx1"))
+    service.cluster.at(70, ask)
+    service.cluster.at(100, ask)
+    service.run(110)
+    assert refused == [
+        "it has no lease to leave (starting)",
+        "not now, a host is being judged, or something is to be done",
+        "not now, under way: fence esx1",
+    ]
+    assert len(service.cluster.runs) == 1
 
 
 def test_a_database_that_is_away_ends_the_run_and_is_waited_for(service: Service) -> None:

@@ -11,7 +11,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.storage.layout impo
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.target import preflight
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.target.model import Portal
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt import saved, targets_conf
-from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt.difference import Plan, Running, Wanted, make_plan
+from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt.difference import Running, TgtPlan, Wanted, make_plan
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.tgt.export import (
     Export,
     Unit,
@@ -54,14 +54,14 @@ def written(export: Export, folder: Path) -> Written:
     return read_written(str(folder / "libreha.conf"), NAME)
 
 
-def plan(folder: Path, export: Export = EXPORT, *, target: TargetReading | None = None, fenced: str = "", **more: Any) -> Plan:
+def plan(folder: Path, export: Export = EXPORT, *, target: TargetReading | None = None, fenced: str = "", **more: Any) -> TgtPlan:
     running = Running([target or served(), *more.get("others", [])], more.get("portals", [str(PORTAL)]), more.get("accounts", [ESX1, ESX2]))
     wanted = Wanted(export, frozenset([PORTAL]), (3, 1), {name: name for name in export.secrets})
     return make_plan(wanted, running, written(EXPORT, folder), frozenset(filter(None, [fenced])), frozenset(more.get("disrupt", ())))
 
 
 def test_what_is_as_described_asks_for_nothing(tmp_path: Path) -> None:
-    assert plan(tmp_path) == Plan()
+    assert plan(tmp_path) == TgtPlan()
 
 
 def test_a_new_target_gets_accounts_before_rights_and_rights_before_portals(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_new_target_gets_accounts_before_rights_and_rights_before_portals(tmp_
 
 def test_a_fenced_initiator_is_not_admitted_and_its_line_is_as_the_fence_writes_it(tmp_path: Path) -> None:
     fenced = Export(NAME, 7, EXPORT.units, SECRETS, EXPORT.initiators, frozenset([ESX1]))
-    assert plan(tmp_path, fenced, target=served(acl=[NOBODY_ADDRESS, ESX2]), fenced=ESX1) == Plan()
+    assert plan(tmp_path, fenced, target=served(acl=[NOBODY_ADDRESS, ESX2]), fenced=ESX1) == TgtPlan()
     path = str(tmp_path / "libreha.conf")
     assert saved.revoke(path, ESX1)
     assert Path(path).read_text() == render(fenced)

@@ -217,9 +217,9 @@ def _held_before(here: Present, lost: tuple[str, ...]) -> tuple[Held, ...]:
         if all(host.confirmed for host in decision.hosts if host.host in lost):
             break
     held = [item for item in decision.held if item.what == "fence" and item.subject in lost]
-    told = {item.subject for item in held} | {action.host for action in decision.actions if action.kind == "fence"}
+    named = {item.subject for item in held} | {action.host for action in decision.actions if action.kind == "fence"}
     for host in decision.hosts:
-        if host.host in lost and host.host not in told and host.verdict not in (Verdict.FENCED, Verdict.FENCING):
+        if host.host in lost and host.host not in named and host.verdict not in (Verdict.FENCED, Verdict.FENCING):
             held.append(Held("verdict", host.host, "%s; it would not be fenced" % host.text))
     return tuple(held)
 

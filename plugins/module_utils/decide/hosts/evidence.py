@@ -119,14 +119,14 @@ def _at_server(
     policy: Policy,
 ) -> tuple[list[TargetEvidence], list[SessionRecord]]:
     """What each target of one storage server says about an initiator, and its counters to remember."""
-    kept = [session for session in record.sessions if session.server == server.name]
+    known = [session for session in record.sessions if session.server == server.name]
     problem = _cannot_tell(server, policy)
     if server.sessions is None or server.serving is None:
-        return [TargetEvidence(server.name, "", Evidence.UNKNOWN, "storage unknown: %s" % problem)], kept
+        return [TargetEvidence(server.name, "", Evidence.UNKNOWN, "storage unknown: %s" % problem)], known
     mine = server.sessions_of(initiator)
     admitted = server.targets_for(initiator)
     previous = next((item.looked_at for item in memory.storage if item.name == server.name), None)
-    records = [_remember(session, server, kept, previous, policy) for session in mine]
+    records = [_remember(session, server, known, previous, policy) for session in mine]
     grace = _starts_up(server, policy)
     found = []
     for target in sorted(admitted | {session.target for session in mine}):
@@ -163,11 +163,11 @@ def _starts_up(server: StorageObservation, policy: Policy) -> bool:
 
 
 def _remember(
-    session: Session, server: StorageObservation, kept: Sequence[SessionRecord], previous: Optional[Instant], policy: Policy
+    session: Session, server: StorageObservation, known: Sequence[SessionRecord], previous: Optional[Instant], policy: Policy
 ) -> SessionRecord:
     """The session's record after this look; the rules of the module's docstring."""
     at = server.taken_at
-    last = next((item for item in kept if item.sid == session.sid and item.target == session.target), None)
+    last = next((item for item in known if item.sid == session.sid and item.target == session.target), None)
     if last is None:
         gap = at.since(previous)
         logged_in_now = gap is not None and 0 < gap <= policy.io_stale  # it was not there a moment ago

@@ -25,7 +25,8 @@ GOING_DOWN = {"host_shutdown": "shutdown", "host_reboot": "reboot"}
 
 @dataclass(frozen=True)
 class HostReport:
-    """``restarted`` since the last look; VMs that were switched off in order (``clean_off``) or ``removed``."""
+    """``restarted`` since the last look; ids of VMs that were switched off in order (``clean_off``), and names of those that somebody
+    ``removed``: of a VM that it no longer has a host tells only the name, which no two VMs of a host share."""
 
     record: HostRecord
     restarted: bool = False
@@ -79,7 +80,7 @@ def read_report(
         ),
         restarted,
         frozenset(off - failed) if in_order else frozenset(),
-        frozenset(event.vm for event in new if event.kind == "vm_removed" and event.vm),
+        frozenset(event.vm_name for event in new if event.kind == "vm_removed" and event.vm_name),
     )
 
 

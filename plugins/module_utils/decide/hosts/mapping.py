@@ -26,7 +26,7 @@ def wrong_mapping(host: str, reports: Mapping[str, Machine], behind: Sequence[Ma
 
     Args:
         host: The host.
-        told: Each host's machine as the host itself told it, now or earlier.
+        reports: Each host's machine as the host itself told it, now or earlier.
         behind: The machines that the BMCs of *host* say they belong to.
     """
     reports, shared = without_shared(reports)

@@ -168,8 +168,8 @@ def _correct(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
     """Keep a required rule that is broken now, or take a VM to a host that its rules prefer."""
     if moving(out) & {vm.id, *cluster.rules.kept_together(vm.id)}:
         return  # one of those that it is to be with is about to come: where to is known when it is there
-    kept = kept_for_failover(cluster.policy)
-    only = frozenset(cluster.hosts) - kept if kept else None
+    reserved = kept_for_failover(cluster.policy)
+    only = frozenset(cluster.hosts) - reserved if reserved else None
     broken = cluster.rules.violation(vm.id, vm.host, out.where)
     for unit in ([vm], unit_of(vm, cluster)):
         places = try_places(unit, cluster, out, only)

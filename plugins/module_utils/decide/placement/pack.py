@@ -147,8 +147,8 @@ def _exchange(
     memory, cpu = sum(problem.memory[item] for item in unit), sum(problem.cpu[item] for item in unit)
     if _unit_fits(plan, unit, host, memory, cpu):
         _put(plan, unit, host)
-        kept = locked.union(*out)
-        if all(_insert(plan, other, depth - 1, kept, floor) for other in sorted(out, key=lambda one: -problem.memory[one[0]])):
+        fixed = locked.union(*out)
+        if all(_insert(plan, other, depth - 1, fixed, floor) for other in sorted(out, key=lambda one: -problem.memory[one[0]])):
             return True
     if before is not None:
         plan.restore(before)

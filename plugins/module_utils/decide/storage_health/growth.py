@@ -25,10 +25,10 @@ class Point:
 def follow(points: Sequence[Point], newest: Point, window: float) -> tuple[Point, ...]:
     """The points of the last *window* seconds with the *newest*; those before it at least a twelfth of the window apart.
     Points later than the newest are of another boot and count for nothing."""
-    kept = [point for point in points if 0 <= newest.at - point.at <= window]
-    if len(kept) >= 2 and kept[-1].at - kept[-2].at < window / POINTS:
-        del kept[-1]
-    return (*kept, newest)
+    recent = [point for point in points if 0 <= newest.at - point.at <= window]
+    if len(recent) >= 2 and recent[-1].at - recent[-2].at < window / POINTS:
+        del recent[-1]
+    return (*recent, newest)
 
 
 def rate(points: Sequence[Point]) -> float | None:

@@ -112,9 +112,9 @@ def _read(record: HealthRecord, look: StorageHealth, options: StorageHealthOptio
     )
     if look.disks is not None:
         blind = _Blind(look.disks)
-        kept = {disk.name: disk for disk in record.disks if blind.to(disk)}
-        fresh = [_worn(disk, options) for disk in look.disks if disk.name not in kept]
-        record = replace(record, disks_at=now, disks=(*fresh, *kept.values()))
+        unread = {disk.name: disk for disk in record.disks if blind.to(disk)}
+        fresh = [_worn(disk, options) for disk in look.disks if disk.name not in unread]
+        record = replace(record, disks_at=now, disks=(*fresh, *unread.values()))
     return record
 
 

@@ -186,7 +186,7 @@ def _seen_again(record: VmRecord, sightings: Sequence[VmObservation], look: _Loo
     if record.host in look.read and _works(record.host, look):
         if elsewhere:  # somebody moved it while it was off
             return replace(_details(record, elsewhere[0]), host=elsewhere[0].host, power=elsewhere[0].power, registered="")
-        if record.id in look.reports[record.host].removed:
+        if record.name in look.reports[record.host].removed:
             return None
         look.alarm(
             "vm_missing",

@@ -125,13 +125,17 @@ def restart(host: str, places: list[Place]) -> RestartAction:
     planned = []
     for item in places:
         vm = item.wish.vm
-        why = (
-            "its host restarted and is back, or a move stopped it and came to nothing"
-            if vm.restart
-            else vm.tries.reason or "it is down there"
-        )
-        planned.append(replace(planned_vm(item, host, ""), reasons=("vm %s -> %s: %s" % (vm.name, host, why),)))
+        planned.append(replace(planned_vm(item, host, ""), reasons=("vm %s -> %s: %s" % (vm.name, host, _why_down(vm)),)))
     return RestartAction(host, tuple(planned), ("VMs of %s start where they were" % host,))
+
+
+def _why_down(vm: VmRecord) -> str:
+    """As far as the record tells: a start that an operator asked for is told from others only until admission control has answered."""
+    if vm.asked:
+        return "an operator wants it started"
+    if vm.tries.reason or not vm.restart:
+        return vm.tries.reason or "it is down there"
+    return "its host restarted and is back, an operator wants it started, or a move stopped it and came to nothing"
 
 
 def relocation(item: Place) -> PlannedMove:

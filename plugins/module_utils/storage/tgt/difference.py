@@ -70,16 +70,16 @@ class Wanted:
 
 
 @dataclass
-class Plan:
+class TgtPlan:
     steps: list[Step] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     new_units: list[Unit] = field(default_factory=list)
     new_portals: list[Portal] = field(default_factory=list)
 
 
-def make_plan(wanted: Wanted, running: Running, written: Written, fenced: frozenset[str], disrupt: frozenset[str]) -> Plan:
+def make_plan(wanted: Wanted, running: Running, written: Written, fenced: frozenset[str], disrupt: frozenset[str]) -> TgtPlan:
     """*fenced*: those that may lose a right without a word, they have lost it already."""
-    plan = Plan()
+    plan = TgtPlan()
     export = wanted.export
     there = running.target(export.name)
     if there is None:
@@ -96,7 +96,7 @@ def make_plan(wanted: Wanted, running: Running, written: Written, fenced: frozen
     return plan
 
 
-def _portals(wanted: Wanted, running: Running, plan: Plan) -> list[Step]:
+def _portals(wanted: Wanted, running: Running, plan: TgtPlan) -> list[Step]:
     """Portals belong to tgtd and all its targets. To close one ends no session."""
     described = {str(portal): portal for portal in wanted.portals}
     plan.new_portals = [portal for text, portal in sorted(described.items()) if text not in running.portals]
@@ -114,13 +114,13 @@ def _listen(op: Op, portal: str) -> Request:
     return Request(Mode.PORTAL, op, "portalOps portal=%s," % portal, of_target=False)
 
 
-def _settings(wanted: Wanted, there: TargetReading, plan: Plan) -> None:
+def _settings(wanted: Wanted, there: TargetReading, plan: TgtPlan) -> None:
     for key, value, now in (("nop_interval", wanted.nop[0], there.nop_interval), ("nop_count", wanted.nop[1], there.nop_count)):
         if value != now:
             plan.steps.append(Step("set %s" % key, (Request(Mode.TARGET, Op.UPDATE, "%s=%d" % (key, value)),)))
 
 
-def _units(export: Export, there: TargetReading, written: Written, plan: Plan) -> None:
+def _units(export: Export, there: TargetReading, written: Written, plan: TgtPlan) -> None:
     known = {number: (unit.path, unit.serial) for number, unit in written.units.items()}
     known.update({number: (unit.path, unit.serial) for number, unit in there.units.items()})
     for number, (path, serial) in sorted(known.items()):
@@ -150,7 +150,7 @@ def _new_unit(unit: Unit) -> tuple[Request, ...]:
     )
 
 
-def _accounts(wanted: Wanted, there: TargetReading, running: Running, written: Written, disrupt: frozenset[str], plan: Plan) -> None:
+def _accounts(wanted: Wanted, there: TargetReading, running: Running, written: Written, disrupt: frozenset[str], plan: TgtPlan) -> None:
     secrets = wanted.export.secrets
     if not secrets and (there.accounts or written.secrets):
         plan.refusals.append("the target has CHAP, and no initiator is described with it. Describe chap: it is not taken away on line")
@@ -182,7 +182,7 @@ def _accounts(wanted: Wanted, there: TargetReading, running: Running, written: W
             plan.steps.append(Step("unbind the CHAP account %s" % user, (Request(Mode.ACCOUNT, Op.UNBIND, "user=%s" % user),)))
 
 
-def _rights(export: Export, there: TargetReading, written: Written, fenced: frozenset[str], plan: Plan) -> None:
+def _rights(export: Export, there: TargetReading, written: Written, fenced: frozenset[str], plan: TgtPlan) -> None:
     if there.open_rules:
         plan.refusals.append(
             "the target admits by address (%s), which is no identity. Take that away: tgtadm --lld iscsi --op unbind --mode target "

@@ -40,7 +40,7 @@ _ASSIGNMENT = re.compile(r"\s*=\s*|\s+")
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A line of a file; ``count`` lines when it was continued with backslashes."""
 
     path: str
@@ -60,7 +60,7 @@ class Option:
     value: str
     target: str
     direct: bool
-    place: Place
+    place: Location
     masked: bool = False
 
     @property
@@ -71,7 +71,7 @@ class Option:
 @dataclass
 class SavedTarget:
     name: str
-    ends: list[Place] = field(default_factory=list)  # its closing tags
+    ends: list[Location] = field(default_factory=list)  # its closing tags
     options: list[Option] = field(default_factory=list)
 
     def values(self, name: str) -> list[str]:
@@ -141,7 +141,7 @@ class _Reader:
         self.saved = Saved()
         self.stack: list[tuple[str, str]] = []  # open blocks: kind, name
 
-    def include(self, path: str, origin: Place | None) -> None:
+    def include(self, path: str, origin: Location | None) -> None:
         if not os.path.isabs(path):
             raise _unreadable(str(origin or path), "the path %s is relative to wherever tgt-admin is started" % path)
         if re.search(r"[*?\[{\\]", path):
@@ -156,7 +156,7 @@ class _Reader:
         else:
             self._file(path, origin)
 
-    def _file(self, path: str, origin: Place | None) -> None:
+    def _file(self, path: str, origin: Location | None) -> None:
         if path in self.saved.files:  # Config::General reads a file once
             return
         try:
@@ -184,7 +184,7 @@ class _Reader:
             if in_comment:
                 continue
             if text.startswith(MASK) and not long:
-                self._option(text[len(MASK) :], Place(path, number), masked=True)
+                self._option(text[len(MASK) :], Location(path, number), masked=True)
                 continue
             text = _COMMENT.sub("", text)
             if re.search(r"(?<!\\)\\$", text):
@@ -196,27 +196,27 @@ class _Reader:
                 document_end = document.group(3)
                 name = (document.group(1) or document.group(2)).strip()
                 if name in ("initiator-name", "initiator-address", "incominguser"):
-                    raise _unreadable(str(Place(path, number)), "%s given as a here-document is not supported" % name)
+                    raise _unreadable(str(Location(path, number)), "%s given as a here-document is not supported" % name)
                 continue
             if long:
-                self._content(long + text.lstrip(), Place(path, long_start, number - long_start + 1))
+                self._content(long + text.lstrip(), Location(path, long_start, number - long_start + 1))
                 long, long_start = "", -1
                 continue
             if not text.strip():
                 continue
             included = _INCLUDE.match(text)
             if included:
-                self._include_line(included, Place(path, number))
+                self._include_line(included, Location(path, number))
             else:
-                self._content(text, Place(path, number))
+                self._content(text, Location(path, number))
 
-    def _include_line(self, match: re.Match[str], place: Place) -> None:
+    def _include_line(self, match: re.Match[str], place: Location) -> None:
         path = match.group(3) or match.group(4)
         if match.group(1).lower() == "includeoptional" and not os.path.exists(path) and not re.search(r"[*?\[{\\]", path):
             return
         self.include(path, place)
 
-    def _content(self, text: str, place: Place) -> None:
+    def _content(self, text: str, place: Location) -> None:
         text = text.strip()
         empty = re.match(r"^<([^/]+?.*?)/>$", text)
         if empty:
@@ -240,12 +240,12 @@ class _Reader:
         if len(self.stack) == 1 and kind == "target" and name:
             self.saved.targets.setdefault(name, SavedTarget(name))
 
-    def _end(self, place: Place) -> None:
+    def _end(self, place: Location) -> None:
         closed = self.stack.pop()
         if not self.stack and closed[0] == "target" and closed[1]:
             self.saved.targets[closed[1]].ends.append(place)
 
-    def _option(self, text: str, place: Place, *, masked: bool = False) -> None:
+    def _option(self, text: str, place: Location, *, masked: bool = False) -> None:
         if masked:
             text = _COMMENT.sub("", text)
         parts = _ASSIGNMENT.split(text.strip(), maxsplit=1)
