@@ -74,10 +74,10 @@ def _of_hosts(facts: Facts, users: Mapping[str, str]) -> Iterator[Finding]:
     for name in sorted(users):
         survey = facts.surveys.get(name)
         if survey is None:
-            for check in ("licence", "privileges", "autostart", "clock", "cpu_features", "other_hands"):
+            for check in ("licence", "privileges", "autostart", "clock", "scratch", "cpu_features", "other_hands"):
                 yield from on_hosts.unread(check, [name], facts.unsurveyed)
         else:
-            for judge in (on_hosts.licence, on_hosts.privileges, on_hosts.autostart, on_hosts.clock):
+            for judge in (on_hosts.licence, on_hosts.privileges, on_hosts.autostart, on_hosts.clock, on_hosts.scratch):
                 yield from judge(survey)
             yield from on_hosts.other_hands(survey, users[name])
         if name in facts.certificates:

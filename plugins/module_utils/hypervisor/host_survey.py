@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What is asked of a host once, before anybody relies on it: licences, privileges, autostart, clock, who else is at work there.
 
-Two bulk reads and the host's clock, whatever the number of VMs. What the host leaves out, because it has none or the user may not read
-it, is None: it is not known, which is never the same as "none". Sources: vSphere Web Services API reference, LicenseManager,
-AuthorizationManager, HostAutoStartManager, HostDateTimeSystem, SessionManager.
+Two bulk reads, the host's clock and one option, whatever the number of VMs. What the host leaves out, because it has none or the user may
+not read it, is None: it is not known, which is never the same as "none". Sources: vSphere Web Services API reference, LicenseManager,
+AuthorizationManager, HostAutoStartManager, HostDateTimeSystem, OptionManager, SessionManager.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ HOST_PATHS = (
 HOST_PATHS_SINCE: Since = (((5, 1), ("config.featureCapability",)),)
 VM_PATHS = ("name", "summary.config", "runtime.powerState", "guest.net", "guest.ipAddress", "snapshot")
 NTP_SERVICES = ("ntpd", "ptpd")
+SCRATCH = "ScratchConfig.CurrentScratchLocation"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class HostSurvey:
     time_service_runs: bool | None = None
     vcenter: str | None = None  # the address of the one that manages the host; "": none
     sessions: tuple[OtherSession, ...] | None = None  # without this one
+    scratch: str | None = None  # the folder of its logs and core dumps
     cpu: str = ""  # its model
     cpu_features: Mapping[str, str] | None = None
     vms: tuple[SurveyedVm, ...] = ()
@@ -131,6 +133,7 @@ def _survey(name: str, session: Session) -> HostSurvey:
         time_service_runs=_time_service(host.get("config.service")),
         vcenter=None if "summary.hardware" not in host else str(host.get("summary.managementServerIp") or ""),
         sessions=_sessions(of(content.sessionManager)),
+        scratch=_scratch(getattr(host.get("configManager"), "advancedOption", None)),
         cpu=str(getattr(host.get("summary.hardware"), "cpuModel", None) or ""),
         cpu_features=_features(host.get("config.featureCapability")),
         vms=tuple(_vm(properties) for _reference, properties in found["VirtualMachine"]),
@@ -145,6 +148,16 @@ def _clock(session: Session) -> tuple[float, float]:
     took = after.seconds - before.seconds
     ours = datetime.fromisoformat(after.wall).timestamp() - took / 2
     return theirs.astimezone(timezone.utc).timestamp() - ours, took
+
+
+def _scratch(options: Any) -> str | None:
+    if options is None:
+        return None
+    try:
+        found = {one.key: one.value for one in options.QueryOptions(SCRATCH) or ()}
+    except vim.fault.InvalidName:  # ESXi before 4.0, or a product without one
+        return None
+    return str(found[SCRATCH]) if found.get(SCRATCH) else None
 
 
 def _licences(found: Any) -> tuple[Licence, ...] | None:

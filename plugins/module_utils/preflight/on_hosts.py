@@ -19,6 +19,7 @@ EXPIRES_SOON, EXPIRES_NOW = 30.0, 7.0  # days
 LICENCE_SOON = 30 * 24  # hours
 FREE_EDITIONS = ("esxbasic", "esx.hypervisor", "esxfree")
 VCENTER_USER = "vpxuser"
+VOLUMES = "/vmfs/volumes/"  # anything else is a RAM disk
 BACKUP = re.compile(
     r"veeam|nakivo|acronis|commvault|bacula|bareos|networker|veritas|netbackup|rubrik|cohesity|altaro|hornetsecurity|vdp|backup", re.I
 )
@@ -112,6 +113,18 @@ def clock(host: HostSurvey) -> Iterator[Finding]:
         )
     else:
         yield Finding("clock", host.name, Level.OK, "%s, its time service runs" % ahead)
+
+
+def scratch(host: HostSurvey) -> Iterator[Finding]:
+    """Where the logs of a host that failed are afterwards (Broadcom KB 1033696)."""
+    remedy = "give it a folder of its own on a datastore (ScratchConfig.ConfiguredScratchLocation), and restart the host"
+    if host.scratch is None:
+        yield Finding("scratch", host.name, Level.UNKNOWN, "not known: the host does not tell where its scratch folder is", remedy)
+    elif not host.scratch.startswith(VOLUMES):
+        text = "its scratch folder %s is in memory: a host that fails takes its logs and core dump with it" % host.scratch
+        yield Finding("scratch", host.name, Level.WARNING, text, remedy + "; and send its log elsewhere (vmware_server_syslog)")
+    else:
+        yield Finding("scratch", host.name, Level.OK, "on a datastore: %s" % host.scratch)
 
 
 def port_groups(hosts: Iterable[HostObservation]) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ from .certificates import Certificate, read_certificate
 from .on_arbiter import Arbiter, StateFile
 
 LOOK_SECONDS = 100.0  # in which the whole look is given up; its parts have shorter limits of their own
-SURVEY_FACTOR = 4  # of a host's timeout, for its survey: login, three answers and logout
+SURVEY_FACTOR = 5  # of a host's timeout, for its survey: login, four answers and logout
 DAY = 86400.0
 RESOLV_CONF = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")  # the first where the second names only the local stub
 

@@ -64,6 +64,7 @@ def test_a_cluster_is_read_and_each_check_says_something(
     assert levels(found, "certificate") == {"esx1": "ok", "esx2": "ok"}
     assert levels(found, "storage") == {"cluster": "ok"}
     assert levels(found, "autostart") == {"esx1": "ok", "esx2": "ok"}
+    assert levels(found, "scratch") == {"esx1": "ok", "esx2": "ok"}
     assert levels(found, "port_groups") == {"esx1": "warning", "esx2": "ok"}
     assert levels(found, "power_fencing") == {"esx1": "warning", "esx2": "warning"}
     assert levels(found, "policy_names") == {"cluster": "ok"}
@@ -79,7 +80,7 @@ def test_a_host_that_does_not_answer_is_not_known_and_never_ok(
     cluster[1].end()
     found = run(cluster, storage, ca_path, tmp_path)
     assert levels(found, "api") == {"esx1": "ok", "esx2": "critical"}
-    for check in ("licence", "privileges", "autostart", "clock", "cpu_features", "other_hands", "certificate", "port_groups"):
+    for check in ("licence", "privileges", "autostart", "clock", "scratch", "cpu_features", "other_hands", "certificate", "port_groups"):
         assert levels(found, check)["esx2"] == "unknown", check
     for check in ("fencing", "protection", "policy_names", "obstacles"):
         assert any(one["level"] == "unknown" for one in found[check]) and not any(one["level"] == "ok" for one in found[check]), check
@@ -107,7 +108,9 @@ def test_the_survey_costs_the_same_whatever_the_number_of_vms(
     assert [vm.name for vm in seen.vms] == ["vm0", "vm1", "vm2"]
     assert seen.clock_ahead is not None and abs(seen.clock_ahead) < 2
     assert seen.autostart is False
-    assert round_trips == ["RetrieveServiceContent", "Login", "RetrievePropertiesEx", "RetrievePropertiesEx", "CurrentTime", "Logout"]
+    assert seen.scratch == "/vmfs/volumes/local/.locker"
+    reads = ["RetrievePropertiesEx", "RetrievePropertiesEx", "CurrentTime", "QueryOptions"]
+    assert round_trips == ["RetrieveServiceContent", "Login", *reads, "Logout"]
 
 
 def test_a_certificate_is_read_whether_it_is_trusted_or_not(new_host: NewHost, ca_path: Path, tmp_path: Path) -> None:

@@ -98,6 +98,11 @@ def test_what_makes_no_sense_is_refused_by_name(listed: list[dict[str, Any]], sh
     assert refused.value.remedy
 
 
+def test_who_has_no_certificate_yet_is_told_what_writes_it() -> None:
+    with pytest.raises(LibrehaError, match="cannot be read. Remedy: .*, or let the role vmware_server write it"):
+        hosts({"name": "esx1", "ca_path": "/no/such/ca.pem"})
+
+
 @pytest.mark.parametrize("written", ["::1", "[::1]", "[0:0:0::1]"])
 def test_an_ipv6_host_is_one_host_however_it_is_written(written: str) -> None:
     (only,) = hosts({"name": "esx1", "hostname": written})

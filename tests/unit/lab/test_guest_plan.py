@@ -21,7 +21,18 @@ def test_a_name_says_what_a_guest_is() -> None:
     assert storage.disks and not node.disks and 443 in node.ports
 
 
-@pytest.mark.parametrize("name", ["", "node", "node0", "node100", "storage1", "esx1", "target", "node1\n"])
+def test_only_a_users_machine_reaches_package_servers() -> None:
+    def restricted(name: str) -> bool:
+        guest, where = guest_named(name), Path("/")
+        running = record.Running(name, "/", dict.fromkeys(guest.ports, 20001))
+        words = machine.command(record.Record(where, where, dict.fromkeys(guest.addresses, "")), guest, running, "")
+        (network,) = [word for word in words if word.startswith("user,")]
+        return "restrict=on" in network
+
+    assert [restricted(name) for name in ("storage", "node1", "user")] == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ["", "node", "node0", "node100", "storage1", "esx1", "target", "node1\n", "user2"])
 def test_any_other_name_is_refused(name: str) -> None:
     assert not is_guest_name(name)
     with pytest.raises(LabError, match="There is no guest"):
@@ -29,7 +40,7 @@ def test_any_other_name_is_refused(name: str) -> None:
 
 
 def test_no_two_guests_share_an_address() -> None:
-    names = ["storage"] + ["storage%d" % number for number in range(2, 100)] + ["node%d" % number for number in range(1, 100)]
+    names = ["user", "storage"] + ["storage%d" % number for number in range(2, 100)] + ["node%d" % number for number in range(1, 100)]
     cards = [(guest_named(name).addresses["stor0"], guest_named(name).mac("stor0")) for name in names]
     assert len({address for address, _mac in cards}) == len({mac for _address, mac in cards}) == len(names)
 

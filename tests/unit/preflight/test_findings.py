@@ -43,6 +43,7 @@ WELL = HostSurvey(
     time_service_runs=True,
     vcenter="",
     sessions=(),
+    scratch="/vmfs/volumes/5f0c0a1e-5b1d0b4c/.locker",
     cpu="A CPU",
     cpu_features={"cpuid.avx": "1"},
 )
@@ -75,6 +76,8 @@ def levels(findings: Any) -> list[str]:
         (on_hosts.clock, survey(time_service_runs=False), "warning"),
         (on_hosts.clock, survey(time_service_runs=None), "unknown"),
         (on_hosts.clock, survey(clock_ahead=None), "unknown"),
+        (on_hosts.scratch, survey(scratch="/tmp/scratch"), "warning"),
+        (on_hosts.scratch, survey(scratch=None), "unknown"),
     ],
 )
 def test_each_thing_wrong_with_a_host_has_its_level_and_a_remedy(check: Any, host: HostSurvey, level: str) -> None:

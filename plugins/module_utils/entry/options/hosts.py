@@ -133,9 +133,8 @@ def _host_of(option: str, given: str, port: str, host: str) -> str:
 
 def _readable(path: str | None, option: str, host: str) -> None:
     if path and not os.access(path, os.R_OK):
-        _refuse(
-            "%s of host %s: %s cannot be read" % (option, host, path), "give a file of PEM certificates on the machine where the task runs"
-        )
+        remedy = "put a file of PEM certificates there, on the machine where the task runs, or let the role vmware_server write it"
+        _refuse("%s of host %s: %s cannot be read" % (option, host, path), remedy)
 
 
 def _refuse_twice(what: str, values: Iterable[str], remedy: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-GROUPS = {"storage": "lab_storage", "initiator": "lab_initiators"}
+GROUPS = {"storage": "lab_storage", "initiator": "lab_initiators", "user": "lab_user"}
 
 
 def groups(guests: list[dict[str, Any]]) -> dict[str, Any]:

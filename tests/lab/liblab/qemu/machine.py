@@ -88,7 +88,8 @@ def command(record: Record, guest: Guest, running: Running, who: str) -> list[st
     argv += ["-chardev", "socket,id=identity,path=%s,server=on,wait=off" % record.identity(guest.name)]
     argv += ["-device", "virtserialport,chardev=identity,name=identity"]
     forwards = ",".join("hostfwd=tcp:%s:%d-:%d" % (ssh.ADDRESS, at, port) for port, at in running.ports.items())
-    argv += ["-netdev", "user,id=%s,restrict=on,ipv6=off,%s" % (MANAGEMENT, forwards)]
+    restrict = "off" if guest.reaches_out else "on"
+    argv += ["-netdev", "user,id=%s,restrict=%s,ipv6=off,%s" % (MANAGEMENT, restrict, forwards)]
     for network, segment in record.segments.items():
         argv += ["-netdev", "socket,id=%s,mcast=%s,localaddr=127.0.0.1" % (network, segment)]
     for network, slot in SLOTS.items():

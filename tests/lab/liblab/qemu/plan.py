@@ -26,10 +26,11 @@ class Guest:
     """One guest as it is meant to be. ``number``: the last part of its storage addresses."""
 
     name: str
-    role: str  # storage, initiator
+    role: str  # storage, initiator, user
     number: int
     memory_mib: int
     disks: tuple[str, ...]
+    reaches_out: bool = False  # to package servers, by the ways that the machine itself has
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -43,20 +44,24 @@ class Guest:
     @property
     def ports(self) -> tuple[int, ...]:
         """Ports of the guest that are reachable from the machine, on 127.0.0.1."""
-        return (22,) if self.role == "storage" else (22, API_PORT)
+        return (22, API_PORT) if self.role == "initiator" else (22,)
 
     def mac(self, network: str) -> str:
         return "52:54:00:4c:%02x:%02x" % (SLOTS[network], self.number)
 
 
 def is_guest_name(name: str) -> bool:
-    return bool(re.fullmatch(r"storage([2-9]|[1-9][0-9])?|node[1-9][0-9]?", name))
+    return bool(re.fullmatch(r"storage([2-9]|[1-9][0-9])?|node[1-9][0-9]?|user", name))
 
 
 def guest_named(name: str) -> Guest:
-    """``storage``, ``storage2``, ... serve; ``node1``, ``node2``, ... are initiators. Raises LabError for any other name."""
+    """``storage``, ``storage2``, ... serve; ``node1``, ``node2``, ... are initiators; ``user`` is the only machine of a user who begins.
+
+    Raises LabError for any other name."""
     if not is_guest_name(name):
-        raise LabError("There is no guest '%s': guests are storage, storage2, ... storage99 and node1, node2, ... node99." % name)
+        raise LabError("There is no guest '%s': guests are storage, storage2, ... storage99, node1, node2, ... node99, and user." % name)
+    if name == "user":
+        return _of_role("user", name, 200)
     number = int(name.lstrip("abcdefghijklmnopqrstuvwxyz") or 1)
     return _of_role("storage", name, number) if name.startswith("storage") else _of_role("initiator", name, 100 + number)
 
@@ -69,4 +74,6 @@ def nobody(role: str) -> Guest:
 def _of_role(role: str, name: str, number: int) -> Guest:
     if role == "storage":
         return Guest(name, role, number, memory_mib=512, disks=DATA_DISKS)
+    if role == "user":  # Ansible, the target and hosts all run there
+        return Guest(name, role, number, memory_mib=2048, disks=DATA_DISKS[:1], reaches_out=True)
     return Guest(name, role, number, memory_mib=384, disks=())
