@@ -18,6 +18,9 @@ kind:
       the policy's C(mode); of a host that works it changes nothing.
     - V(approve) says yes to what the policy with C(mode=ask) proposes about a host or VM. About one that is down it holds until that
       is well again; about one that works it is a yes to moves and resets only, and holds while one is planned.
+    - V(remove_host) takes a host out of the cluster for good that is emptied for maintenance, or fenced and proved off. It is locked out of
+      every storage server, and forgotten when the inventory does not name it any more; one that the inventory does not name already is
+      forgotten at once, if nothing of it is left open.
     - V(release_brake) lets the hosts through that the brake held at the look before, and none that is lost later. V(disarm) and
       V(arm) are about the whole cluster, as is V(rebalance).
   type: str
@@ -34,6 +37,7 @@ kind:
     - rejoin
     - confirmed_restart
     - confirmed_off
+    - remove_host
     - failover
     - release_brake
     - approve
@@ -45,7 +49,7 @@ subject:
   type: str
   default: ""
 to:
-  description: With V(migrate), the host.
+  description: With V(migrate), the host; without one, the VM goes to the host that suits it best.
   type: str
   default: ""
 by:
@@ -53,7 +57,7 @@ by:
   type: str
   default: an operator
 reason:
-  description: Why; what was seen. Needed with V(disarm), V(maintenance_on) and V(ignore).
+  description: Why; what was seen. Needed with V(disarm), V(maintenance_on), V(ignore) and V(remove_host).
   type: str
   default: ""
 holds:

@@ -21,8 +21,8 @@ description:
   - Each thing that happens is shown in a line while it happens.
   - It fails, with all of its result, when at its end something that should be done is not, or an alarm stands that the policy's
     C(fail_on_alarm) counts; by default a critical one. A run that was made for planned work (V(migrate), V(maintenance_on),
-    V(maintenance_off), V(rejoin), V(confirmed_restart) or V(failover) in O(commands)) fails by its outcome, and by such alarms about the
-    hosts and VMs that it asked about.
+    V(maintenance_off), V(failback), V(rejoin), V(confirmed_restart), V(remove_host) or V(failover) in O(commands)) fails by its outcome,
+    and by such alarms about the hosts and VMs that it asked about.
   - While another run holds the lease, such as the resident monitor, that one carries out what O(commands) ask for. This one shows what
     happens, waits for the outcome, and takes the lease if it becomes free.
   - The run goes on if the playbook is interrupted, and ends by itself; what it does is in the journal. Until then it holds the lease.
@@ -107,7 +107,10 @@ vms:
     reason: {description: Why it ended so., type: str}
     history: {description: "What was done, in words.", type: list, elements: str}
 commands:
-  description: What O(commands) asked for, with what became of each. One that is not done is named in RV(failing) too.
+  description:
+    - What O(commands) asked for, with what became of each. One that is not done is named in RV(failing) too.
+    - In check mode what would become of each, without what only the record gives (number, token, valid_for, given_at). One that would be
+      refused, or come to nothing, is named in RV(failing).
   returned: when this run looked, or waited for another one
   type: list
   elements: dict
@@ -126,7 +129,9 @@ commands:
     valid_for: {description: Seconds in which a run must take it up., type: float, sample: 600}
     given_at: {description: "When it was given, with C(boot_id), C(seconds) and C(wall).", type: dict}
     progress: {description: "V(done), V(failed) or V(open).", type: str, sample: done}
-    stands: {description: "How it stands, in words.", type: str, sample: mail is on esx2}
+    stands: {description: "How it stands, in words.", type: str, sample: mail is on esx2 (moved by suspend)}
+    host: {description: "With V(migrate), where the VM is now.", type: str, sample: esx2}
+    moved_by: {description: "With V(migrate), how the VM went there since; empty when it did not.", type: str, sample: suspend}
 carried_out_by:
   description: The run that carried out O(commands) while it held the lease. Empty when this one did.
   returned: when this run looked, or waited for another one

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Optional
 
-from ..decide.commands import Command
+from ..decide.commands import Command, CommandKind
 from ..decide.decision import Alarm, Severity
 from ..decide.memory import Memory
 from ..decide.outcome import Outcome, Progress, Record, is_planned_work, outcome_of
@@ -17,7 +18,7 @@ from ..instant import Instant
 from ..record.commands import APPLIED, WAITING
 from ..record.database import StateDatabase
 from ..record.lease import LeaseHeld
-from .judge import alarms_that_fail
+from .judge import Judged, alarms_that_fail, standing_of
 from .run import LeasedRun, TokenFloor, World
 
 POLL = 1.0  # s between two looks at the record
@@ -33,13 +34,25 @@ class Asked:
         self.numbers = database.give_commands(self._commands) if self._commands else []
 
     def rows(self) -> list[dict[str, Any]]:
-        """As the record has them, each with ``progress`` and ``stands`` (:class:`decide.outcome.Outcome`)."""
+        """As the record has them, each with ``progress`` and ``stands`` (:class:`decide.outcome.Outcome`); a migration's also with
+        ``host``, where the VM is now, and ``moved_by``, the way by which it went there since."""
         rows = self._database.commands(self.numbers)
         record = record_of(self._database, self._mode)
         found = []
         for command, row in zip(self._commands, rows):
-            outcome = _outcome(command, row, record)
-            found.append({**row, "progress": outcome.progress.value, "stands": outcome.text})
+            found.append(_with_outcome(command, row, replace(record, ways=self._ways(command, row, record))))
+        return found
+
+    def _ways(self, command: Command, row: Mapping[str, Any], record: Record) -> dict[str, str]:
+        """How the VM of a migration that was applied went where it is, by its id; empty when it did not go there since."""
+        if command.kind is not CommandKind.MIGRATE or row["state"] != APPLIED:
+            return {}
+        host = {vm.id: vm.host for vm in record.memory.vms if command.subject in (vm.id, vm.name)}
+        given, found = Instant.from_dict(row["given_at"]), dict[str, str]()
+        for move in self._database.closed_transactions_of(host):
+            age = Instant.from_dict(move["opened_at"]).since(given)
+            if age is not None and age >= 0 and move["destination"] == host[move["vm_id"]] and move["detail"].get("way"):
+                found[move["vm_id"]] = str(move["detail"]["way"])
         return found
 
     def failing_alarms(self, policy: Policy) -> list[str]:
@@ -75,6 +88,11 @@ def is_open(row: Mapping[str, Any]) -> bool:
     return bool(row["progress"] == Progress.OPEN.value)
 
 
+def would_fail(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of *rows* of which nothing will come."""
+    return [row for row in rows if row["progress"] == Progress.FAILED.value]
+
+
 def failures(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Why each of :meth:`Asked.rows` that is not done is not."""
     return said_of([row for row in rows if row["progress"] != Progress.DONE.value])
@@ -86,6 +104,35 @@ def record_of(database: StateDatabase, mode: Mode) -> Record:
     standing = {str(item["key"]): str(item["text"]) for item in seen["alarms"]}
     moving = {str(row["vm_id"]) for row in seen["transactions"] if not row["closed"]}
     return Record(database.memory_of(seen["memory"]), standing, moving, mode)
+
+
+def foreseen(commands: Sequence[Command], judged: Judged, mode: Mode) -> list[dict[str, Any]]:
+    """What would become of *commands*, which *judged* was asked with and recorded nothing of: as :meth:`Asked.rows`, without what only the
+    record gives."""
+    moving = {str(row["vm_id"]) for row in judged.open_transactions}
+    standing = {str(item["key"]): str(item["text"]) for item in standing_of(judged.decision)}
+    record = Record(judged.decision.memory, standing, moving, mode)
+    found = []
+    for command, heard in zip(commands, judged.heard[len(judged.heard) - len(commands) :]):
+        row: dict[str, Any] = {
+            **{name: getattr(command, name) for name in ("subject", "by", "reason", "holds", "way")},
+            "kind": command.kind.value,
+            "to": command.host,
+            "state": heard.state,
+            "outcome": heard.outcome,
+        }
+        found.append(_with_outcome(command, row, record))
+    return found
+
+
+def _with_outcome(command: Command, row: Mapping[str, Any], record: Record) -> dict[str, Any]:
+    """*row* with how its command stands; of a migration also where the VM is, and how it went there for this."""
+    outcome = _outcome(command, row, record)
+    found = {**row, "progress": outcome.progress.value, "stands": outcome.text}
+    if command.kind is CommandKind.MIGRATE:
+        vm = next((vm for vm in record.memory.vms if command.subject in (vm.id, vm.name)), None)
+        found.update(host=vm.host if vm else "", moved_by=record.ways.get(vm.id, "") if vm else "")
+    return found
 
 
 def _outcome(command: Command, row: Mapping[str, Any], record: Record) -> Outcome:

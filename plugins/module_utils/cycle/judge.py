@@ -59,7 +59,7 @@ class Judged:
     news: tuple[str, ...]
     open_transactions: tuple[Mapping[str, Any], ...]
     committed: bool
-    refused: tuple[str, ...] = ()  # commands, each with the reason
+    heard: tuple[Heard, ...] = ()  # what became of each command: those that waited in the record, then those of the caller
     recorded: Optional[Recorded] = None  # what the commit left in the record, for the same run's next look
     lease: Optional[Lease] = None  # as the commit prolonged it
     decided_from: Optional[DecisionInputs] = None
@@ -106,7 +106,7 @@ def _judge(
     before = {row["name"]: row for row in inputs.hosts}
     ordered = [_order_entry(action, policy) for action in decision.actions if not is_empty(action)]
     news = [*said, *_verdict_entries(decision, before), *_near_misses(decision), *ordered]
-    standing = [*map(to_dict, decision.alarms), *_proposals(decision), *_holds(decision)]
+    standing = standing_of(decision)
     shown = [item for item in standing if not item["key"].startswith(HOLD)]
     lease: Optional[Lease] = None
     recorded: Optional[Recorded] = None
@@ -120,8 +120,7 @@ def _judge(
     else:
         left_open = database.open_transactions()
     report = [entry.text for entry in news] + [_line(item) for item in shown]
-    refused = tuple(entry.text for entry in said if entry.data.get("refused"))
-    return Judged(decision, observation, tuple(report), tuple(left_open), commit, refused, recorded, lease, decided_from)
+    return Judged(decision, observation, tuple(report), tuple(left_open), commit, tuple(heard), recorded, lease, decided_from)
 
 
 def _hear_persons(
@@ -189,6 +188,11 @@ def _order_entry(action: Action, policy: Policy) -> JournalEntry:
 def _words(action: Action) -> str:
     reasons = list(action.reasons) + [reason for vm in getattr(action, "vms", ()) for reason in getattr(vm, "reasons", ())]
     return "%s %s: %s" % (action.kind, action.host, "; ".join(reasons))
+
+
+def standing_of(decision: Decision) -> list[Result]:
+    """Alarms, proposals and holds of a look, as the record keeps them while they stand."""
+    return [*map(to_dict, decision.alarms), *_proposals(decision), *_holds(decision)]
 
 
 def _proposals(decision: Decision) -> list[Result]:

@@ -183,6 +183,8 @@ def _remember_host(host: HostState, had: Mapping[str, tuple[str, ...]], observat
         fence_scope=record.fence_scope if host.fence.listed else (),
         doubtful=still_doubtful(host, observation),
         confirmed_off="" if host.fence.let_in_again else record.confirmed_off,
+        removal=None if host.fence.let_in_again else record.removal,
+        gone=False,
     )
 
 

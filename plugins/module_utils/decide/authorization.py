@@ -91,7 +91,7 @@ def authorise(actions: Iterable[Action], memory: Memory, mode: Mode, hosts: Mapp
         elif memory.disarmed:
             proposed.append(Proposed(action, "the cluster is disarmed (%s)" % memory.disarmed))
             waiting.append(action)
-        elif mode is Mode.ACT or isinstance(action, (StopAction, RejoinAction, MaintenanceAction)):
+        elif mode is Mode.ACT or isinstance(action, (StopAction, RejoinAction, MaintenanceAction)) or _ordered_by_name(action, memory):
             allowed.append(action)
         else:
             yes, no = _by_a_yes(action, memory)
@@ -112,6 +112,8 @@ def _out_of_reach(action: Action, memory: Memory, mode: Mode, hosts: Mapping[str
 
 
 def _ordered_by_name(action: Action, memory: Memory) -> bool:
+    if isinstance(action, FenceAction) and action.by_name:
+        return True
     if isinstance(action, (FenceAction, FailoverAction, RestartAction)):
         return any(item.failover and item.subject == action.host for item in memory.approved)
     return isinstance(action, RejoinAction)

@@ -19,7 +19,7 @@ from typing import Callable
 
 from ..instant import Instant
 from .decision import KINDS
-from .memory import Approval, Desired, Memory, RejoinRecord, Tries, VmRecord
+from .memory import Approval, Desired, HostRecord, Memory, RejoinRecord, RemovalRecord, Tries, VmRecord
 from .observations import Power
 from .policy import Policy
 from .switch_offs import begin, end_of
@@ -38,6 +38,7 @@ class CommandKind(str, Enum):
     REJOIN = "rejoin"
     CONFIRMED_RESTART = "confirmed_restart"
     CONFIRMED_OFF = "confirmed_off"
+    REMOVE_HOST = "remove_host"
     FAILOVER = "failover"
     RELEASE_BRAKE = "release_brake"
     APPROVE = "approve"
@@ -48,8 +49,8 @@ class CommandKind(str, Enum):
 
 @dataclass(frozen=True)
 class Command:
-    """``subject`` is the VM (name or id) or the host that it is about, empty for the cluster; ``host`` where to migrate; ``holds`` the
-    seconds for which something is switched off, 0 for what the policy says."""
+    """``subject`` is the VM (name or id) or the host that it is about, empty for the cluster; ``host`` where to migrate, empty for the host
+    that suits the VM best; ``holds`` the seconds for which something is switched off, 0 for what the policy says."""
 
     kind: CommandKind
     subject: str = ""
@@ -72,6 +73,7 @@ NEEDS = {
     CommandKind.FAILOVER: "failover",
     CommandKind.REJOIN: "rejoin",
     CommandKind.CONFIRMED_RESTART: "rejoin",
+    CommandKind.REMOVE_HOST: "fence",
 }
 """The kind of action without which a command would be remembered for ever and never done."""
 SWITCH_OFFS = (CommandKind.DISARM, CommandKind.MAINTENANCE_ON, CommandKind.IGNORE)
@@ -94,14 +96,15 @@ _Command = Callable[[Policy, Memory, Command, Instant], "tuple[Memory, str]"]
 
 def _migrate(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
     vm = _vm(memory, command)
-    _host(policy, memory, command.host)
+    if command.host:
+        _host(policy, memory, command.host)
     if vm.ignored:
         raise CommandRefused("%s is ignored; put it back with manage first" % vm.name)
     if vm.host == command.host:
         stays = memory.with_vm(replace(vm, wanted_host=command.host, wanted_way="", ordered=False, refused="", home=""))
         return _changed(memory, stays, "%s stays on %s", vm.name, command.host)
     after = memory.with_vm(replace(vm, wanted_host=command.host, wanted_way=command.way, ordered=True, refused="", home=""))
-    return _changed(memory, after, "%s is to move to %s%s", vm.name, command.host, _said(command))
+    return _changed(memory, after, "%s is to move to %s%s", vm.name, command.host or "another host", _said(command))
 
 
 def _start(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
@@ -171,7 +174,7 @@ def _rejoin(policy: Policy, memory: Memory, command: Command, now: Instant) -> t
         return memory.with_host(replace(record, refused="")) if record.refused else memory, ""
     # Asked again, it boots from where the first wish has brought it.
     asked = replace(record.rejoin or RejoinRecord(now), asked_at=now, by=command.by)
-    after = memory.with_host(replace(record, rejoin=asked, refused=""))
+    after = memory.with_host(replace(record, rejoin=asked, removal=None, refused=""))
     return _changed(memory, after, "%s is to be let in again%s", name, _said(command))
 
 
@@ -192,6 +195,37 @@ def _confirmed_off(policy: Policy, memory: Memory, command: Command, now: Instan
     name = _host(policy, memory, command.subject)
     after = memory.with_host(replace(memory.host(name), confirmed_off=_who(command)))
     return _changed(memory, after, "%s confirms that %s is off: %s", command.by, name, command.reason)
+
+
+def _remove_host(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    name = _host(policy, memory, command.subject)
+    record = memory.host(name)
+    if not command.reason.strip():
+        raise CommandRefused("it needs a reason: why %s is taken out of the cluster for good" % name)
+    if record.gone:
+        return _forget(policy, memory, command, record)
+    if record.removal is not None and record.removal.done:
+        return memory, ""
+    if not (record.wanted_maintenance or record.fenced or record.confirmed_off):
+        raise CommandRefused("%s is neither emptied for maintenance nor fenced; empty it first (playbook evacuate)" % name)
+    after = memory.with_host(replace(record, removal=RemovalRecord(now, _who(command)), rejoin=None, refused=""))
+    return _changed(memory, after, "%s is to be taken out of the cluster for good%s", name, _said(command))
+
+
+def _forget(policy: Policy, memory: Memory, command: Command, record: HostRecord) -> tuple[Memory, str]:
+    """A host that the inventory does not name any more: nobody can look at it, so only what leaves nothing open is forgotten."""
+    vms = sorted(vm.name for vm in memory.vms if vm.host == record.name)
+    others = {host.initiator.lower() for host in policy.hosts.values()}
+    mine = {name.lower() for name in record.initiators} - others  # of a host that was renamed it is another's by now
+    admitting = sorted(server.name for server in memory.storage if mine & {name.lower() for name in server.admits})
+    against = ["%s recorded there" % ", ".join(vms)] if vms else []
+    against += ["%s still admits its initiator %s" % (", ".join(admitting), ", ".join(sorted(mine)))] if admitting else []
+    against += ["its fence is not confirmed"] if record.fenced and record.verdict != Verdict.FENCED.value else []
+    if against:
+        text = "%s is not in the inventory, so it cannot be looked at, and %s; put it back, and take it out with the playbook host_remove"
+        raise CommandRefused(text % (record.name, "; ".join(against)))
+    after = replace(memory, hosts=tuple(other for other in memory.hosts if other.name != record.name))
+    return _changed(memory, after, "%s is forgotten: it is not in the inventory any more%s", record.name, _said(command))
 
 
 def _failover(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
@@ -252,6 +286,7 @@ _COMMANDS: dict[CommandKind, _Command] = {
     CommandKind.REJOIN: _rejoin,
     CommandKind.CONFIRMED_RESTART: _confirmed_restart,
     CommandKind.CONFIRMED_OFF: _confirmed_off,
+    CommandKind.REMOVE_HOST: _remove_host,
     CommandKind.FAILOVER: _failover,
     CommandKind.RELEASE_BRAKE: _release_brake,
     CommandKind.APPROVE: _approve,

@@ -28,6 +28,7 @@ from .hosts.host_reports import rebooting
 from .hosts.maintenance_mode import MaintenanceModes, note_modes, plan_maintenance_modes
 from .hosts.near_misses import near_misses
 from .hosts.rejoin import Rejoins, note_steps, plan_rejoins
+from .hosts.removal import Removals, plan_removals, still_recorded, with_the_gone
 from .hosts.respond import Responses, choose_fences
 from .memory import HostRecord, Memory, VmRecord
 from .moves.moves import note_homes, plan_moves
@@ -118,6 +119,7 @@ class _Plan:
     """All that this look would have done, before it is asked what may be."""
 
     fences: Responses
+    removals: Removals
     rejoins: Rejoins
     modes: MaintenanceModes
     starts: Starts
@@ -130,6 +132,7 @@ class _Plan:
         starts = self.starts
         return [
             *self.fences.fences,
+            *self.removals.fences,
             *self.rejoins.actions,
             *self.modes.actions,
             *starts.failovers,
@@ -146,7 +149,8 @@ class _Plan:
 
     @property
     def alarms(self) -> list[Alarm]:
-        return [*self.fences.alarms, *self.starts.alarms, *self.moves.alarms, *self.resets.alarms, *self.rejoins.alarms, *self.modes.alarms]
+        parts = (self.fences, self.removals, self.starts, self.moves, self.resets, self.rejoins, self.modes)
+        return [alarm for part in parts for alarm in part.alarms]
 
     @property
     def records(self) -> dict[str, VmRecord]:
@@ -159,6 +163,7 @@ def _plan(assessment: Assessment, brake: Brake, memory: Memory, able: Collection
     read_at = {name: host.record.read_at for name, host in cluster.hosts.items()}
     return _Plan(
         fences=choose_fences(cluster, brake),
+        removals=plan_removals(cluster, memory),
         rejoins=plan_rejoins(cluster, cluster.now, {vm.id for action in starts.failovers for vm in action.vms}),
         modes=plan_maintenance_modes(cluster),
         starts=starts,
@@ -193,8 +198,8 @@ def _with_orders(memory: Memory, cluster: Cluster, vms: tuple[VmRecord, ...], pl
     records = {name: _remember(host.record, plan, orders, now) for name, host in cluster.hosts.items()}
     return replace(
         memory,
-        hosts=tuple(records[name] for name in sorted(records)),
-        vms=note_resets(note_orders(note_homes(vms, orders), orders, now), orders, policy, now),
+        hosts=with_the_gone(memory, records),
+        vms=still_recorded(note_resets(note_orders(note_homes(vms, orders), orders, now), orders, policy, now), memory, cluster),
         rebalance=note_rebalance(plan.moves.rebalance, orders, policy),
     )
 
@@ -206,7 +211,8 @@ def _still_open(cluster: Cluster, plan: _Plan, orders: Orders, caller: Caller, d
     if disarmed:
         return False
     returning = any(record is not None and caller.host in ("", name) for name, record in plan.rejoins.records.items())
-    if "rejoin" in caller.able and returning:
+    leaving = plan.removals.awaited and "fence" in caller.able and not caller.host
+    if leaving or ("rejoin" in caller.able and returning):
         return True
     if cluster.policy.mode is Mode.OBSERVE:
         return False
@@ -223,6 +229,7 @@ def _with(vms: tuple[VmRecord, ...], changed: Mapping[str, VmRecord]) -> tuple[V
 def _remember(record: HostRecord, plan: _Plan, orders: Orders, now: Instant) -> HostRecord:
     """What is asked of the host and ordered about it."""
     rejoins = plan.rejoins
+    record = plan.removals.records.get(record.name, record)
     record = replace(record, mode=plan.modes.records.get(record.name, record.mode))
     if record.name in plan.moves.failed_back:
         record = replace(record, failback=False, failback_left=plan.moves.failed_back[record.name])

@@ -118,6 +118,7 @@ class FenceAction:
     vms: tuple[str, ...]
     reasons: tuple[str, ...]
     machine: Machine = Machine()  # the host's own, as it told it: another one is never switched off
+    by_name: bool = False  # an operator asked for it: the host is taken out of the cluster for good
     kind: str = "fence"
 
 

@@ -97,6 +97,16 @@ class MaintenanceModeRecord:
 
 
 @dataclass(frozen=True)
+class RemovalRecord:
+    """An operator's wish to take a host out of the cluster for good; see ``hosts/removal``."""
+
+    asked_at: Instant  # the decider's clock
+    by: str = ""  # who, and why
+    proved: bool = False  # that it runs nothing, before it is locked out
+    done: bool = False  # it is locked out: its record goes when the inventory does not name it any more
+
+
+@dataclass(frozen=True)
 class SwitchOff:
     """Something that a person switched off for a while; see ``switch_offs``. Instants are on the decider's clock."""
 
@@ -145,7 +155,9 @@ class HostRecord:
     failback: bool = False  # an operator wants the VMs to come that belong there
     failback_left: str = ""  # why some did not come when he last did
     rejoin: Optional[RejoinRecord] = None  # an operator wants it back in
-    refused: str = ""  # why the last such wish was given up
+    refused: str = ""  # why the last wish to let it in, or to take it out, was given up
+    removal: Optional[RemovalRecord] = None  # an operator wants it out for good
+    gone: bool = False  # the inventory does not name it any more
 
 
 @dataclass(frozen=True)
@@ -213,7 +225,7 @@ class VmRecord:
     stopping: bool = False  # an operator wants it stopped, and it still runs
     wanted_host: str = ""  # where an operator wants it; it is not moved away unasked
     wanted_way: str = ""  # the way that an operator named for going there: a value of ``decision.Way``; empty: the best one
-    ordered: bool = False  # it is not there yet: the operator's migration is still to be done
+    ordered: bool = False  # the operator's migration is still to be done; without ``wanted_host``, to whichever host suits it best
     refused: str = ""  # why the operator's last migration was given up
     home: str = ""  # where it came from when its host was emptied for maintenance
     hardware_version: str = ""  # "vmx-13"

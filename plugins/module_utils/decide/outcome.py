@@ -36,12 +36,14 @@ class Outcome:
 @dataclass(frozen=True)
 class Record:
     """What a look committed. ``standing``: the texts of alarms, holds and proposals by their keys; ``moving``: the ids of VMs that have an
-    open transaction; ``mode``: that of the policy by which whoever carries out decides."""
+    open transaction; ``mode``: that of the policy by which whoever carries out decides; ``ways``: how VMs went where they were brought
+    since the command was given, by their ids."""
 
     memory: Memory
     standing: Mapping[str, str] = field(default_factory=dict)
     moving: Collection[str] = ()
     mode: Mode = Mode.ACT
+    ways: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def idle(self) -> str:
@@ -68,18 +70,21 @@ def _migrate(command: Command, record: Record) -> Outcome:
     vm = next((vm for vm in record.memory.vms if command.subject in (vm.id, vm.name)), None)
     if vm is None:
         return Outcome(Progress.FAILED, "no VM %s is known any more" % command.subject)
+    wanted = command.host or vm.wanted_host
     if record.on_its_way(vm):
-        return Outcome(Progress.OPEN, "%s is on its way from %s to %s" % (vm.name, vm.host, command.host))
-    if vm.host == command.host and not vm.ordered:
+        return Outcome(Progress.OPEN, "%s is on its way from %s to %s" % (vm.name, vm.host, wanted))
+    if vm.host == wanted and not vm.ordered:
         if vm.desired is Desired.STARTED and vm.power is not Power.ON:
             return Outcome(Progress.OPEN, "%s is on %s and does not run yet" % (vm.name, vm.host))
-        return Outcome(Progress.DONE, "%s is on %s" % (vm.name, vm.host))
-    if vm.ordered and vm.wanted_host == command.host:
-        waits = "%s is still on %s and waits for its move to %s" % (vm.name, vm.host, command.host)
+        way = record.ways.get(vm.id)
+        return Outcome(Progress.DONE, "%s is on %s%s" % (vm.name, vm.host, " (moved by %s)" % way if way else ""))
+    if vm.ordered and vm.wanted_host == wanted:
+        waits = "%s is still on %s and waits for its move to %s" % (vm.name, vm.host, wanted or "another host")
         if record.idle:
             return Outcome(Progress.FAILED, "%s: %s" % (waits, record.idle))
         return Outcome(Progress.OPEN, ": ".join(filter(None, (waits, vm.tries.reason))))
-    return Outcome(Progress.FAILED, vm.refused or "%s is on %s: something else was asked of it since" % (vm.name, vm.host))
+    where = "it %s on %s" % ("runs" if vm.power is Power.ON else "is, and does not run,", vm.host)
+    return Outcome(Progress.FAILED, "%s; %s" % (vm.refused or "%s: something else was asked of it since" % vm.name, where))
 
 
 def _maintenance_on(command: Command, record: Record) -> Outcome:
@@ -162,6 +167,20 @@ def _rejoin(command: Command, record: Record) -> Outcome:
     return Outcome(Progress.DONE, "%s is in, and its storage works" % name)
 
 
+def _remove_host(command: Command, record: Record) -> Outcome:
+    host = record.memory.host(command.subject)
+    if host.removal is None:
+        if host.refused:
+            return Outcome(Progress.FAILED, host.refused)
+        if host in record.memory.hosts:
+            return Outcome(Progress.FAILED, "%s was let in again since" % host.name)
+        return Outcome(Progress.DONE, "%s is out of the cluster, and forgotten" % host.name)
+    if host.removal.done:
+        return Outcome(Progress.DONE, "%s is locked out of every storage server; remove it from the inventory" % host.name)
+    waits = "%s is to be locked out" % host.name
+    return Outcome(Progress.FAILED, "%s: %s" % (waits, record.idle)) if record.memory.disarmed else Outcome(Progress.OPEN, waits)
+
+
 def _failover(command: Command, record: Record) -> Outcome:
     name = command.subject
     host = record.memory.host(name)
@@ -188,5 +207,6 @@ _JUDGES: dict[CommandKind, Callable[[Command, Record], Outcome]] = {
     CommandKind.FAILBACK: _failback,
     CommandKind.REJOIN: _rejoin,
     CommandKind.CONFIRMED_RESTART: _rejoin,
+    CommandKind.REMOVE_HOST: _remove_host,
     CommandKind.FAILOVER: _failover,
 }

@@ -15,7 +15,7 @@ from typing import Any, Optional
 from .. import clock
 from ..act.fence import PER_LEVEL
 from ..act.worker import ForkServer
-from ..cycle.asked import Asked, Waiter, alarms_about, failures, said_of
+from ..cycle.asked import Asked, Waiter, alarms_about, failures, foreseen, said_of, would_fail
 from ..cycle.follow import JournalFollower, line_of
 from ..cycle.judge import Judged, RunContext, judge, ordered_in, result_of
 from ..cycle.monitor import ABLE, MAX_LOOKS, RunSummary, moved_in
@@ -49,18 +49,22 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
-def run(params: Mapping[str, Any], check_mode: bool) -> Result:
+def run(params: Mapping[str, Any], check_mode: bool, all_or_none: bool = False) -> Result:
     """The task's result; raises LibrehaError, with the result in it where the run came to its end, and LeaseHeld when another run is
-    at work and nothing was asked of it."""
+    at work and nothing was asked of it. With *all_or_none* one look is taken before anything is asked for, and if anything speaks against
+    any of the commands, it raises LibrehaError with all of that."""
     site = replace(read_site(params), chap_secrets=dict(params["chap_secrets"]))
     if check_mode:
-        return _look_only(site, params)
+        with Pools() as pools:
+            return _look_only(site, params, pools)
     with contextlib.ExitStack() as held:
         server = held.enter_context(ForkServer(carry_out))  # before any thread is started and anything is opened
         pools = held.enter_context(Pools())
         held.enter_context(_logging_out_at_sigterm(pools))
         database = held.enter_context(StateDatabase.open(site.state_url, create=False))
         say = held.enter_context(_shown(database, params["progress"]))
+        if all_or_none:
+            _require_all(_foreseen(site, params, pools)[0]["commands"])
         return _run(RealWorld(site, server, pools), database, params, say)
 
 
@@ -138,27 +142,41 @@ def unless_failing(result: Result, failing: Sequence[str]) -> Result:
     )
 
 
-def _look_only(site: Site, params: Mapping[str, Any]) -> Result:
-    """Check mode: one look, decided on, nothing recorded."""
-    with Pools() as pools:
-        observation = RealObserver(site, pools).look({}, (), (), clock.now())
+def _require_all(rows: Sequence[Mapping[str, Any]]) -> None:
+    refused = failures(would_fail(rows))
+    if refused:
+        raise LibrehaError(
+            "nothing is begun: %s" % "; ".join(refused),
+            remedy="do what each of these says, or ask for the others alone",
+            details={"commands": list(rows), "failing": refused},
+        )
+
+
+def _look_only(site: Site, params: Mapping[str, Any], pools: Pools) -> Result:
+    """Check mode. Nothing was to be done, so nothing is undone."""
+    result, alarms = _foreseen(site, params, pools)
+    return unless_failing(result, [*failures(would_fail(result["commands"])), *alarms])
+
+
+def _foreseen(site: Site, params: Mapping[str, Any], pools: Pools) -> tuple[Result, list[str]]:
+    """The result of one look, decided on with nothing recorded, and the alarms that fail a run."""
+    observation = RealObserver(site, pools).look({}, (), (), clock.now())
     with StateDatabase.open(params["state_url"], create=False) as database:
         context = RunContext("", 0, ABLE, clock.now, params["host"] or "")
         commands = list(map(read_command, params["commands"]))
         judged = judge(database, site.policy, observation, context, commit=False, asked=commands)
+    decision = judged.decision
     result = {
         **result_of(judged),
-        "ordered": ordered_in(judged.decision),
+        "ordered": ordered_in(decision),
         "looks": 1,
         "failed_acts": [],
         "vms": [],
         "unregistered": [],
-        "commands": [],
+        "commands": foreseen(commands, judged, site.policy.mode),
         "carried_out_by": "",
     }
-    decision = judged.decision
-    failing = [*judged.refused, *alarms_about(commands, decision.memory, decision.alarms, site.policy)]
-    return unless_failing(result, failing)  # nothing was to be done, so nothing is undone
+    return result, alarms_about(commands, decision.memory, decision.alarms, site.policy)
 
 
 def _result(judged: Judged, summary: RunSummary, commands: Sequence[Mapping[str, Any]]) -> Result:

@@ -95,9 +95,9 @@ def read(connection: Connection, closed: bool | None = None, limit: int | None =
 
 
 def closed_of(connection: Connection, vms: Iterable[str]) -> list[dict[str, Any]]:
-    """The closed transactions of *vms* (their ids)."""
+    """The closed transactions of *vms* (their ids); of each VM the newest last."""
     table = schema.TRANSACTIONS
-    query = sa.select(table).where(table.c.closed.is_(True))
+    query = sa.select(table).where(table.c.closed.is_(True)).order_by(table.c.updated_seq)
     return [_shown(row) for part in schema.parts(vms) for row in connection.execute(query.where(table.c.vm_id.in_(part))).mappings()]
 
 

@@ -125,8 +125,10 @@ def _vm_state(vm: VmRecord) -> list[str]:
 
 def _why_there(vm: VmRecord, recorded: Recorded) -> list[str]:
     lines = []
-    if vm.wanted_host:
-        lines.append("a person wants it on %s%s" % (vm.wanted_host, ", and it is still to be moved" if vm.ordered else ""))
+    if vm.wanted_host or vm.ordered:
+        lines.append(
+            "a person wants it on %s%s" % (vm.wanted_host or "another host", ", and it is still to be moved" if vm.ordered else "")
+        )
     if vm.home:
         lines.append("it came from %s when that host was emptied for maintenance" % vm.home)
     if vm.in_progress is not None:

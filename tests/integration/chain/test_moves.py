@@ -21,13 +21,18 @@ def test_a_host_is_emptied_and_its_vm_moved_back(chain: Chain) -> None:
     (vm,) = chain.vms_of("esx1")
     emptied(chain)
     assert chain.referee()["ok"]
-    refused = chain.play("migrate", vm="nobody", host="esx1")
+    before = chain.where()
+    refused = chain.play("migrate", vm="%s,nobody,%s" % (vm, chain.vms_of("esx2")[0]), host="esx1")
     assert refused.code != 0
-    assert "nobody" in refused.log
+    assert "no VM nobody is known" in refused.log and "it is in maintenance" in refused.log
+    assert (chain.where(), [row for row in chain.journal("person") if "nobody" in row["text"]]) == (before, []), "nothing was asked for"
     ended = chain.play("evacuate", host="esx1", end=True)
     assert ended.code == 0, ended.log
+    plan = chain.play("migrate", "--check", vm=vm, host="esx1")
+    assert (plan.code, "-> esx1" in plan.log, chain.where()) == (0, True, before), plan.log
     back = chain.play("migrate", vm=vm, host="esx1")
     assert back.code == 0, back.log
+    assert "%s is on esx1 (moved by suspend)" % vm in back.log
     assert chain.where()[vm] == "esx1" and chain.referee()["ok"]
 
 
@@ -50,10 +55,13 @@ def emptied(chain: Chain) -> None:
 def test_a_vm_is_moved_and_a_host_that_was_emptied_gets_its_vms_back(chain_of: MakeChain) -> None:
     chain = chain_of("--hosts", "3", "--vms", "6", automatic_moves="all")
     mine = chain.vms_of("esx1")
-    one = chain.vms_of("esx2")[0]
-    done = chain.play("migrate", vm=one, host="esx3")
+    two = chain.vms_of("esx2")
+    done = chain.play("migrate", vm=",".join(two))
     assert done.code == 0, done.log
-    assert chain.where()[one] == "esx3"
+    assert all(
+        chain.where()[vm] in ("esx1", "esx3") and "%s is on %s (moved by suspend)" % (vm, chain.where()[vm]) in done.log for vm in two
+    )
+    mine = sorted(vm for vm, host in chain.where().items() if host == "esx1")
     emptied(chain)
     back = chain.play("evacuate", host="esx1", end=True)
     assert back.code == 0, back.log

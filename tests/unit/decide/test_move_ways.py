@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import MoveAction, RestartAction
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
-from decide_world import World, three_hosts
+from decide_world import World, initiator, three_hosts
 
 SAME = "cpu_features:a"
 
@@ -23,6 +24,10 @@ def with_cpus(**cpus: str) -> World:
 
 def ways(world: World) -> dict[str, str]:
     return {vm.name: vm.way.value for action in world.of(MoveAction) for vm in action.vms}
+
+
+def destinations(world: World) -> dict[str, str]:
+    return {vm.name: vm.destination for action in world.of(MoveAction) for vm in action.vms}
 
 
 @pytest.mark.parametrize(
@@ -76,3 +81,38 @@ def test_all_that_speaks_against_a_migration_is_named_by_one_run() -> None:
     assert "network VM Network is missing there" in refused
     assert "the CPU of esx2 is not the one of esx1" in refused
     assert world.moves() == {}
+
+
+def test_a_migration_without_a_host_goes_to_the_one_that_suits_the_vm_best_and_stays_meant_for_it() -> None:
+    world = with_cpus(esx2="cpu_features:b")
+    world.vms["vm3"].memory = world.vms["vm4"].memory = 4096
+    world.hosts["esx2"].memory = 8192
+    world.step(3)
+    world.command("migrate", "vm1")
+    world.step(3)
+    assert (destinations(world), world.record("vm1").wanted_host) == ({"vm1": "esx3"}, "esx3"), "esx3 has more room left"
+    world.commands.append(Command(CommandKind.MIGRATE, "vm2", way="suspend"))
+    world.hosts["esx2"].memory = 65536
+    world.step(3)
+    assert destinations(world)["vm2"] == "esx3", "memory is read again on the same CPU only"
+
+
+def test_a_migration_without_a_host_leads_to_no_host_that_is_kept_free() -> None:
+    world = three_hosts(hosts={name: {"initiator": initiator(name), "spare": name != "esx1"} for name in ("esx1", "esx2", "esx3")})
+    world.command("migrate", "vm1")
+    world.step(3)
+    refused = world.record("vm1").refused
+    assert "esx2 is kept free for failovers" in refused and "esx3 is kept free for failovers" in refused
+    assert (world.moves(), world.record("vm1").ordered) == ({}, False)
+
+
+def test_a_migration_without_a_host_names_what_speaks_against_each_host() -> None:
+    world = with_cpus(esx2="cpu_features:b")
+    world.hosts["esx3"].networks = ()
+    world.hosts["esx3"].memory = 1024
+    world.commands.append(Command(CommandKind.MIGRATE, "vm1", way="suspend"))
+    world.step(3)
+    refused = world.record("vm1").refused
+    assert refused.startswith("vm1 is not moved: ")
+    assert "the CPU of esx2 is not the one of esx1" in refused and "esx3: network VM Network is missing there" in refused
+    assert "it takes no VM" not in refused and "an operator wants" not in refused

@@ -192,3 +192,27 @@ def test_a_return_that_a_person_ordered_is_carried_out_in_mode_observe() -> None
 
 def test_of_what_has_no_outcome_of_its_own_it_is_done_when_it_is_heard() -> None:
     assert outcome(three_hosts(), "arm", "") == Outcome(DONE, "it is heard")
+
+
+def test_a_migration_without_a_host_is_done_where_the_first_look_led_it_and_says_by_which_way() -> None:
+    world = three_hosts()
+    world.command("migrate", "vm1")
+    waits = outcome(world, "migrate", "vm1")
+    assert (waits.progress, "another host" in waits.text) == (OPEN, True)
+    world.step(3)
+    assert outcome(world, "migrate", "vm1").progress is OPEN
+    there = world.record("vm1").wanted_host
+    world.start("vm1", there)
+    world.step(3)
+    assert outcome(world, "migrate", "vm1") == Outcome(DONE, "vm1 is on %s" % there)
+    record = Record(world.memory, ways={world.record("vm1").id: "suspend"})
+    assert outcome_of(Command(CommandKind.MIGRATE, "vm1"), "", record).text == "vm1 is on %s (moved by suspend)" % there
+
+
+def test_a_migration_that_came_to_nothing_says_where_the_vm_is() -> None:
+    world = three_hosts()
+    world.hosts["esx3"].memory = 1024
+    world.run(3)
+    world.command("migrate", "vm1", "esx3")
+    world.step(3)
+    assert outcome(world, "migrate", "vm1", "esx3").text.endswith("; it runs on esx1")

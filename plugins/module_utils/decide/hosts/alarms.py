@@ -171,7 +171,7 @@ def _about_host(host: HostState, cluster: Cluster) -> list[Alarm]:
     if host.record.confirmed_off and (host.evidence.answers or host.evidence.power.value == "on"):
         alarm("word", Severity.CRITICAL, "%s was confirmed off by %s, but it shows signs of life" % (host.name, host.record.confirmed_off))
     if host.is_fenced:
-        if host.fence.confirmed:
+        if host.fence.confirmed and host.record.removal is None:
             alarm("fenced", Severity.WARNING, "%s is fenced; %s" % (host.name, _bring_back(host)))
     elif host.verdict is Verdict.DEGRADED:
         then = "; " + _bring_back(host) if host.fence.listed else ""

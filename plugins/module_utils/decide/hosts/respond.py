@@ -72,7 +72,7 @@ def _begin(host: HostState, cluster: Cluster, brake: Brake, out: Responses) -> N
     listens = host.verdict is Verdict.STORAGE_LOST and _answers_api(host)
     servers = lost_servers(host) if host.verdict is Verdict.STORAGE_PARTLY_LOST else cluster.servers
     power = host.can_be_switched and not listens and host.verdict is not Verdict.STORAGE_PARTLY_LOST
-    out.fences.append(_fence(host, cluster, servers, power=power, reasons=(host.text, host.judgement.reason)))
+    out.fences.append(fence_action(host, cluster, servers, power=power, reasons=(host.text, host.judgement.reason)))
 
 
 def _why_not(host: HostState, cluster: Cluster, brake: Brake) -> str:
@@ -152,7 +152,7 @@ def _repeat(host: HostState, cluster: Cluster, out: Responses) -> None:
         # A host that is being let in again had its power cut for that already.
         rejoins = host.record.rejoin is not None and host.record.rejoin.cycled_at is not None
         power = host.has_bmc and host.is_fenced and bool(executing) and host.evidence.power is not Power.OFF and not rejoins
-        out.fences.append(_fence(host, cluster, cluster.servers if host.is_fenced else host.fence.servers, power, tuple(reasons)))
+        out.fences.append(fence_action(host, cluster, cluster.servers if host.is_fenced else host.fence.servers, power, tuple(reasons)))
 
 
 def _is_being_fenced(host: HostState, cluster: Cluster) -> bool:
@@ -200,7 +200,8 @@ def executes(vm: VmRecord, host: HostState, cluster: Cluster) -> tuple[Execution
     return execution(vm.id, evidence, host.seen, host.has_bmc, host.record.confirmed_off, cluster.observation)
 
 
-def _fence(host: HostState, cluster: Cluster, servers: tuple[str, ...], power: bool, reasons: tuple[str, ...]) -> FenceAction:
+def fence_action(host: HostState, cluster: Cluster, servers: tuple[str, ...], power: bool, reasons: tuple[str, ...]) -> FenceAction:
+    """The fence of *host* at *servers*, with all that it takes."""
     lost = cluster.protected_on(host.name) if servers == cluster.servers else cluster.lost_on(host.name, servers)
     recorded = [vm.id for vm in lost if vm.desired is Desired.STARTED]
     recorded += [vm.id for vm, _why in _left_over(host, cluster)] if host.fence.listed else []

@@ -75,10 +75,13 @@ def note_homes(vms: tuple[VmRecord, ...], orders: Orders) -> tuple[VmRecord, ...
 def _operators(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
     """An operator's migration, with all VMs that a required rule keeps together with it; all of them or none."""
     unit = [vm, *(replace(other, wanted_way=vm.wanted_way) for other in unit_of(vm, cluster)[1:])]
-    places = try_places(unit, cluster, out, only=frozenset((vm.wanted_host,)))
+    only = frozenset((vm.wanted_host,)) if vm.wanted_host else _open_to(unit, cluster)
+    places = try_places(unit, cluster, out, only=only)
+    if not vm.wanted_host and all(item.host for item in places):  # from now on it is as if that host had been named
+        vm = out.records[vm.id] = replace(vm, wanted_host=places[0].host)
     reason = "; ".join(_against(vm, places, cluster, out))
     if reason:
-        text = "%s is not moved to %s: %s" % (vm.name, vm.wanted_host, reason)
+        text = "%s is not moved%s: %s" % (vm.name, " to %s" % vm.wanted_host if vm.wanted_host else "", reason)
         out.records[vm.id] = replace(vm, ordered=False, wanted_host="", wanted_way="", refused=text)
         out.held.append(Held("move", vm.id, text))
         out.alarms.append(Alarm("refused:%s" % vm.id, Severity.WARNING, vm.name, text))
@@ -86,23 +89,41 @@ def _operators(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
     accept(places, Cause.OPERATOR, "an operator wants it on %s" % vm.wanted_host, cluster, out)
 
 
+def _open_to(unit: Sequence[VmRecord], cluster: Cluster) -> frozenset[str]:
+    """The hosts that *unit* may go to where no host is named: nothing speaks against its way, and none is kept free for failovers."""
+    source = cluster.hosts.get(unit[0].host)
+    if source is None:
+        return frozenset()
+    others = [host for host in cluster.hosts.values() if host is not source and host.name not in kept_for_failover(cluster.policy)]
+    return frozenset(host.name for host in others if not any(hindrances(vm, source, host, cluster) for vm in unit))
+
+
 def _against(vm: VmRecord, places: Sequence[Place], cluster: Cluster, out: Moves) -> list[str]:
     """Everything that speaks against an operator's migration, so that one run names it all."""
     wanted, found = vm.wanted_host, []
-    source, destination = cluster.hosts.get(vm.host), cluster.hosts.get(wanted)
-    if cluster.policy.admission_control.enforce and wanted in kept_for_failover(cluster.policy):
-        found.append("%s is kept free for failovers (spare, or admission_control: failover_hosts)" % wanted)
+    source = cluster.hosts.get(vm.host)
     if source is None or not cluster.leads(source):
         found.append("%s, where it is, is %s" % (vm.host, source.verdict.value if source is not None else "not known"))
-    for item in places:
-        who = "" if item.wish.vm.id == vm.id else "%s has to go with it, but " % item.wish.vm.name
-        if not item.host:
-            room = out.rooms.get(wanted)
-            why = [*(refusals(item.wish, room) if room is not None else ()), *(text for host, text in item.refusals if host == wanted)]
-            found.append("%s%s: %s" % (who, wanted, "; ".join(dict.fromkeys(why)) or "it takes no VM"))
-        if source is not None and destination is not None:
-            found += ["%s%s" % (who, text) for text in hindrances(item.wish.vm, source, destination, cluster)]
-    return found
+    kept = kept_for_failover(cluster.policy) if not wanted or cluster.policy.admission_control.enforce else ()
+    for name in (wanted,) if wanted else sorted(cluster.hosts.keys() - {vm.host}):
+        if name in kept:
+            found.append("%s is kept free for failovers (spare, or admission_control: failover_hosts)" % name)
+        for item in places:
+            who = "" if item.wish.vm.id == vm.id else "%s has to go with it, but " % item.wish.vm.name
+            ways = hindrances(item.wish.vm, source, cluster.hosts[name], cluster) if source is not None and name in cluster.hosts else []
+            why = _refused(item, name, out) or ([] if ways or name in kept else ["it takes no VM"])
+            if not item.host and why:
+                found.append("%s%s: %s" % (who, name, "; ".join(why)))
+            found += ["%s%s" % (who, text) for text in ways]
+    return list(dict.fromkeys(found))
+
+
+def _refused(item: Place, host: str, out: Moves) -> list[str]:
+    """Why *host* does not take it."""
+    only = item.wish.only or frozenset()
+    room = out.rooms.get(host)
+    found = list(refusals(replace(item.wish, only=None), room)) if room is not None else []
+    return list(dict.fromkeys([*found, *(text for name, text in item.refusals if name == host and host in only)]))
 
 
 def _empty(host: HostState, cluster: Cluster, out: Moves) -> None:

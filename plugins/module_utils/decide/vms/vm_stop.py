@@ -14,7 +14,8 @@ def plan_stops(cluster: Cluster) -> list[StopAction]:
     """One action for each working host that runs VMs which an operator wants stopped."""
     by_host: dict[str, list[VmRecord]] = {}
     for vm in cluster.vms:
-        if vm.stopping and vm.desired is Desired.STOPPED and vm.power is Power.ON and cluster.hosts[vm.host].verdict.works:
+        host = cluster.hosts.get(vm.host)
+        if host is not None and host.verdict.works and vm.stopping and vm.desired is Desired.STOPPED and vm.power is Power.ON:
             by_host.setdefault(vm.host, []).append(vm)
     return [
         StopAction(
