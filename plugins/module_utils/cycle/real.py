@@ -23,6 +23,7 @@ from ..decide.hosts.rejoin import BOOTS, PATIENCE, SETTLES
 from ..decide.observations import Observation
 from ..decide.policy import Policy
 from ..decide.vms.transaction import Transaction
+from ..hypervisor.registry import import_drivers
 from ..instant import Instant
 from ..lease.lock import LeaseLock
 from ..observe.cluster import observe_cluster, observe_servers
@@ -205,6 +206,11 @@ class Work:
     site: Site
     order: Order
     run: Run
+
+
+def fork_server() -> ForkServer:
+    """What the acts of this process are started by. Make it before any thread is started and anything is opened."""
+    return ForkServer(carry_out, import_drivers)
 
 
 def carry_out(work: Work, stopping: Callable[[], bool]) -> Ended:
