@@ -266,7 +266,9 @@ class SimulatedExecutor:
             wait(TIMEOUT)
             raise LibrehaError("the BMC does not answer", host=host.name)
 
-    def _fence_at_server(self, server: ServerAccess, request: FenceRequest, permit: Permit) -> Mapping[str, Any]:
+    def _fence_at_server(
+        self, server: ServerAccess, request: FenceRequest, permit: Permit, durable: Callable[[], None]
+    ) -> Mapping[str, Any]:
         """storage/fencing.py, here or over ssh: revoke, drop the sessions, verify."""
         parts, host, target = self._parts, self._parts.world.hosts[request.host], self._parts.world.targets[server.name]
         self._reach_server(server)
@@ -278,6 +280,8 @@ class SimulatedExecutor:
                 except StaleToken as error:
                     parts.reach("stale token refused: fence")
                     raise Refused("another run has acted since: %s" % error) from None
+        if target.own:  # ssh tells nothing before the end
+            durable()
         wait(0.6)
         return {"changed": True, "confirmed": parts.world.note_confirmed(host, target)}
 
