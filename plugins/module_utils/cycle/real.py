@@ -8,6 +8,7 @@ import dataclasses
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Optional, Union
 
 from .. import clock
@@ -236,11 +237,11 @@ def _fence(site: Site, order: FenceOrder, database: StateDatabase, run: Run) -> 
 def _bring_over(
     site: Site, order: Union[FailoverOrder, MoveOrder], database: StateDatabase, run: Run, stopping: Callable[[], bool]
 ) -> Ended:
-    storage = observe_servers(list(site.servers.values()))  # the fences are looked at anew, right before
+    look = partial(observe_servers, list(site.servers.values()))  # the fences are looked at anew, right before
     planned = transactions_of(order)
     live = [site.accesses[name] for name in order.live if name in site.accesses]
     lease = (run.holder, run.token, run.lease)
-    work, unregistered = fail_over(planned, live, storage, site.policy, database, lease, order.leave, stopping)
+    work, unregistered = fail_over(planned, live, look, site.policy, database, lease, order.leave, stopping)
     failed = () if stopping() else tuple(undone_of(work))
     moved = tuple(shown_of(item) for item in work)
     return Ended(order, failed, any(item.changed for item in work), moved, tuple(unregistered))

@@ -14,7 +14,7 @@ gets LeaseLost and has written nothing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -318,10 +318,13 @@ class StateDatabase:
         with self._understood(), self._reading("reading what a look needs") as connection:
             return recorded.read(connection, known)
 
-    def memory(self) -> Memory:
-        """What decide remembers; a fresh memory before the first save. Raises LibrehaError when this code cannot read it."""
+    def memory(self, vms: Collection[str] | None = None) -> Memory:
+        """What decide remembers; a fresh memory before the first save. Raises LibrehaError when this code cannot read it.
+
+        *vms*: the ids of those VMs that the caller asks about: what is remembered of others is not read.
+        """
         with self._understood():
-            return Memory.from_dict(self.load_memory())
+            return Memory.from_dict(self.load_memory(vms))
 
     @contextlib.contextmanager
     def _understood(self) -> Iterator[None]:
@@ -333,9 +336,9 @@ class StateDatabase:
                 remedy="run the release of the collection that wrote it, or restore the state database from its backup, or move it away",
             ) from None
 
-    def load_memory(self) -> dict[str, Any] | None:
+    def load_memory(self, vms: Collection[str] | None = None) -> dict[str, Any] | None:
         with self._reading("reading the memory") as connection:
-            return state.load_memory(connection)[0]
+            return state.load_memory(connection, vms)[0]
 
     def hosts(self) -> list[dict[str, Any]]:
         with self._reading("reading the hosts") as connection:

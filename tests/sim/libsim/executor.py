@@ -34,7 +34,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.cycle.real import t
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import PlannedMove
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act, StorageObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import ENDS_THE_RUN, LibrehaError, as_outcome
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import StaleToken as Refused
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
@@ -197,8 +197,6 @@ class SimulatedExecutor:
 
     def _bring_over(self, process: Process, order: Union[FailoverOrder, MoveOrder]) -> Ended:
         parts = self._parts
-        wait(QUICK)
-        storage = parts.observer.storage()
         accesses = [HostAccess(Connection(name, name, "", "")) for name in order.live]
         around = Around(
             connect=partial(self._connect, process),
@@ -210,10 +208,14 @@ class SimulatedExecutor:
         planned = transactions_of(order)
         lease = (self._run.holder, self._run.token, self._run.lease)
         work, _files = fail_over(
-            planned, accesses, storage, parts.policy, parts.database, lease, order.leave, lambda: process.stopping, around
+            planned, accesses, self._look_at_servers, parts.policy, parts.database, lease, order.leave, lambda: process.stopping, around
         )
         failed = () if process.stopping else tuple(undone_of(work))
         return Ended(order, failed, any(item.changed for item in work))
+
+    def _look_at_servers(self) -> tuple[StorageObservation, ...]:
+        wait(QUICK)
+        return self._parts.observer.storage()
 
     @contextmanager
     def _connect(self, process: Process, accesses: Sequence[HostAccess], keeper: LeaseKeeper) -> Iterator[Opened]:

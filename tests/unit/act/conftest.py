@@ -167,7 +167,7 @@ class Bench:
         """The runner: *where* maps a VM's name to its destination; without a *source* it is started where it was."""
         planned = [new_transaction(planned_vm(name, (source or where)[name], destination)) for name, destination in where.items()]
         lease = ("test", self.token, 60.0)
-        return fail_over(planned, read_hosts(self.hosts(**ports)), (), Policy(), self.database, lease)[0]
+        return fail_over(planned, read_hosts(self.hosts(**ports)), lambda: (), Policy(), self.database, lease)[0]
 
     def ends(self) -> dict[str, str]:
         """VM name -> the outcome of its newest transaction."""
