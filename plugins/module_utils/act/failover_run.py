@@ -118,7 +118,7 @@ class FailoverRun:
                     waiting = [item for item in work if not item.transaction.closed and not self._held(item)]
                     if not waiting:
                         return work
-                    self._runtime.sleep(TICK)
+                    self._runtime.sleep(self._until_due(waiting))
                 for future in pool.wait(self._running, TICK):
                     self._collect(future)
 
@@ -234,6 +234,12 @@ class FailoverRun:
     def _due(self, item: Work) -> bool:
         left = item.transaction.not_before.since(self._clock()) if item.transaction.not_before else None
         return left is None or left <= 0
+
+    def _until_due(self, waiting: Iterable[Work]) -> float:
+        """Seconds until the first of *waiting* may go on, at most TICK: the lock of a dead host ends at a moment of its own."""
+        now = self._clock()
+        left = [item.transaction.not_before.since(now) for item in waiting if item.transaction.not_before is not None]
+        return min([TICK, *(max(seconds, 0.01) for seconds in left if seconds is not None)])
 
     def _begin(self, item: Work, move: Move, pool: Workers) -> None:
         begun = steps.begun(item.transaction, move)

@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Bringing VMs over: check the fences, open the hosts, run the transactions, tell the outcome."""
+"""Bringing VMs over: check the fences, open the hosts, run the transactions, tell the outcome.
+
+The fences are read while the hosts are being opened: logging in changes nothing, and no transaction begins before both are done.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ class Around:
 def fail_over(
     planned: Sequence[Transaction],
     accesses: Sequence[HostAccess],
-    storage: tuple[StorageObservation, ...],
+    look: Callable[[], tuple[StorageObservation, ...]],
     policy: Policy,
     database: StateDatabase,
     lease: tuple[str, int, float],
@@ -64,15 +67,22 @@ def fail_over(
 ) -> tuple[list[Work], list[str]]:
     """Complete *planned*, and whatever an earlier run left open but for the VMs *leave*, on the hosts *accesses*.
 
-    *storage* was read directly before; *lease* is holder, token and seconds. Returns the work, and the .vmx files that nobody
-    registered. Raises LeaseLost.
+    *look* reads the storage servers, and is called once; *lease* is holder, token and seconds. Returns the work, and the .vmx files that
+    nobody registered. Raises LeaseLost.
     """
     around = around or REAL
     left_open = [from_record(record) for record in database.open_transactions() if record["vm_id"] not in leave]
     sources = {transaction.source for transaction in (*planned, *left_open) if transaction.way is None}
-    covers = _covers((*planned, *left_open), storage, database.memory(), policy, around.clock())
+    memory = database.memory({transaction.vm_id for transaction in (*planned, *left_open)})
     usable = [access for access in accesses if access.name not in sources or access.name in _restarts(planned)]
-    with LeaseKeeper(database, *lease, around.clock, around.deadman()) as keeper, around.connect(usable, keeper) as (hosts, unopened):
+    with contextlib.ExitStack() as held:
+        workers = held.enter_context(around.runtime.workers(1))
+        looked = workers.submit(look)
+        keeper = held.enter_context(LeaseKeeper(database, *lease, around.clock, around.deadman()))
+        hosts, unopened = held.enter_context(around.connect(usable, keeper))
+        while not workers.wait({looked}, 1.0):
+            keeper.keep()
+        covers = _covers((*planned, *left_open), looked.result(), memory, policy, around.clock())
         run = FailoverRun(database, keeper, hosts, policy.failover, around.clock, covers, unopened, leave, stopping, around.runtime)
         work = run.run(planned)
         keeper.end()  # what follows only reads

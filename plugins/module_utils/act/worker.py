@@ -4,8 +4,8 @@
 
 Why processes. An act ends with its lease because the kernel ends the process that acts (lease/deadman.py), which must cost neither
 the monitor nor any other act anything; so does whatever a library does to its process. Why a server: it is forked before any
-thread, database, session or socket is open, so a child inherits none of them, and everything is imported already, so no act
-pays for imports.
+thread, database, session or socket is open, so a child inherits none of them, and it has imported everything before the first order
+comes, so no act pays for imports.
 
     monitor  --fork-->  server (one thread, waits)  --fork for each order-->  child (acts, answers, ends)
 
@@ -110,11 +110,12 @@ class Child:
 class ForkServer:
     """Forks a child for each order. Make it before any thread is started and anything is opened."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, prepare: Callable[[], None] = lambda: None) -> None:
+        """*prepare* imports, in the server, what *work* would import when it needs it."""
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.pid = os.fork()
         if self.pid == 0:
-            _in_the_server(self._channel, theirs, work)
+            _in_the_server(self._channel, theirs, work, prepare)
         theirs.close()
 
     def start(self, order: Any, lock: Optional[int] = None) -> Child:
@@ -163,7 +164,7 @@ def _receive(channel: socket.socket) -> Any:
     return pickle.loads(exactly(int.from_bytes(exactly(_LENGTH), "big")))
 
 
-def _in_the_server(monitors: socket.socket, channel: socket.socket, work: Work) -> None:
+def _in_the_server(monitors: socket.socket, channel: socket.socket, work: Work, prepare: Callable[[], None]) -> None:
     """Never returns. It keeps nothing of the monitor's open: whoever waits for the monitor's end must not wait for us."""
     code = 1
     try:
@@ -172,6 +173,8 @@ def _in_the_server(monitors: socket.socket, channel: socket.socket, work: Work) 
         for stream in (0, 1, 2):
             os.dup2(nothing, stream)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel takes the children's ends
+        with contextlib.suppress(Exception):  # the act that needs it says what is missing
+            prepare()
         while True:
             message, descriptors, _flags, _address = socket.recv_fds(channel, 1, 2)
             if not message:

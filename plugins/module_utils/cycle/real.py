@@ -8,6 +8,7 @@ import dataclasses
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Optional, Union
 
 from .. import clock
@@ -23,6 +24,7 @@ from ..decide.hosts.rejoin import BOOTS, PATIENCE, SETTLES
 from ..decide.observations import Observation
 from ..decide.policy import Policy
 from ..decide.vms.transaction import Transaction
+from ..hypervisor.registry import import_drivers
 from ..instant import Instant
 from ..lease.lock import LeaseLock
 from ..observe.cluster import observe_cluster, observe_servers
@@ -207,6 +209,11 @@ class Work:
     run: Run
 
 
+def fork_server() -> ForkServer:
+    """What the acts of this process are started by. Make it before any thread is started and anything is opened."""
+    return ForkServer(carry_out, import_drivers)
+
+
 def carry_out(work: Work, stopping: Callable[[], bool]) -> Ended:
     """What a child does with its work."""
     site, order, run = work.site, work.order, work.run
@@ -230,11 +237,11 @@ def _fence(site: Site, order: FenceOrder, database: StateDatabase, run: Run) -> 
 def _bring_over(
     site: Site, order: Union[FailoverOrder, MoveOrder], database: StateDatabase, run: Run, stopping: Callable[[], bool]
 ) -> Ended:
-    storage = observe_servers(list(site.servers.values()))  # the fences are looked at anew, right before
+    look = partial(observe_servers, list(site.servers.values()))  # the fences are looked at anew, right before
     planned = transactions_of(order)
     live = [site.accesses[name] for name in order.live if name in site.accesses]
     lease = (run.holder, run.token, run.lease)
-    work, unregistered = fail_over(planned, live, storage, site.policy, database, lease, order.leave, stopping)
+    work, unregistered = fail_over(planned, live, look, site.policy, database, lease, order.leave, stopping)
     failed = () if stopping() else tuple(undone_of(work))
     moved = tuple(shown_of(item) for item in work)
     return Ended(order, failed, any(item.changed for item in work), moved, tuple(unregistered))

@@ -26,6 +26,7 @@ class TargetEvidence:
     grace: bool = False  # the target has just started
     probe: Evidence = Evidence.UNKNOWN  # this look alone: ok: progress, or what may have been some; failed: none
     at: Optional[Instant] = None  # when it was read, on the storage server's clock
+    alive_at: Optional[Instant] = None  # the sign of life that this look found
     session: bool = False  # the host has one
 
 

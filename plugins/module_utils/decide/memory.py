@@ -59,7 +59,7 @@ class SessionRecord:
     bytes_done: Optional[int]
     seen_at: Instant
     since: Instant  # from when on progress is being judged
-    progress_at: Optional[Instant] = None  # the last look that saw progress; None: none seen since ``since``
+    progress_at: Optional[Instant] = None  # the reading that saw progress last; None: none seen since ``since``
 
 
 @dataclass(frozen=True)

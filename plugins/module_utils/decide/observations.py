@@ -222,6 +222,7 @@ class Session:
     commands_done: Optional[int] = None
     bytes_done: Optional[int] = None
     in_flight: Optional[int] = None  # commands submitted to the back end and not yet done
+    still_since: Optional[Instant] = None  # the reading that found these counters first, where it was read between two looks too
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,12 @@ from typing import Any, Optional
 
 from .. import clock
 from ..act.fence import PER_LEVEL
-from ..act.worker import ForkServer
 from ..cycle.asked import Asked, Waiter, alarms_about, failures, foreseen, said_of, would_fail
 from ..cycle.follow import JournalFollower, line_of
 from ..cycle.judge import Judged, RunContext, judge, ordered_in, result_of
 from ..cycle.monitor import ABLE, MAX_LOOKS, RunSummary, moved_in
 from ..cycle.ports import PowerOrder
-from ..cycle.real import RealObserver, RealWorld, Site, carry_out
+from ..cycle.real import RealObserver, RealWorld, Site, fork_server
 from ..cycle.run import new_holder
 from ..decide.outcome import is_planned_work
 from ..decide.policy import Policy
@@ -58,7 +57,7 @@ def run(params: Mapping[str, Any], check_mode: bool, all_or_none: bool = False) 
         with Pools() as pools:
             return _look_only(site, params, pools)
     with contextlib.ExitStack() as held:
-        server = held.enter_context(ForkServer(carry_out))  # before any thread is started and anything is opened
+        server = held.enter_context(fork_server())  # before any thread is started and anything is opened
         pools = held.enter_context(Pools())
         held.enter_context(_logging_out_at_sigterm(pools))
         database = held.enter_context(StateDatabase.open(site.state_url, create=False))

@@ -15,8 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Optional
 
-from ..act.worker import ForkServer
-from ..cycle.real import HandedSecrets, RealWorld, carry_out
+from ..cycle.real import HandedSecrets, RealWorld, fork_server
 from ..errors import LibrehaError
 from ..observe.pools import Pools
 from ..service.client import CHAP_SECRET, STEP_DOWN
@@ -40,7 +39,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     if options.check:
         return 0
     # The fork server first, before any thread is started and anything is opened.
-    with ForkServer(carry_out) as server, Pools() as pools:
+    with fork_server() as server, Pools() as pools:
         handed = HandedSecrets()
 
         def reread() -> Setup:

@@ -105,18 +105,21 @@ class PowerFence(ABC):
         clock.sleep(READ_INTERVAL)
         return first if first is self.read() else Power.UNKNOWN
 
-    def bring(self, wanted: Power, timeout: float) -> None:
-        """Switch on or off and wait until two reads say so. Raises LibrehaError when they do not within *timeout* seconds."""
+    def bring(self, wanted: Power, timeout: float, seen: Power | None = None) -> None:
+        """Switch on or off and wait until two reads say so. Raises LibrehaError when they do not within *timeout* seconds.
+
+        *seen* is what two reads said a moment ago; None: it is read here. If it has changed since, the order changes nothing.
+        """
         until = self._now().seconds + timeout
-        if self.power() is wanted:
+        if (self.power() if seen is None else seen) is wanted:
             return
         while True:
             failure = self._order(wanted, until)
-            seen = self._await(wanted, until if failure is None else min(until, self._now().seconds + AFTER_FAILURE))
-            if seen is wanted:
+            found = self._await(wanted, until if failure is None else min(until, self._now().seconds + AFTER_FAILURE))
+            if found is wanted:
                 return
             if not isinstance(failure, AnswerLost) or self._now().seconds >= until:
-                raise self._not_reached(wanted, timeout, seen, failure)
+                raise self._not_reached(wanted, timeout, found, failure)
 
     def _order(self, wanted: Power, until: float) -> LibrehaError | None:
         """Give the order once. What went wrong is returned: readings tell whether it matters. Raises LeaseLost."""

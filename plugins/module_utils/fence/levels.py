@@ -146,8 +146,9 @@ class SwitchedOff:
     errors: Mapping[int, str]
 
 
-def switch_off(levels: Mapping[int, Sequence[PowerFence]], timeout: float) -> SwitchedOff:
+def switch_off(levels: Mapping[int, Sequence[PowerFence]], timeout: float, seen: Mapping[PowerFence, Power]) -> SwitchedOff:
     """Off by the first level that proves it, each within *timeout* seconds. Where none can prove it, by the first that says off.
+    *seen* is what two reads of a device said a moment ago; one that is not in it, or that comes later than the first level, is read.
 
     Raises:
         LibrehaError: None succeeded, or those that could prove it did not; ``details`` holds ``level_errors``. LeaseLost is passed
@@ -157,7 +158,7 @@ def switch_off(levels: Mapping[int, Sequence[PowerFence]], timeout: float) -> Sw
     acted = 0
     for number, fences in levels.items():
         try:
-            _bring_all_off(fences, timeout)
+            _bring_all_off(fences, timeout, {} if failed else seen)
         except Exception as error:
             failed[number] = as_outcome(error, " and ".join(fence.device.text for fence in fences), fences[0].device.name)
             continue
@@ -172,11 +173,11 @@ def switch_off(levels: Mapping[int, Sequence[PowerFence]], timeout: float) -> Sw
     raise _all_failed(failed)
 
 
-def _bring_all_off(fences: Sequence[PowerFence], timeout: float) -> None:
+def _bring_all_off(fences: Sequence[PowerFence], timeout: float, seen: Mapping[PowerFence, Power]) -> None:
     for fence in fences:
         fence.check(Power.OFF)  # of all of them, before the first is switched
     for fence in fences:
-        fence.bring(Power.OFF, timeout)
+        fence.bring(Power.OFF, timeout, seen.get(fence))
     _still_off(fences)
 
 

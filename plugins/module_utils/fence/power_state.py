@@ -80,7 +80,8 @@ def fence_power(
             fence.permit = permit
         off = SwitchedOff(0, False, {})
         if state != "on":
-            off = switch_off(levels, timeout)
+            said = {fence: reading.power for fence, reading in zip(fences, readings) if reading.error is None}
+            off = switch_off(levels, timeout, said)
             result["level"], result["level_errors"] = off.level, off.errors
         if state != "off":
             switch_on(levels, timeout)

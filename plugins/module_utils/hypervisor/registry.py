@@ -4,9 +4,17 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 from .interface import Connection, Hypervisor
+
+if TYPE_CHECKING:
+    from .vsphere import Vsphere
+
+
+def import_drivers() -> None:
+    """Import now what :func:`open_hypervisor` would import when it is called first: pyVmomi takes a second on a slow machine."""
+    _vsphere()
 
 
 def open_hypervisor(connection: Connection, before_write: Callable[[], None] | None = None) -> Hypervisor:
@@ -15,8 +23,12 @@ def open_hypervisor(connection: Connection, before_write: Callable[[], None] | N
     *before_write* is called directly before each request that changes something and may raise to stop it.
     Raises LibrehaError when the driver's library is missing, HostUnavailable when the connection's CA file cannot be used.
     """
-    from .vsphere import Vsphere
-
-    driver = Vsphere(connection)
+    driver = _vsphere()(connection)
     driver.before_write = before_write
     return driver
+
+
+def _vsphere() -> type[Vsphere]:
+    from .vsphere import Vsphere
+
+    return Vsphere

@@ -10,7 +10,7 @@ So a host that is silent delays no look and no other host. What the age of a sam
   a server was not asked.
 * No sample in a look was asked for before the run began: the first look waits until everything has been asked once.
 * Two lists of VMs that seem to contradict each other, because a VM was moved between the two readings, are asked anew (``_contradicts``).
-* A host's VMs are asked for only while its API answers, and a list is in a look only as long as it is fresh (``oldest``).
+* A host's VMs are asked for only while its API answers, and a list is in a look only as long as it is fresh (``confirm_after``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any, Optional
 
 from .. import clock
 from ..access import HostAccess
-from ..decide.answers import ApiAnswer
+from ..decide.answers import ApiAnswer, Evidence
 from ..decide.observations import HostObservation, Observation, Power, SampleTimes, StorageObservation
 from ..decide.storage_health.sensors import StorageHealth
 from ..hypervisor.interface import HostUnavailable
@@ -35,9 +35,11 @@ from ..stall_detector import LATE
 from ..storage.server import ServerAccess
 from .cluster import SERVER_SECONDS, look_at, read_health_of, seen_of
 from .hosts import isolation_of, longest_timeout, look_up, observation_of, read_power, whole_look
-from .ping import ping, probe_isolation
+from .layers import Heard, tcp
+from .ping import ping, probe_isolation, resolve
 from .pools import Pools
-from .sampler import Key, Path, Sample, Sampler
+from .progress import ProgressReader, stands_still
+from .sampler import Key, LastAnswer, Path, Sample, Sampler, SilenceProbe
 from .vms import VmLook
 from .vms import seen_of as vms_seen_of
 
@@ -47,6 +49,7 @@ STORAGE, REMOTE_STORAGE = 1.0, 2.0  # s; each question to a remote server starts
 ROUNDS = 3  # in which lists of VMs are asked anew in one look
 PATIENCE = 3.0  # s that a look waits for what must be newer than the last act
 POWER_SECONDS = 30.0  # s after which a BMC is given up
+BRIEF = 0.5  # s that a brief question waits for an answer (sampler.py)
 
 
 @dataclass
@@ -87,15 +90,15 @@ class PacedObserver:
         isolation_addresses: Sequence[str],
         servers: Sequence[ServerAccess],
         pools: Pools,
-        oldest: float,
+        confirm_after: float,
         state_file: str = "",
     ) -> None:
-        """*oldest*: seconds after which a list of VMs says nothing any more (the policy's ``confirm_after``)."""
+        """*confirm_after*: the policy's, in seconds. A list of VMs says nothing after it, and silence that lasts for it is looked for."""
         self._accesses = list(accesses)
         self._isolation = tuple(isolation_addresses)
         self._servers = list(servers)
         self._pools = pools
-        self._oldest = oldest
+        self._confirm_after = confirm_after
         self._state_file = state_file
         self._since: Optional[Instant] = None  # the run's first look
         self._samplers: dict[Key, Sampler] = {}
@@ -163,8 +166,10 @@ class PacedObserver:
         for access in self._accesses:
             connection = access.connection
             yield ("name", access.name), ((connection, limit), Path(partial(look_up, connection), NAME, limit))
-            yield ("api", access.name), ((connection, limit), _api_path(self._pools, access, limit))
-            yield ("ping", access.name), (connection, _ping_path(access))
+            asked = (connection, limit, self._confirm_after)  # the same for both: they share the last answer
+            answer = LastAnswer()
+            yield ("api", access.name), (asked, _api_path(self._pools, access, limit, self._confirm_after, answer))
+            yield ("ping", access.name), (asked, _ping_path(access, self._confirm_after, answer))
             yield ("vms", access.name), ((connection, limit), _vms_path(self._pools, access, limit))
             for number, device in enumerate(access.bmc):
                 yield ("power %d" % number, access.name), (device, Path(partial(read_power, device), POWER, POWER_SECONDS, essence=_power))
@@ -174,7 +179,8 @@ class PacedObserver:
             yield ("isolation", ""), ((self._isolation, timeout), path)
         for server in self._servers:
             pace = STORAGE if server.ssh is None else REMOTE_STORAGE
-            yield ("storage", server.name), (server, Path(look_at(server), pace, SERVER_SECONDS, essence=_storage))
+            path = Path(ProgressReader(look_at(server)), pace, SERVER_SECONDS, essence=partial(_storage, self._confirm_after))
+            yield ("storage", server.name), ((server, self._confirm_after), path)
 
     # What is seen
 
@@ -221,7 +227,7 @@ class PacedObserver:
         for access in self._accesses:
             sample, api = samples["vms", access.name], samples["api", access.name]
             age = now.since(sample.began)
-            fresh = age is not None and age <= self._oldest
+            fresh = age is not None and age <= self._confirm_after
             if fresh and isinstance(sample.outcome, VmLook) and isinstance(api.outcome, HostObservation):
                 looks[access.name] = sample.outcome
         return looks
@@ -239,13 +245,25 @@ def _answers(pools: Pools, access: HostAccess) -> bool:
 # What is asked. Samplers outlive the run that started them, so what they ask knows the pools and no run.
 
 
-def _api_path(pools: Pools, access: HostAccess, limit: float) -> Path:
+def _api_path(pools: Pools, access: HostAccess, limit: float, confirm_after: float, last_answer: LastAnswer) -> Path:
     connection = access.connection
+
+    def ask() -> HostObservation:
+        return pools.sessions.ask(connection, lambda host: host.health())
+
+    def ask_briefly() -> HostObservation:
+        """Where nobody accepts a connection, there is no API that might answer; where one is accepted, it has its whole time."""
+        if connection.proxy_host is None:
+            family, address = resolve(connection.hostname, connection.port)
+            probe = tcp(address, family, connection.port, min(BRIEF, connection.timeout))
+            if probe.heard is Heard.SILENCE:
+                raise HostUnavailable("%s: %s" % (connection.hostname, probe.text), answer=ApiAnswer.TIMED_OUT, host=connection.name)
+        return ask()
 
     def give_up() -> None:
         pools.sessions.cut_off(connection)
 
-    return Path(lambda: pools.sessions.ask(connection, lambda host: host.health()), API, limit, give_up, _api)
+    return Path(ask, API, limit, give_up, _api, silence=SilenceProbe(_api_found, ask_briefly, confirm_after, last_answer))
 
 
 def _vms_path(pools: Pools, access: HostAccess, limit: float) -> Path:
@@ -267,9 +285,22 @@ def _vms_path(pools: Pools, access: HostAccess, limit: float) -> Path:
     return Path(ask, VMS, limit, give_up, _vms, VMS_SLOWEST)
 
 
-def _ping_path(access: HostAccess) -> Path:
-    connection = access.connection
-    return Path(partial(ping, connection.hostname, connection.port, connection.timeout), PING, connection.timeout + 1.0, essence=_ping)
+def _ping_path(access: HostAccess, confirm_after: float, last_answer: LastAnswer) -> Path:
+    name, port, timeout = access.connection.hostname, access.connection.port, access.connection.timeout
+    silence = SilenceProbe(_ping_found, partial(ping, name, port, min(BRIEF, timeout)), confirm_after, last_answer)
+    return Path(partial(ping, name, port, timeout), PING, timeout + 1.0, essence=_ping, silence=silence)
+
+
+def _api_found(outcome: Any) -> Evidence:
+    if isinstance(outcome, HostObservation):
+        return Evidence.OK
+    if isinstance(outcome, Raised) and isinstance(outcome.error, HostUnavailable):
+        return outcome.error.answer.evidence
+    return Evidence.FAILED if isinstance(outcome, Late) else Evidence.UNKNOWN
+
+
+def _ping_found(outcome: Any) -> Evidence:
+    return outcome[0] if isinstance(outcome, tuple) else Evidence.UNKNOWN
 
 
 # What of an outcome is news
@@ -302,8 +333,10 @@ def _vms(outcome: Any) -> Any:
     return newest, frozenset((vm.id, vm.power, vm.question is None, vm.accessible) for vm in outcome.vms or ())
 
 
-def _storage(outcome: Any) -> Any:
+def _storage(confirm_after: float, outcome: Any) -> Any:
     if not isinstance(outcome, StorageObservation):
         return type(outcome)
-    sessions = None if outcome.sessions is None else frozenset(session.sid for session in outcome.sessions)
+    sessions = None
+    if outcome.sessions is not None:
+        sessions = frozenset((session.sid, stands_still(session, outcome.taken_at, confirm_after)) for session in outcome.sessions)
     return outcome.serving, sessions, frozenset((fence.host, fence.confirmed, fence.admitted) for fence in outcome.fences)

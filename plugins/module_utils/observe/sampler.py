@@ -9,6 +9,11 @@ Invariants:
 * A question that has not come back in its time is a sample: silence since it was asked. It is given up, and what comes of it later is
   nobody's. Until it has really ended nothing else is asked, so what hangs holds one thread.
 * Silence that was found while this machine itself was late is marked as such (``delay``).
+* A path that has been silent is asked at the very moment at which that has lasted for ``confirm_after``, and *briefly*. Otherwise the
+  question before it, which waits for its whole time, would put that one off, and then it would wait for its own whole time as well. A
+  brief question is a probe like any other (docs/safety.md, "Timers"): it is really sent, and its silence counts from when it was. It is
+  never the only one, and never follows another brief one: the question before it was silent for its whole time, so a host that is
+  only slow to answer was heard. That none is begun which would still be under way then leaves a gap of about one question's time.
 """
 
 from __future__ import annotations
@@ -19,11 +24,13 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from .. import clock
+from ..decide.answers import Evidence
 from ..instant import Instant
 from ..parallel import Late, Raised, StillWaiting
 from ..stall_detector import StallDetector
 
 Key = tuple[str, str]  # the path's kind, and whose it is
+EARLY = 0.01  # s by which a wait may end too early
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,29 @@ class Sample:
         return age is not None and age >= 0
 
 
+@dataclass
+class LastAnswer:
+    """When a host answered last on any of the paths that share this; None: not yet."""
+
+    at: Optional[Instant] = None
+
+    def note(self, at: Instant) -> None:
+        age = at.since(self.at)
+        if age is None or age > 0:
+            self.at = at
+
+
+@dataclass(frozen=True)
+class SilenceProbe:
+    """How the silence of a path is told, and asked for briefly when it has lasted for ``confirm_after`` seconds, or a multiple of it, since
+    ``last_answer``. ``found`` says of an outcome whether it is an answer (ok), silence (failed) or neither."""
+
+    found: Callable[[Any], Evidence]
+    ask_briefly: Callable[[], Any]
+    confirm_after: float
+    last_answer: LastAnswer
+
+
 @dataclass(frozen=True)
 class Path:
     """What is asked, and how.
@@ -57,6 +87,7 @@ class Path:
         give_up: Has a question under way end soon; gives what of the answer has come, None for nothing.
         essence: What of an outcome is news when it changes.
         slowest: Seconds from one question to the next, at most, where answering takes long: of that time a tenth is for answering.
+        silence: Of a path that is asked briefly when it has been silent for long enough.
     """
 
     ask: Callable[[], Any]
@@ -65,6 +96,7 @@ class Path:
     give_up: Callable[[], Any] = lambda: None
     essence: Callable[[Any], Any] = lambda outcome: None
     slowest: float = 0.0
+    silence: Optional[SilenceProbe] = None
 
 
 class Sampler:
@@ -80,6 +112,7 @@ class Sampler:
         self._asked: Optional[Instant] = None  # the question under way
         self._given_up = False  # that one
         self._stalls = StallDetector()  # beside that one
+        self._whole = 0.0  # s that the last question took that was not a brief one
         threading.Thread(target=self._run, name="sampler of %s" % name, daemon=True).start()
 
     def newest(self) -> Optional[Sample]:
@@ -112,14 +145,16 @@ class Sampler:
         self._wake.set()
 
     def _run(self) -> None:
+        briefly = False
         while not self._stopped:
             self._wake.clear()
+            ask = self._path.silence.ask_briefly if briefly and self._path.silence is not None else self._path.ask
             with StallDetector() as stalls:
                 began = clock.now()
                 with self._lock:
                     self._asked, self._given_up, self._stalls = began, False, stalls
                 try:
-                    outcome = self._path.ask()
+                    outcome = ask()
                 except Exception as error:
                     outcome = Raised(error)
                 delay = stalls.reason
@@ -127,19 +162,38 @@ class Sampler:
             with self._lock:
                 self._asked, given_up = None, self._given_up
             if not given_up:
-                self._take(Sample(outcome, began, ended, delay))
+                self._take(Sample(outcome, began, ended, delay), briefly)
             took = ended.seconds - began.seconds
+            if not briefly:
+                self._whole = took
             pace = max(self._path.pace, min(10 * took, self._path.slowest))
             self._wake.wait(max(0.0, pace - took))
+            left = self._silent_for_long_in()
+            briefly = not briefly and left is not None and not self._wake.wait(left)
 
-    def _take(self, sample: Sample) -> None:
+    def _silent_for_long_in(self) -> Optional[float]:
+        """Seconds until this path has been silent for ``confirm_after``, or a multiple of it, if a question that is begun now may still be
+        under way then."""
+        silence, newest = self._path.silence, self._newest
+        if silence is None or newest is None or newest.delay or silence.found(newest.outcome) is not Evidence.FAILED:
+            return None
+        lasts = clock.now().since(silence.last_answer.at)
+        if lasts is None:
+            return None
+        left = silence.confirm_after - lasts % silence.confirm_after + EARLY
+        return left if left <= 1.5 * self._whole else None
+
+    def _take(self, sample: Sample, briefly: bool = False) -> None:
         with self._lock:
             before = self._newest
             if before is not None and not sample.asked_after(before.began):
                 return  # one that was given up, and noticed late
             self._newest = sample
+        silence = self._path.silence
+        if silence is not None and silence.found(sample.outcome) is Evidence.OK:
+            silence.last_answer.note(sample.ended)
         essence = self._path.essence
-        self._changed(before is not None and essence(before.outcome) != essence(sample.outcome))
+        self._changed(briefly or before is not None and essence(before.outcome) != essence(sample.outcome))
 
 
 class Samplers:

@@ -14,7 +14,7 @@ gets LeaseLost and has written nothing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -318,9 +318,12 @@ class StateDatabase:
         with self._understood(), self._reading("reading what a look needs") as connection:
             return recorded.read(connection, known)
 
-    def memory(self) -> Memory:
-        """What decide remembers; a fresh memory before the first save. Raises LibrehaError when this code cannot read it."""
-        return self.memory_of(self.load_memory())
+    def memory(self, vms: Collection[str] | None = None) -> Memory:
+        """What decide remembers; a fresh memory before the first save. Raises LibrehaError when this code cannot read it.
+
+        *vms*: the ids of those VMs that the caller asks about: what is remembered of others is not read.
+        """
+        return self.memory_of(self.load_memory(vms))
 
     def memory_of(self, form: Mapping[str, Any] | None) -> Memory:
         """The memory whose form :meth:`load_memory` and :meth:`snapshot` give. Raises LibrehaError when this code cannot read it."""
@@ -337,9 +340,9 @@ class StateDatabase:
                 remedy="run the release of the collection that wrote it, or restore the state database from its backup, or move it away",
             ) from None
 
-    def load_memory(self) -> dict[str, Any] | None:
+    def load_memory(self, vms: Collection[str] | None = None) -> dict[str, Any] | None:
         with self._reading("reading the memory") as connection:
-            return state.load_memory(connection)[0]
+            return state.load_memory(connection, vms)[0]
 
     def hosts(self) -> list[dict[str, Any]]:
         with self._reading("reading the hosts") as connection:

@@ -9,7 +9,7 @@ that saved it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar
@@ -29,6 +29,7 @@ _VM = {"vm_id": "", "name": "", "path": "", "host": "", "desired": "", "power": 
 
 
 KEYS = {"hosts": "name", "vms": "id"}  # the memory's fields whose records are stored by themselves, each under this field of it
+MOST_NAMES = 500  # in one statement; databases take a thousand at least
 _Record = TypeVar("_Record", HostRecord, VmRecord)
 
 
@@ -63,13 +64,13 @@ def difference(before: Iterable[_Record], after: Iterable[_Record], key: str) ->
     return Difference(tuple(changed), tuple(old))
 
 
-def load_memory(connection: Connection) -> tuple[dict[str, Any] | None, Stamp | None]:
-    """Its form, and which one it is; (None, None) before the first save."""
+def load_memory(connection: Connection, vms: Collection[str] | None = None) -> tuple[dict[str, Any] | None, Stamp | None]:
+    """Its form, and which one it is; (None, None) before the first save. *vms*: ids of those whose records are wanted; None: of all."""
     row = connection.execute(sa.select(schema.MEMORY)).mappings().one_or_none()
     if row is None:
         return None, None
     form = schema.load(row["document"], "the memory")
-    stored = _stored(connection)
+    stored = _stored(connection) if vms is None else _stored_of(connection, vms)
     for kind in KEYS:
         documents = [stored[place] for place in sorted(stored) if place[0] == kind]
         if documents:
@@ -143,6 +144,18 @@ def _stamp(connection: Connection) -> Stamp | None:
 
 def _stored(connection: Connection) -> dict[tuple[str, str], str]:
     return {(row.kind, row.name): row.document for row in connection.execute(sa.select(schema.RECORDS))}
+
+
+def _stored_of(connection: Connection, vms: Collection[str]) -> dict[tuple[str, str], str]:
+    """The records of these VMs, and of everything that is no VM."""
+    names = [_place("vms", identity)[1] for identity in sorted(vms)]
+    chunks = [names[start : start + MOST_NAMES] for start in range(0, len(names), MOST_NAMES)]
+    wanted = [
+        schema.RECORDS.c.kind != "vms",
+        *(sa.and_(schema.RECORDS.c.kind == "vms", schema.RECORDS.c.name.in_(chunk)) for chunk in chunks),
+    ]
+    rows = (row for which in wanted for row in connection.execute(sa.select(schema.RECORDS).where(which)))
+    return {(row.kind, row.name): row.document for row in rows}
 
 
 def _write_records(connection: Connection, changed: Mapping[tuple[str, str], str], gone: Iterable[tuple[str, str]]) -> None:

@@ -97,8 +97,19 @@ class Fencer:
     now: Callable[[], Instant] = clock.now
     interval: float = INTERVAL
 
-    def fence(self, host: str, initiators: Iterable[str], token: int, reason: str, *, wait: float, check_mode: bool = False) -> Outcome:
-        """Fence *host*, known by *initiators*, and verify for at most *wait* seconds.
+    def fence(
+        self,
+        host: str,
+        initiators: Iterable[str],
+        token: int,
+        reason: str,
+        *,
+        wait: float,
+        check_mode: bool = False,
+        durable: Callable[[], None] = lambda: None,
+    ) -> Outcome:
+        """Fence *host*, known by *initiators*, and verify for at most *wait* seconds. *durable* is called in between, if fence list and
+        saved configuration could be written: no restart lets the host in from then on.
 
         Raises StaleToken, LeaseLost, or LibrehaError with ``details`` (an outcome's dictionary) when not confirmed.
         """
@@ -115,6 +126,8 @@ class Fencer:
             fences = self.fence_list.read()
             fences.require(token, host, "fence")
             self._apply(fences.with_token(token), [self._wish(fences, host, name, token, reason) for name in wanted], outcome, steps)
+        if not outcome.errors:
+            durable()
         self._verify(wanted, outcome, steps, wait, token)
         return self._finish(outcome, host)
 

@@ -8,6 +8,7 @@ nobody knows then which of its fences stand, and decide holds what depends on th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -92,12 +93,13 @@ def observe_here(access: ServerAccess) -> StorageObservation:
     return observe_storage(access.name, target, fence_list)
 
 
-def fence_here(access: ServerAccess, request: FenceRequest, permit: Permit) -> dict[str, Any]:
-    """Fence a host at the target of this machine and verify it; the outcome as ``Fencer.fence`` gives it. In the main thread only."""
+def fence_here(access: ServerAccess, request: FenceRequest, permit: Permit, durable: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Fence a host at the target of this machine and verify it; the outcome as ``Fencer.fence`` gives it. In the main thread only.
+    *durable* is called once the fence is durable, before it is verified."""
     target, fence_list = _opened(access)
     initiators = [initiator_name(name, request.host) for name in request.initiators]
     fencer = Fencer(target, fence_list, permit)
-    return fencer.fence(request.host, initiators, request.token, request.reason, wait=FENCE_WAIT).to_dict()
+    return fencer.fence(request.host, initiators, request.token, request.reason, wait=FENCE_WAIT, durable=durable).to_dict()
 
 
 def unfence_here(access: ServerAccess, request: UnfenceRequest, permit: Permit) -> dict[str, Any]:

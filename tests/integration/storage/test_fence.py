@@ -58,6 +58,21 @@ def test_not_one_record_lands_after_the_fence(storage, state, restart, _round):
     assert look.sessions == () and [fence.confirmed for fence in look.fences] == [True]
 
 
+def test_it_is_said_to_be_durable_when_it_is_and_before_it_is_verified(storage):
+    """From then on power may be switched off: a host that starts again finds its right gone."""
+    storage.write(ESX1).running()
+    said = []
+
+    def durable() -> None:
+        target = storage.target()
+        listed = [entry.initiator for entry in storage.fence_list().read().entries]
+        admitted = {name for one in (*target.access(), *target.saved_access()) for name in one.initiators}
+        said.append((listed, ESX1 in admitted))
+
+    outcome = storage.fencer().fence("esx1", [ESX1], 1, "test", wait=10.0, durable=durable)
+    assert outcome.confirmed and said == [([ESX1], False)]
+
+
 def test_the_other_host_goes_on_writing(storage):
     storage.write(ESX1).running()
     other = storage.write(ESX2).running()

@@ -11,14 +11,22 @@ from dataclasses import replace
 from typing import Any, Optional
 
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import HostObservation, Observation, SampleTimes
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import (
+    HostObservation,
+    Observation,
+    SampleTimes,
+    Session,
+    StorageObservation,
+)
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 
 from .blocking import wait
 from .looking import SimulatedObserver
+from .names import instant
 from .observe import QUICK
 from .parts import Parts
 
+PACE = 1.0  # s from one reading of a target to the next, those between two looks too
 OLDEST = {"api": 8.0, "ping": 4.0, "power": 9.0, "vms": 8.0, "storage": 4.0}  # s
 
 
@@ -40,7 +48,8 @@ class AgedObserver(SimulatedObserver):
             vms.extend(listed[0])
             read.extend(listed[1])
             events.extend(listed[2])
-        storage = tuple(self._sample("storage", server.name, lambda server=server: server, after)[1] for server in observer.storage())
+        seen = [self._read_between(server) for server in observer.storage()]
+        storage = tuple(self._sample("storage", server.name, lambda server=server: server, after)[1] for server in seen)
         isolation = observer.isolation(parts.policy.isolation_addresses)
         wait(QUICK + parts.slow)
         observation = Observation(at, hosts, tuple(vms), tuple(read), tuple(events), storage, isolation=isolation)
@@ -54,6 +63,22 @@ class AgedObserver(SimulatedObserver):
         power_at, power = self._sample("power", name, lambda: (now.power, now.power_reason))
         sampled = SampleTimes(api_at, api_at, ping_at, ping_at, power_at)
         return replace(told, taken_at=at, ping=pinged[0], ping_reason=pinged[1], power=power[0], power_reason=power[1], sampled=sampled)
+
+    def _read_between(self, server: StorageObservation) -> StorageObservation:
+        """With the readings between this look and the one before: the first one after a host wrote last dates that."""
+        if server.sessions is None:
+            return server
+        sessions = self._parts.world.targets[server.name].sessions
+        written = {session.sid: session.written_at(self._parts.engine.now) for session in sessions.values()}
+        return replace(server, sessions=tuple(self._first_read(session, written[session.sid]) for session in server.sessions))
+
+    def _first_read(self, session: Session, written: Optional[float]) -> Session:
+        now = self._parts.engine.now
+        read = None if written is None else written + self._ages.random() * PACE
+        if read is None or read > now or self._ages.random() < 0.2:  # this reading is the first, or none came in between
+            return session
+        world, observer = self._parts.world, self._parts.observer
+        return replace(session, still_since=instant(read, observer.wall_offset, world.arbiter_boots))
 
     def _sample(self, kind: str, name: str, ask: Callable[[], Any], after: Optional[Instant] = None) -> tuple[Instant, Any]:
         """The sample that serves this look: the one before, if it is young enough and asked for after *after*, or a new one."""

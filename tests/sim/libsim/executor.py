@@ -34,7 +34,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.cycle.real import t
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import PlannedMove
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Act, StorageObservation
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import ENDS_THE_RUN, LibrehaError, as_outcome
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import StaleToken as Refused
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
@@ -197,8 +197,6 @@ class SimulatedExecutor:
 
     def _bring_over(self, process: Process, order: Union[FailoverOrder, MoveOrder]) -> Ended:
         parts = self._parts
-        wait(QUICK)
-        storage = parts.observer.storage()
         accesses = [HostAccess(Connection(name, name, "", "")) for name in order.live]
         around = Around(
             connect=partial(self._connect, process),
@@ -210,10 +208,14 @@ class SimulatedExecutor:
         planned = transactions_of(order)
         lease = (self._run.holder, self._run.token, self._run.lease)
         work, _files = fail_over(
-            planned, accesses, storage, parts.policy, parts.database, lease, order.leave, lambda: process.stopping, around
+            planned, accesses, self._look_at_servers, parts.policy, parts.database, lease, order.leave, lambda: process.stopping, around
         )
         failed = () if process.stopping else tuple(undone_of(work))
         return Ended(order, failed, any(item.changed for item in work))
+
+    def _look_at_servers(self) -> tuple[StorageObservation, ...]:
+        wait(QUICK)
+        return self._parts.observer.storage()
 
     @contextmanager
     def _connect(self, process: Process, accesses: Sequence[HostAccess], keeper: LeaseKeeper) -> Iterator[Opened]:
@@ -266,7 +268,9 @@ class SimulatedExecutor:
             wait(TIMEOUT)
             raise LibrehaError("the BMC does not answer", host=host.name)
 
-    def _fence_at_server(self, server: ServerAccess, request: FenceRequest, permit: Permit) -> Mapping[str, Any]:
+    def _fence_at_server(
+        self, server: ServerAccess, request: FenceRequest, permit: Permit, durable: Callable[[], None]
+    ) -> Mapping[str, Any]:
         """storage/fencing.py, here or over ssh: revoke, drop the sessions, verify."""
         parts, host, target = self._parts, self._parts.world.hosts[request.host], self._parts.world.targets[server.name]
         self._reach_server(server)
@@ -278,6 +282,8 @@ class SimulatedExecutor:
                 except StaleToken as error:
                     parts.reach("stale token refused: fence")
                     raise Refused("another run has acted since: %s" % error) from None
+        if target.own:  # ssh tells nothing before the end
+            durable()
         wait(0.6)
         return {"changed": True, "confirmed": parts.world.note_confirmed(host, target)}
 

@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "hypervisor"))
 
 from ansible_collections.libreha.vmware.plugins.module_utils.act.failover_run import Work, new_transaction
-from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import fail_over
+from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import Around, fail_over
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.hosts import read_hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
@@ -163,11 +163,19 @@ class Bench:
         ]
         return {"hosts": listed, "validate_certs": True, "timeout": 5.0, "port": 443}
 
-    def start(self, where: dict[str, str], *, source: dict[str, str] | None = None, **ports: int) -> list[Work]:
+    def start(
+        self,
+        where: dict[str, str],
+        *,
+        source: dict[str, str] | None = None,
+        policy: Policy | None = None,
+        around: Around | None = None,
+        **ports: int,
+    ) -> list[Work]:
         """The runner: *where* maps a VM's name to its destination; without a *source* it is started where it was."""
         planned = [new_transaction(planned_vm(name, (source or where)[name], destination)) for name, destination in where.items()]
         lease = ("test", self.token, 60.0)
-        return fail_over(planned, read_hosts(self.hosts(**ports)), (), Policy(), self.database, lease)[0]
+        return fail_over(planned, read_hosts(self.hosts(**ports)), lambda: (), policy or Policy(), self.database, lease, around=around)[0]
 
     def ends(self) -> dict[str, str]:
         """VM name -> the outcome of its newest transaction."""

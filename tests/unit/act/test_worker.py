@@ -48,6 +48,15 @@ def server() -> Iterator[ForkServer]:
         yield server
 
 
+def in_another_process(program: str, *arguments: str) -> subprocess.Popen[str]:
+    import ansible_collections.libreha
+
+    collections = str(Path(next(iter(ansible_collections.libreha.__path__))).parents[1])
+    paths = os.pathsep.join([collections, *(path for path in sys.path if path)])
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.PIPE, text=True)
+
+
 def ended(child: Child) -> Any:
     until = time.monotonic() + HANG_GUARD
     while not child.poll():
@@ -119,6 +128,22 @@ def test_a_killed_server_starts_nothing_more_and_what_is_under_way_answers(serve
     assert ended(child) == "stopped"
 
 
+def test_no_act_pays_for_an_import_that_the_server_has_made() -> None:
+    driver = "ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.vsphere"
+    monitor = """
+import sys, time
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle import real
+real.carry_out = lambda driver, _stopping: driver in sys.modules
+assert sys.argv[1] not in sys.modules
+child = real.fork_server().start(sys.argv[1])
+while not child.poll():
+    time.sleep(0.02)
+print(child.answer, sys.argv[1] in sys.modules)
+"""
+    done = in_another_process(monitor, driver)
+    assert done.communicate(timeout=10 * HANG_GUARD)[0].split() == ["True", "False"]
+
+
 def test_children_of_a_killed_monitor_come_to_an_end(tmp_path: Path) -> None:
     monitor = """
 import sys, time
@@ -128,12 +153,7 @@ from ansible_collections.libreha.vmware.plugins.module_utils.act.worker import F
 child = ForkServer(work).start(("until stopped", sys.argv[2]))
 time.sleep(60)
 """
-    import ansible_collections.libreha
-
-    collections = str(Path(next(iter(ansible_collections.libreha.__path__))).parents[1])
-    paths = os.pathsep.join([collections, *(path for path in sys.path if path)])
-    command = [sys.executable, "-c", monitor, str(HERE), str(tmp_path / "mark")]
-    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}) as process:
+    with in_another_process(monitor, str(HERE), str(tmp_path / "mark")) as process:
         comes(tmp_path / "mark", "at work")
         process.kill()
         comes(tmp_path / "mark", "stopped")

@@ -78,6 +78,46 @@ def test_one_sample_that_serves_many_looks_is_one_probe() -> None:
     assert paced.world.fences() == {}
 
 
+@pytest.mark.parametrize("read_between", [True, False])
+def test_a_reading_between_two_looks_dates_the_last_write(read_between: bool) -> None:
+    """The host wrote until a second after a look, and died; the next look comes seconds later, and is the first to see that it wrote."""
+    paced = watched()
+    host = paced.world.hosts["esx1"]
+    host.counter += 1
+    paced.world.kill("esx1")
+    paced.world.now += 1.0
+    read = paced.world.at()
+    paced.world.now += 4.0
+    while "esx1" not in paced.world.fences():
+        for other in ("esx2", "esx3"):
+            paced.world.hosts[other].counter += 1
+        look = paced.look()
+        if read_between:
+            server = look.storage[0]
+            sessions = tuple(dataclasses.replace(one, still_since=read) for one in server.sessions or ())
+            look = dataclasses.replace(look, storage=(dataclasses.replace(server, sessions=sessions),))
+        paced.world.step(0.0, look)
+        took = paced.world.now - read.seconds
+        paced.world.now += 1.0
+        assert took < 40.0
+    assert took == (15.0 if read_between else 19.0)
+
+
+def test_what_a_run_hears_first_is_dated_by_its_own_look() -> None:
+    """Another run, in a process whose readings went on: it has listened to nothing of what was before it."""
+    paced = watched()
+    paced.world.run_id = "another"
+    read = paced.world.at()
+    paced.world.now += 5.0
+    paced.world.hosts["esx1"].counter += 1
+    look = paced.look()
+    server = look.storage[0]
+    sessions = tuple(dataclasses.replace(one, still_since=read.after(1.0)) for one in server.sessions or ())
+    paced.world.step(0.0, dataclasses.replace(look, storage=(dataclasses.replace(server, sessions=sessions),)))
+    silence = next(item for item in paced.world.memory.host("esx1").silences if item.path.startswith("storage"))
+    assert silence.since == server.taken_at
+
+
 def test_life_is_dated_by_its_answer_and_not_by_the_looks_that_it_serves() -> None:
     paced = watched(api=8.0)
     paced.run(8.0 - (paced.world.now % 8.0))

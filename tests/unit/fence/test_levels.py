@@ -10,8 +10,8 @@ from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import Power
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
-from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
-from ansible_collections.libreha.vmware.plugins.module_utils.fence.levels import Reading, combine
+from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice, PowerFence
+from ansible_collections.libreha.vmware.plugins.module_utils.fence.levels import Reading, combine, switch_off
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.power_state import fence_power, read_power
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.redfish import RedfishPower
 from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Permit
@@ -183,3 +183,30 @@ def test_devices_that_contradict_each_other_after_the_switch_prove_nothing(start
     with pytest.raises(LibrehaError, match="contradict each other") as error:
         fence_power([mine.device(), another.device(level=2)], "off", permit(), timeout=60.0)
     assert error.value.details["power"] == "unknown" and not error.value.details["confirmed_off"]
+
+
+class Scripted(PowerFence):
+    """A device that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(PowerDevice("esx1", "https://bmc"))
+        self.asked: list[str] = []
+        self.state = Power.ON
+
+    def check(self, *wanted: Power) -> None:
+        pass
+
+    def read(self) -> Power:
+        self.asked.append("read")
+        return self.state
+
+    def switch(self, wanted: Power, seconds: float) -> None:
+        self.asked.append("switch")
+        self.state = wanted
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_what_was_read_a_moment_ago_is_not_read_again_before_the_order(seen: bool) -> None:
+    device = Scripted()
+    assert switch_off({1: [device]}, 5.0, {device: Power.ON} if seen else {}).proved
+    assert device.asked == ([] if seen else ["read", "read"]) + ["switch", "read", "read"]

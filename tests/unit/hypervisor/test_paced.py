@@ -14,14 +14,22 @@ import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils import clock
 from ansible_collections.libreha.vmware.plugins.module_utils.access import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer, Evidence
-from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import HostObservation, Observation, Power, VmObservation
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.observations import (
+    HostObservation,
+    Observation,
+    Power,
+    Session,
+    StorageObservation,
+    VmObservation,
+)
 from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
-from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import Connection, HostUnavailable
 from ansible_collections.libreha.vmware.plugins.module_utils.instant import Instant
 from ansible_collections.libreha.vmware.plugins.module_utils.observe import paced
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.paced import PacedObserver
 from ansible_collections.libreha.vmware.plugins.module_utils.observe.pools import Pools
-from ansible_collections.libreha.vmware.plugins.module_utils.observe.sampler import Path, Sampler
+from ansible_collections.libreha.vmware.plugins.module_utils.observe.progress import ProgressReader
+from ansible_collections.libreha.vmware.plugins.module_utils.observe.sampler import LastAnswer, Path, Sampler, SilenceProbe
 from ansible_collections.libreha.vmware.plugins.module_utils.parallel import Late
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.server import ServerAccess
 from pyVmomi import vim
@@ -61,11 +69,11 @@ class Inventory:
 
 
 def observer(
-    pools: Pools, folder: FilePath, *connections: Connection, bmc: tuple[PowerDevice, ...] = (), oldest: float = 15.0
+    pools: Pools, folder: FilePath, *connections: Connection, bmc: tuple[PowerDevice, ...] = (), confirm_after: float = 15.0
 ) -> PacedObserver:
     """With a storage server that does not serve."""
     server = ServerAccess("san1", control_port=31997, fence_list=str(folder / "fences.json"), timeout=0.5)
-    return PacedObserver([HostAccess(connection, bmc) for connection in connections], (), [server], pools, oldest)
+    return PacedObserver([HostAccess(connection, bmc) for connection in connections], (), [server], pools, confirm_after)
 
 
 def look(paced_observer: PacedObserver, after: Instant) -> tuple[Observation, float]:
@@ -152,7 +160,7 @@ def test_a_list_that_is_old_is_not_read_though_the_api_answers(
 ) -> None:
     inventory = Inventory(host)
     start = clock.now()
-    watching = observer(pools, tmp_path, connect(host.port, timeout=10.0), oldest=1.5)
+    watching = observer(pools, tmp_path, connect(host.port, timeout=10.0), confirm_after=1.5)
     seen, _took = look(watching, start)
     assert seen.vms_read == ("esx1",)
     clock.sleep(2.0)  # the next list comes 5 s after this one
@@ -274,6 +282,79 @@ def test_a_question_given_up_while_this_process_was_stopped_is_nobodys_silence()
     over.set()
 
 
+@pytest.mark.parametrize("confirm_after", [2.0, 0.9])
+def test_a_silent_path_is_asked_briefly_at_the_moment_at_which_it_has_been_silent_for_long_enough(confirm_after: float) -> None:
+    """Whole questions take 0.7 s: one that began before would put the one that confirms off. Never are there brief ones alone."""
+    asked: list[tuple[str, float]] = []
+    news: list[tuple[bool, float]] = []
+    answer = LastAnswer()
+
+    def whole() -> Evidence:
+        asked.append(("whole", clock.now().seconds))
+        if len(asked) == 1:
+            return Evidence.OK
+        clock.sleep(0.7)
+        return Evidence.FAILED
+
+    def brief() -> Evidence:
+        asked.append(("brief", clock.now().seconds))
+        return Evidence.FAILED
+
+    silence = SilenceProbe(lambda outcome: outcome, brief, confirm_after, answer)
+    path = Path(whole, 0.1, 5.0, essence=lambda _outcome: None, silence=silence)
+    sampler = Sampler("x", path, lambda is_news: news.append((is_news, clock.now().seconds)))
+    until = clock.now().seconds + 30
+    while [how for how, _at in asked].count("brief") < 2:
+        assert clock.now().seconds < until
+        clock.sleep(0.05)
+    sampler.stop()
+    assert answer.at is not None
+    for how, at in asked:
+        assert how == "whole" or 0 <= (at - answer.at.seconds) % confirm_after < 0.5
+    brief_ones = [number for number, (how, _at) in enumerate(asked) if how == "brief"]
+    assert all(asked[number - 1][0] == "whole" for number in brief_ones)
+    assert [is_news for is_news, _at in news[: brief_ones[0] + 1]] == [False] * brief_ones[0] + [True]
+
+
+def test_a_host_that_accepts_no_connection_is_silent_in_a_brief_question(host: ScriptedHost, connect: Connect, pools: Pools) -> None:
+    Inventory(host)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _number in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        silent_path = paced._api_path(pools, HostAccess(connect(full.getsockname()[1], timeout=20.0)), 60.0, 15.0, LastAnswer())
+        assert silent_path.silence is not None
+        began = clock.now().seconds
+        with pytest.raises(HostUnavailable) as refused:
+            silent_path.silence.ask_briefly()
+        assert refused.value.answer is ApiAnswer.TIMED_OUT and clock.now().seconds - began < 10.0
+        for one in waiting:
+            one.close()
+    answering = paced._api_path(pools, HostAccess(connect(host.port)), 60.0, 15.0, LastAnswer())
+    assert answering.silence is not None
+    assert isinstance(answering.silence.ask_briefly(), HostObservation)
+
+
+def test_the_reading_that_found_counters_as_they_are_first_dates_them() -> None:
+    """And one that could not tell begins anew, as does another session."""
+    start = clock.now()
+    readings = [("1", 5), ("1", 5), ("1", 6), ("1", 6), None, ("1", 6), ("2", 6), ("2", None), ("2", None)]
+    told = iter(
+        [
+            StorageObservation(
+                "san1", start.after(number), sessions=() if item is None else (Session("iqn:a", "iqn:t", item[0], "", item[1]),)
+            )
+            for number, item in enumerate(readings)
+        ]
+    )
+    read = ProgressReader(lambda: next(told))
+    dated = [[session.still_since for session in read().sessions or ()] for _reading in readings]
+    assert dated == [[start.after(number)] if number is not None else [] for number in (0, 0, 2, 2, None, 5, 6, 7, 8)]
+
+
 class Listed:
     """In place of a VmLook: one VM, where ``place`` says."""
 
@@ -298,7 +379,7 @@ def test_a_vm_that_was_moved_between_two_lists_is_neither_twice_nor_gone(
     monkeypatch.setattr(Listed, "place", "esx1")
     Inventory(host)
     start = clock.now()
-    watching = observer(pools, tmp_path, *(renamed(connect(host.port), name) for name in ("esx1", "esx2")), oldest=3600.0)
+    watching = observer(pools, tmp_path, *(renamed(connect(host.port), name) for name in ("esx1", "esx2")), confirm_after=3600.0)
     seen, _took = look(watching, start)
     assert [vm.host for vm in seen.vms] == ["esx1"]
     monkeypatch.setattr(Listed, "place", "esx2")

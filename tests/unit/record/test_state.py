@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,18 @@ def test_decides_memory_survives_the_database(state, token, clock):
     assert decide_memory.Memory.from_dict(state.load_memory()) == memory
     assert [(row["name"], row["verdict"], row["fenced"]) for row in state.hosts()] == [("esx1", "healthy", True)]
     assert {name: state.vms()[0][name] for name in VM} == VM
+
+
+@pytest.mark.parametrize("most", [1, 500])
+def test_an_act_reads_what_is_remembered_of_its_own_vms_alone(state, token, clock, monkeypatch, most):
+    """Of a cluster of thousands it is about a few; hosts and datastores it may need all."""
+    monkeypatch.setattr(state_tables, "MOST_NAMES", most)
+    vms = tuple(decide_memory.VmRecord(id="u:vm%d\u0000/a.vmx" % number, name="vm%d" % number, path="", host="esx1") for number in range(4))
+    memory = decide_memory.Memory(hosts=(decide_memory.HostRecord("esx1", since=clock()),), vms=vms)
+    state.save_memory(memory.to_dict(), token)
+    found = state.memory({vms[1].id, vms[3].id, "u:gone.vmx"})
+    assert found == dataclasses.replace(memory, vms=(vms[1], vms[3]))
+    assert state.memory(()).vms == ()
 
 
 @pytest.mark.parametrize("bad", [{"x": float("nan")}, {"x": object()}])

@@ -5,7 +5,9 @@
 Progress at the target is the heart of it. It is judged on the storage server's own clock, from the difference of two
 looks, because a counter says nothing by itself:
 
-* a counter that advanced between two looks no more than ``io_stale`` apart proves a write path that works now;
+* a counter that advanced between two looks no more than ``io_stale`` apart proves a write path that works now. An observer that reads the
+  target between two looks as well tells which reading found the counters as they are first (``still_since``): nothing was written
+  after that, so it dates the progress. Of one that does not, the look itself dates it, which is never too early;
 * the same difference over a longer gap proves only that it worked at some time, so judging begins again;
 * a session that stood still for longer than ``io_stale`` has failed, and so has a missing one of an admitted initiator;
 * whatever cannot be read, or follows the target's own start too closely, is unknown: never failed.
@@ -131,13 +133,15 @@ def _at_server(
     found = []
     for target in sorted(admitted | {session.target for session in mine}):
         here = [item for item in records if item.target == target]
-        state, reason, pending = _progress(here, server.taken_at, policy)
-        probe = _probed(here, server.taken_at)
+        alive_at = _alive_at(here, kept)
+        state, reason, pending = _progress(here, server.taken_at, alive_at, policy)
+        probe = _probed(here, alive_at)
         if problem:
             # A target's grace ends by itself: whoever looks on will hear more.
             state, reason, pending, probe = Evidence.UNKNOWN, "storage unknown: %s" % problem, grace, Evidence.UNKNOWN
         word = words.get(target)
-        found.append(TargetEvidence(server.name, target, state, reason, pending, word, grace, probe, server.taken_at, session=bool(here)))
+        at = server.taken_at
+        found.append(TargetEvidence(server.name, target, state, reason, pending, word, grace, probe, at, alive_at, session=bool(here)))
     return found, records
 
 
@@ -182,7 +186,7 @@ def _remember(
     if any(now > before for now, before in pairs):
         if gap > policy.io_stale:
             return _counted(session, server, since=at)
-        return _counted(session, server, since=last.since, progress_at=at)
+        return _counted(session, server, since=last.since, progress_at=_first_read(session, last.seen_at, at))
     return _counted(session, server, since=last.since, progress_at=last.progress_at)
 
 
@@ -193,20 +197,27 @@ def _counted(session: Session, server: StorageObservation, since: Instant, progr
     )
 
 
+def _first_read(session: Session, before: Instant, at: Instant) -> Instant:
+    """When counters that advanced since *before* were read first as the look *at* has them: at the latest by that look itself."""
+    still = session.still_since
+    between = still is not None and (still.since(before) or 0.0) > 0 and (at.since(still) or 0.0) > 0
+    return still if still is not None and between else at
+
+
 def _counters(session: Session, last: SessionRecord) -> list[tuple[int, int]]:
     """Each counter now and before, where both were read."""
     pairs = ((session.commands_done, last.commands_done), (session.bytes_done, last.bytes_done))
     return [(now, before) for now, before in pairs if now is not None and before is not None]
 
 
-def _progress(sessions: Sequence[SessionRecord], at: Instant, policy: Policy) -> tuple[Evidence, str, bool]:
+def _progress(sessions: Sequence[SessionRecord], at: Instant, alive_at: Optional[Instant], policy: Policy) -> tuple[Evidence, str, bool]:
     """State, reason and whether it is still being judged, from the sessions of one initiator at one target."""
     if not sessions:
         return Evidence.FAILED, "storage failed: no session", False
     ages = [at.since(item.progress_at) for item in sessions]
     if any(age is not None and age <= policy.io_stale for age in ages):
         # Progress of a moment ago still counts, but if this look saw none the next one may say otherwise.
-        return Evidence.OK, "storage ok", 0.0 not in ages
+        return Evidence.OK, "storage ok", alive_at is None
     if any(item.commands_done is None and item.bytes_done is None for item in sessions):
         return Evidence.UNKNOWN, "storage unknown: counters unreadable", False
     still = min(at.since(item.progress_at or item.since) or 0.0 for item in sessions)
@@ -215,9 +226,23 @@ def _progress(sessions: Sequence[SessionRecord], at: Instant, policy: Policy) ->
     return Evidence.UNKNOWN, "storage not judged yet", True
 
 
-def _probed(sessions: Sequence[SessionRecord], at: Instant) -> Evidence:
-    """What this look alone found: a counter that advanced since the last look, a new session, and one that is judged anew count as life."""
-    if any(at in (item.progress_at, item.since) for item in sessions):
+def _alive_at(sessions: Sequence[SessionRecord], kept: Sequence[SessionRecord]) -> Optional[Instant]:
+    """The newest sign of life that this look alone found: a counter that advanced since the last look, a new session, and one that is
+    judged anew. The last two are as old as the look."""
+    known = {(item.target, item.sid): item for item in kept}
+    found = []
+    for item in sessions:
+        before = known.get((item.target, item.sid))
+        if item.seen_at in (item.since, item.progress_at):
+            found.append(item.seen_at)
+        elif item.progress_at is not None and (before is None or before.progress_at != item.progress_at):
+            found.append(item.progress_at)
+    return max(found, key=lambda life: life.seconds, default=None)
+
+
+def _probed(sessions: Sequence[SessionRecord], alive_at: Optional[Instant]) -> Evidence:
+    """What this look alone found."""
+    if alive_at is not None:
         return Evidence.OK
     if any(item.commands_done is None and item.bytes_done is None for item in sessions):
         return Evidence.UNKNOWN

@@ -101,7 +101,8 @@ def _probes(evidence: HostEvidence, now: Instant, policy: Policy) -> Iterator[_P
     yield _Probe("ping", evidence.ping, times.ping, times.ping_answered, longest)
     for target in evidence.targets:
         if target.at is not None:
-            yield _Probe(_target(target), target.probe, target.at, target.at, None if target.session else longest)
+            answered = target.alive_at or target.at
+            yield _Probe(_target(target), target.probe, target.at, answered, None if target.session else longest)
             said = Evidence.FAILED if target.accessible is False else Evidence.OK
             yield _Probe(_word(target), said, times.api, times.api_answered, longest, is_word=True)
 
@@ -110,7 +111,9 @@ def _heard(before: Optional[Silence], probe: _Probe) -> Optional[Silence]:
     if probe.found is Evidence.UNKNOWN:
         return before
     if probe.found is Evidence.OK:
-        return Silence(probe.path, probe.answered)
+        # What a run hears first is dated by its own look: what was there before began before it listened.
+        first_heard = max(probe.at, probe.answered, key=lambda at: at.seconds)
+        return Silence(probe.path, first_heard if before is None else probe.answered)
     anew = Silence(probe.path, probe.at, probe.at, probe.at, 1)
     if before is None or (probe.is_word and before.last is None):
         return anew

@@ -17,11 +17,18 @@ class Session:
     written_for: float = 0.0  # s of working so far
     works_since: Optional[float] = None
     silent_since: Optional[float] = None
+    wrote_at: Optional[float] = None  # before it stood still, at the latest
 
     def counter(self, now: float) -> int:
         """Commands done: one write in each HEARTBEAT in which it worked."""
         working = now - self.works_since if self.works_since is not None else 0.0
         return 100 + int((self.written_for + working) / HEARTBEAT)
+
+    def written_at(self, now: float) -> Optional[float]:
+        """When the counter advanced last, at the latest; None where it never worked."""
+        if self.works_since is None:
+            return self.wrote_at
+        return max(self.works_since, now - (self.written_for + now - self.works_since) % HEARTBEAT)
 
 
 @dataclass

@@ -484,6 +484,7 @@ class World:
 
     def _stand_still(self, session: Session) -> None:
         if session.works_since is not None:
+            session.wrote_at = session.written_at(self.now)
             session.written_for += self.now - session.works_since
             session.works_since = None
 
