@@ -133,7 +133,7 @@ def _at_server(
     found = []
     for target in sorted(admitted | {session.target for session in mine}):
         here = [item for item in records if item.target == target]
-        alive_at = _alive_at(here, kept)
+        alive_at = _alive_at(here, known)
         state, reason, pending = _progress(here, server.taken_at, alive_at, policy)
         probe = _probed(here, alive_at)
         if problem:
@@ -226,10 +226,10 @@ def _progress(sessions: Sequence[SessionRecord], at: Instant, alive_at: Optional
     return Evidence.UNKNOWN, "storage not judged yet", True
 
 
-def _alive_at(sessions: Sequence[SessionRecord], kept: Sequence[SessionRecord]) -> Optional[Instant]:
+def _alive_at(sessions: Sequence[SessionRecord], remembered: Sequence[SessionRecord]) -> Optional[Instant]:
     """The newest sign of life that this look alone found: a counter that advanced since the last look, a new session, and one that is
     judged anew. The last two are as old as the look."""
-    known = {(item.target, item.sid): item for item in kept}
+    known = {(item.target, item.sid): item for item in remembered}
     found = []
     for item in sessions:
         before = known.get((item.target, item.sid))
