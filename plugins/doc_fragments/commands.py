@@ -23,6 +23,8 @@ kind:
       forgotten at once, if nothing of it is left open.
     - V(release_brake) lets the hosts through that the brake held at the look before, and none that is lost later. V(disarm) and
       V(arm) are about the whole cluster, as is V(rebalance).
+    - V(shutdown) shuts everything down in order, VMs and then hosts, as on a UPS's word; the storage servers are left on.
+      V(cancel_shutdown) calls it off, and what was switched off starts again. Of a shutdown that is over it changes nothing.
   type: str
   required: true
   choices:
@@ -44,6 +46,8 @@ kind:
     - disarm
     - arm
     - rebalance
+    - shutdown
+    - cancel_shutdown
 subject:
   description: The VM (name or id) or host. Not needed for commands about the cluster.
   type: str
@@ -57,14 +61,15 @@ by:
   type: str
   default: an operator
 reason:
-  description: Why; what was seen. Needed with V(disarm), V(maintenance_on), V(ignore) and V(remove_host).
+  description: Why; what was seen. Needed with V(disarm), V(maintenance_on), V(ignore), V(remove_host) and V(shutdown).
   type: str
   default: ""
 holds:
   description:
-    - With V(disarm), V(maintenance_on) and V(ignore), the seconds for which that holds; 0 is what the policy's C(switch_off) says.
-    - A cluster is armed and a VM back in HA by itself at the end. A host stays in maintenance, and an alarm asks for the end. Given again,
-      each is prolonged.
+    - With V(disarm), V(maintenance_on), V(ignore) and V(shutdown), the seconds for which that holds; 0 is what the policy's C(switch_off)
+      says.
+    - A cluster is armed, a VM back in HA and a shutdown over by itself at the end. A host stays in
+      maintenance, and an alarm asks for the end. Given again, each is prolonged.
   type: float
   default: 0
 way:

@@ -163,9 +163,8 @@ def _seldom(draw: st.DrawFn, hosts: list[str], vms: list[str]) -> list[Raw]:
     first, second = draw(st.permutations(hosts))[:2]
     at = draw(st.integers(20, 200))
     dies: list[Raw] = [{"at": at, "do": "power", "host": first, "to": "off"}]
-    kind = draw(
-        st.sampled_from(("", "", "", "", "", "apart", "apart", "row 8", "resumed", "lease lost", "reset", "reset", "all power", "moving"))
-    )
+    rare = ("apart", "apart", "row 8", "resumed", "lease lost", "reset", "reset", "all power", "moving", "shutdown")
+    kind = draw(st.sampled_from((*("",) * 5, *rare)))
     if kind == "apart":  # the second one often dies during the failover of the first
         how = draw(st.sampled_from(({"do": "power", "to": "off"}, {"do": "hang", "to": "on"})))
         return [*dies, {"at": at + draw(st.integers(40, 100)) / 4, "host": second, **how}]
@@ -182,6 +181,11 @@ def _seldom(draw: st.DrawFn, hosts: list[str], vms: list[str]) -> list[Raw]:
     if kind == "all power":  # each host comes back in its own time, one perhaps not before the repairs
         returns: list[Raw] = [{"at": at, "do": "all_power", "to": "off"}, {"at": at + 30, "do": "all_power", "to": "on"}]
         return [*returns, *({"at": at + 30 + draw(st.integers(0, 120)), "do": "power", "host": host, "to": "on"} for host in hosts[1:])]
+    if kind == "shutdown":  # called off, or the hosts come back in their own time, one perhaps not before the repairs
+        orders: list[Raw] = [{"at": at, "do": "operator", "command": "shutdown"}]
+        if draw(st.booleans()):
+            return [*orders, {"at": at + draw(st.integers(2, 120)) / 2, "do": "operator", "command": "cancel_shutdown"}]
+        return [*orders, *({"at": at + 60 + draw(st.integers(0, 120)), "do": "power", "host": host, "to": "on"} for host in hosts[1:])]
     if kind == "reset":
         return [{"at": at, "do": "vm_fault", "vm": draw(st.sampled_from(vms)), "fault": "guest_hangs"}]
     return []
@@ -250,4 +254,5 @@ def _repairs(hosts: list[str], servers: list[str]) -> list[Raw]:
         ]
         found += [{"at": at, "do": "sensor", "host": host, "to": "green"}]
         found += [{"at": at + 1.0, "do": "power", "host": host, "to": "on"}, {"at": at + 120.0, "do": "rejoin", "host": host}]
-    return [*found, {"at": at, "do": "name_service", "to": "on"}, {"at": at, "do": "operator", "command": "arm"}]
+    found += [{"at": at, "do": "operator", "command": command} for command in ("arm", "cancel_shutdown")]
+    return [*found, {"at": at, "do": "name_service", "to": "on"}]

@@ -35,7 +35,7 @@ ENOUGH = 150  # schedules that must reach all of REACHED
 #: What the 150 schedules of CI (seeds 1 to 3) reached; what is WANTED besides and was not reached is printed. A token that a target
 #: refuses is in neither: the lease ends first, in the database and by the deadman (tests/sim/test_truth.py shows the refusal itself).
 REACHED = {
-    *("action: %s" % kind for kind in ("fence", "failover", "restart", "move", "reset", "rejoin", "maintenance")),
+    *("action: %s" % kind for kind in ("fence", "failover", "restart", "move", "reset", "rejoin", "maintenance", "shutdown")),
     *("row %d" % row for row in range(1, 13) if row != 8),
     *("held: %s" % what for what in ("fence", "failover")),
     *("rejoin: %s" % step for step in ("unregister", "unfence", "rescan")),

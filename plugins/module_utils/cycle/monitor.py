@@ -30,6 +30,7 @@ from ..decide.decision import (
     RejoinAction,
     ResetAction,
     RestartAction,
+    ShutdownAction,
     StopAction,
 )
 from ..decide.inputs import Decider
@@ -40,9 +41,31 @@ from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
 from ..record.lease import Lease
 from .judge import Judged, RunContext, events_seen, judge, live_hosts, wait_after
-from .ports import Ended, Executor, FailoverOrder, FenceOrder, MaintenanceOrder, MoveOrder, Observer, Order, PowerOrder, RejoinOrder
+from .ports import (
+    Ended,
+    Executor,
+    FailoverOrder,
+    FenceOrder,
+    MaintenanceOrder,
+    MoveOrder,
+    Observer,
+    Order,
+    PowerOrder,
+    RejoinOrder,
+    ShutdownOrder,
+)
 
-ABLE = ("fence", "failover", "restart", "move", "stop", "reset", "rejoin", "maintenance")  # kinds of action that are carried out here
+ABLE = (
+    "fence",
+    "failover",
+    "restart",
+    "move",
+    "stop",
+    "reset",
+    "rejoin",
+    "maintenance",
+    "shutdown",
+)  # kinds of action that are carried out here
 MAX_LOOKS = 60
 RENEW_AFTER = 1 / 6  # part of the lease; what is left is long enough for a look at hosts that do not answer
 PRUNE_EVERY = 600.0  # s between two times at which this run looks for what the record need not keep
@@ -113,6 +136,7 @@ class Monitor:
         self.summary.looks += 1
         self.judged, self._lease = judged, judged.lease
         self._call_off_moves_in_doubt(judged)
+        self._call_off_starts_before_a_shutdown(judged)
         for order in self._orders(judged):
             self._begin(order, judged, acting)
             self._acted_at = self._context.clock()
@@ -215,11 +239,14 @@ class Monitor:
                 orders.append(RejoinOrder(action))
             elif isinstance(action, MaintenanceAction):
                 orders.append(MaintenanceOrder(action))
+            elif isinstance(action, ShutdownAction):
+                orders.append(ShutdownOrder(action))
         return orders
 
     def _left_open(self, judged: Judged, planned: Iterable[str]) -> tuple[tuple[str, str], ...]:
         """VM id and destination of open transactions on which nobody is at work; none for a run that is about one host."""
-        if judged.decision.mode is Mode.OBSERVE or judged.decision.memory.disarmed or self._context.only_host:
+        memory = judged.decision.memory
+        if judged.decision.mode is Mode.OBSERVE or memory.disarmed or memory.goes_down or self._context.only_host:
             return ()
         busy = {act.vm for order in self._executor.in_progress() for act in order.acts} | set(planned)
         return tuple((row["vm_id"], row["destination"]) for row in judged.open_transactions if row["vm_id"] not in busy)
@@ -239,6 +266,12 @@ class Monitor:
         working = {host.host for host in judged.decision.hosts if host.verdict.works}
         for order in self._executor.in_progress():
             if isinstance(order, MoveOrder) and not {move.source for move in order.planned} <= working:
+                self._executor.call_off(order)
+
+    def _call_off_starts_before_a_shutdown(self, judged: Judged) -> None:
+        """Nothing is started or moved while everything is shut down; what was begun is planned anew when that is over."""
+        for order in self._executor.in_progress() if judged.decision.memory.goes_down else ():
+            if isinstance(order, (FailoverOrder, MoveOrder)):
                 self._executor.call_off(order)
 
     def _call_off_work_with(self, host: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Union
 
-from ..decide.decision import FenceAction, MaintenanceAction, PlannedMove, PlannedVm, RejoinAction
+from ..decide.decision import FenceAction, MaintenanceAction, PlannedMove, PlannedVm, RejoinAction, ShutdownAction
 from ..decide.observations import ActInProgress, Observation
 from ..instant import Instant
 
@@ -109,7 +109,21 @@ class MaintenanceOrder:
         return "%s maintenance mode of %s" % ("enter" if self.action.enter else "leave", self.action.host)
 
 
-Order = Union[FenceOrder, FailoverOrder, PowerOrder, MoveOrder, RejoinOrder, MaintenanceOrder]
+@dataclass(frozen=True)
+class ShutdownOrder:
+    """Shut a host down on which no VM runs."""
+
+    action: ShutdownAction
+
+    @property
+    def acts(self) -> tuple[ActInProgress, ...]:
+        return (ActInProgress(self.action.host, mode=True),)
+
+    def __str__(self) -> str:
+        return "shut down %s" % self.action.host
+
+
+Order = Union[FenceOrder, FailoverOrder, PowerOrder, MoveOrder, RejoinOrder, MaintenanceOrder, ShutdownOrder]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from .. import clock
 from ..access import HostAccess
 from ..act.failover_run import new_transaction
 from ..act.fence import Fenced, Run, fence_host
-from ..act.maintenance import Maintenance, set_maintenance_mode
+from ..act.host_orders import HostOrder, set_maintenance_mode, shut_down_host
 from ..act.rejoin import Rejoining, rejoin_host
 from ..act.vm_failover import fail_over, shown_of, undone_of
 from ..act.vm_power import PowerRequest, power_vms
@@ -32,7 +32,7 @@ from ..observe.paced import PacedObserver
 from ..observe.pools import Pools
 from ..record.database import StateDatabase
 from ..storage.server import ServerAccess
-from .ports import Ended, Executor, FailoverOrder, FenceOrder, MaintenanceOrder, MoveOrder, Order, PowerOrder, RejoinOrder
+from .ports import Ended, Executor, FailoverOrder, FenceOrder, MaintenanceOrder, MoveOrder, Order, PowerOrder, RejoinOrder, ShutdownOrder
 
 
 @dataclass(frozen=True)
@@ -224,8 +224,8 @@ def carry_out(work: Work, stopping: Callable[[], bool]) -> Ended:
             return _bring_over(site, order, database, run, stopping)
         if isinstance(order, RejoinOrder):
             return _rejoin(site, order, database, run)
-        if isinstance(order, MaintenanceOrder):
-            return _maintenance(site, order, database, run)
+        if isinstance(order, (MaintenanceOrder, ShutdownOrder)):
+            return _host_order(site, order, database, run)
         return _power(site, order, database, run)
 
 
@@ -261,11 +261,16 @@ def _rejoin(site: Site, order: RejoinOrder, database: StateDatabase, run: Run) -
     return Ended(order, rejoined.failed, rejoined.changed)
 
 
-def _maintenance(site: Site, order: MaintenanceOrder, database: StateDatabase, run: Run) -> Ended:
+def _host_order(site: Site, order: Union[MaintenanceOrder, ShutdownOrder], database: StateDatabase, run: Run) -> Ended:
     access = site.accesses.get(order.action.host)
     if access is None:
         return Ended(order, ("%s is not among the hosts of this run" % order.action.host,))
-    return Ended(order, changed=set_maintenance_mode(Maintenance(order.action, access, database, run)))
+    return Ended(order, changed=carry_out_at_host(order, HostOrder(order.action, access, database, run)))
+
+
+def carry_out_at_host(order: Union[MaintenanceOrder, ShutdownOrder], host: HostOrder) -> bool:
+    """Whether that changed anything."""
+    return shut_down_host(host) if isinstance(order, ShutdownOrder) else set_maintenance_mode(host, order.action.enter)
 
 
 def _power(site: Site, order: PowerOrder, database: StateDatabase, run: Run) -> Ended:

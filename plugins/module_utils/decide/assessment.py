@@ -25,8 +25,10 @@ from .hosts.freshness import without_old_looks
 from .hosts.host_reports import HostReport, read_report, remember_datastores, remember_storage
 from .hosts.mapping import distrust
 from .hosts.precondition import Datastores, index_initiators, sort_datastores, unfenceable, unprotected, unprotected_by_policy
+from .hosts.shutdown import awaited_hosts as awaited_after_shutdown
+from .hosts.shutdown import follow
 from .hosts.verdict import observer_isolated
-from .memory import HostRecord, Memory, VmRecord, servers_of
+from .memory import HostRecord, HostShutdownRecord, Memory, VmRecord, servers_of
 from .observations import HostObservation, Observation
 from .placement.rules import compile_rules
 from .policy import Policy
@@ -53,7 +55,9 @@ def assess(policy: Policy, memory: Memory, observation: Observation, now: Instan
     hosts, reports, cut_off = _judge_all(policy, memory, observation, now, run_id, wrong_bmcs)
     verdicts = {name: host.verdict for name, host in hosts.items()}
     results = results_of(observation.results)
-    seen_vms, vm_alarms = update_vms(memory, observation, verdicts, reports, results, now)
+    shutdown, marks = follow(memory, hosts, policy, now)
+    goes_down = shutdown is not None and not shutdown.ended
+    seen_vms, vm_alarms = update_vms(memory, observation, verdicts, reports, results, now, goes_down)
     seen_vms, vm_alarms = _without_the_fenced(memory, seen_vms, vm_alarms, hosts)
     vms, hung = annotate(memory, observation, seen_vms, verdicts, reports, results, policy, now)
     working = [name for name, host in hosts.items() if host.evidence.storage is Evidence.OK]
@@ -61,7 +65,7 @@ def assess(policy: Policy, memory: Memory, observation: Observation, now: Instan
     storage = remember_storage(memory, observation)
     servers = storage_servers(policy, observation)
     watching_since = _watching_since(memory, now, policy, run_id)
-    records = {name: _remember_host(host, had, observation, now) for name, host in hosts.items()}
+    records = {name: _remember_host(host, had, observation, now, marks.get(name)) for name, host in hosts.items()}
     initiators = index_initiators(policy, records, storage)
     hosts = {
         name: replace(
@@ -86,7 +90,8 @@ def assess(policy: Policy, memory: Memory, observation: Observation, now: Instan
         watched={name: _no_earlier(record.read_at, watching_since) for name, record in records.items()},
         now=now,
         rules=compile_rules(policy, vms),
-        awaited=awaited_hosts(memory, hosts, boot),
+        awaited=awaited_hosts(memory, hosts, boot) | awaited_after_shutdown(shutdown, marks, memory),
+        shutdown=shutdown,
     )
     return Assessment(cluster, tuple(vm_alarms), hung, watching_since, boot)
 
@@ -168,10 +173,13 @@ def _judge_one(
     return judgement, confirm(record, evidence, judgement, condemned, same_run, policy, now)
 
 
-def _remember_host(host: HostState, had: Mapping[str, tuple[str, ...]], observation: Observation, now: Instant) -> HostRecord:
+def _remember_host(
+    host: HostState, had: Mapping[str, tuple[str, ...]], observation: Observation, now: Instant, shut_down: Optional[HostShutdownRecord]
+) -> HostRecord:
     record = host.record
     return replace(
         record,
+        shut_down=shut_down,
         has_bmc=host.has_bmc,
         wrong_bmc=host.wrong_bmc,
         alive_in=alive_in(record, host.evidence, now),

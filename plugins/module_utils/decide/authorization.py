@@ -30,6 +30,7 @@ from .decision import (
     ResetAction,
     RestartAction,
     Severity,
+    ShutdownAction,
     StopAction,
 )
 from .manual_steps import manual_step, manual_step_alarm
@@ -40,8 +41,9 @@ from .state import HostState
 from .switch_offs import end_of
 
 ASKED_FOR = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.RETURN, Cause.FAILBACK)
+ASKED_OF_A_HOST = (StopAction, RejoinAction, MaintenanceAction, ShutdownAction)  # only ever by a person's command
 FOR_WHAT_WORKS = (MoveAction, ResetAction)  # what is done about hosts that work and VMs that run
-NOT_ABOUT_A_LOSS = (StopAction, ResetAction)  # whoever asks for the failover of a host asks for none of these
+NOT_ABOUT_A_LOSS = (StopAction, ResetAction, ShutdownAction)  # whoever asks for the failover of a host asks for none of these
 
 _Kind = TypeVar("_Kind", bound=Action)
 _SEAL = object()
@@ -91,7 +93,7 @@ def authorise(actions: Iterable[Action], memory: Memory, mode: Mode, hosts: Mapp
         elif memory.disarmed:
             proposed.append(Proposed(action, "the cluster is disarmed (%s)" % memory.disarmed))
             waiting.append(action)
-        elif mode is Mode.ACT or isinstance(action, (StopAction, RejoinAction, MaintenanceAction)) or _ordered_by_name(action, memory):
+        elif mode is Mode.ACT or isinstance(action, ASKED_OF_A_HOST) or _ordered_by_name(action, memory):
             allowed.append(action)
         else:
             yes, no = _by_a_yes(action, memory)
@@ -131,7 +133,7 @@ def not_in_progress(actions: Iterable[Action], acts: Iterable[ActInProgress]) ->
     for action in actions:
         if isinstance(action, (FenceAction, RejoinAction)):
             left += [] if action.host in hosts else [action]
-        elif isinstance(action, MaintenanceAction):
+        elif isinstance(action, (MaintenanceAction, ShutdownAction)):
             left += [] if action.host in hosts | modes else [action]
         elif not any(vm.id in ids for vm in action.vms):
             left.append(action)

@@ -19,7 +19,7 @@ from typing import Callable
 
 from ..instant import Instant
 from .decision import KINDS
-from .memory import Approval, Desired, HostRecord, Memory, RejoinRecord, RemovalRecord, Tries, VmRecord
+from .memory import Approval, Desired, HostRecord, Memory, RejoinRecord, RemovalRecord, ShutdownRecord, Tries, VmRecord
 from .observations import Power
 from .policy import Policy
 from .switch_offs import begin, end_of
@@ -45,6 +45,8 @@ class CommandKind(str, Enum):
     DISARM = "disarm"
     ARM = "arm"
     REBALANCE = "rebalance"
+    SHUTDOWN = "shutdown"
+    CANCEL_SHUTDOWN = "cancel_shutdown"
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,14 @@ NEEDS = {
     CommandKind.REBALANCE: "move",
     CommandKind.FAILBACK: "move",
     CommandKind.STOP: "stop",
+    CommandKind.SHUTDOWN: "shutdown",
     CommandKind.FAILOVER: "failover",
     CommandKind.REJOIN: "rejoin",
     CommandKind.CONFIRMED_RESTART: "rejoin",
     CommandKind.REMOVE_HOST: "fence",
 }
 """The kind of action without which a command would be remembered for ever and never done."""
-SWITCH_OFFS = (CommandKind.DISARM, CommandKind.MAINTENANCE_ON, CommandKind.IGNORE)
+SWITCH_OFFS = (CommandKind.DISARM, CommandKind.MAINTENANCE_ON, CommandKind.IGNORE, CommandKind.SHUTDOWN)
 """What stands until it ends: each has a person, a reason and an end (``switch_offs``)."""
 
 
@@ -274,6 +277,23 @@ def _rebalance(policy: Policy, memory: Memory, command: Command, now: Instant) -
     return _changed(memory, after, "the load is to be balanced%s", _said(command))
 
 
+def _shutdown(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    """Given again, it is prolonged, and its time in which things go in order begins anew."""
+    off = begin(None, _who(command), command.holds or policy.switch_off.shutdown, now)
+    after = replace(memory, shutdown=ShutdownRecord(off), hosts=tuple(replace(host, shut_down=None) for host in memory.hosts))
+    if memory.shutdown is not None and memory.goes_down:
+        after = replace(memory, shutdown=replace(memory.shutdown, order=off))
+    return _changed(memory, after, "everything is shut down, until %s at most%s", end_of(off), _said(command))
+
+
+def _cancel_shutdown(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
+    """What was switched off starts again, in start order; of a shutdown that is over already nothing is left to call off."""
+    if memory.shutdown is None or not memory.goes_down:
+        return memory, ""
+    ended = "called off by %s" % (_who(command) or "an operator")
+    return _changed(memory, replace(memory, shutdown=replace(memory.shutdown, ended=ended)), "the shutdown is called off%s", _said(command))
+
+
 _COMMANDS: dict[CommandKind, _Command] = {
     CommandKind.MIGRATE: _migrate,
     CommandKind.START: _start,
@@ -293,6 +313,8 @@ _COMMANDS: dict[CommandKind, _Command] = {
     CommandKind.DISARM: _disarm,
     CommandKind.ARM: _arm,
     CommandKind.REBALANCE: _rebalance,
+    CommandKind.SHUTDOWN: _shutdown,
+    CommandKind.CANCEL_SHUTDOWN: _cancel_shutdown,
 }
 
 

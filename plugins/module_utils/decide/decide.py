@@ -13,13 +13,12 @@ or that comes back with an old memory, cannot start a VM whose host can still wr
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Optional
+from dataclasses import dataclass, field
 
 from ..instant import Instant
 from .assessment import Assessment, assess
 from .authorization import Caller, Orders, authorise, not_in_progress, still_approved
-from .decision import KINDS, Action, Alarm, Decision, FenceAction, Held, HostVerdict, StopAction
+from .decision import KINDS, Action, Admission, Alarm, Decision, FenceAction, Held, HostVerdict
 from .forecast.admission import admission, admission_alarm
 from .hosts.alarms import raise_alarms
 from .hosts.brake import Brake, HostForBrake, apply_brake
@@ -30,6 +29,7 @@ from .hosts.near_misses import near_misses
 from .hosts.rejoin import Rejoins, note_steps, plan_rejoins
 from .hosts.removal import Removals, plan_removals, still_recorded, with_the_gone
 from .hosts.respond import Responses, choose_fences
+from .hosts.shutdown import HostShutdowns, note_requests, plan_host_shutdowns
 from .memory import HostRecord, Memory, VmRecord
 from .moves.moves import note_homes, plan_moves
 from .moves.moving import Moves
@@ -49,7 +49,7 @@ from .vms.overdue import note_down, overdue
 from .vms.start_order import note_waiting
 from .vms.starts import Starts, plan_starts
 from .vms.vm_monitoring import Monitored, note_resets, plan_resets
-from .vms.vm_stop import plan_stops
+from .vms.vm_stop import Stops, note_all_stops, plan_all_stops, plan_stops
 
 
 def decide(
@@ -91,10 +91,10 @@ def decide(
     health = judge_storage_health(
         policy.storage_health, memory.storage_health, observation.storage_health, cluster.servers, now, not first_look, calm
     )
-    down = still_down(cluster, vms, authorised.orders, authorised.proposed, plan.held)
+    down = () if cluster.goes_down else still_down(cluster, vms, authorised.orders, authorised.proposed, plan.held)
     vms = note_down(vms, down, cluster)
     missed = near_misses(memory, hosts.values(), policy)
-    others = [*authorised.alarms, *overdue(vms, down, cluster), *_if_any(admission_alarm(standing)), *health.alarms, *off.alarms]
+    others = [*authorised.alarms, *overdue(vms, down, cluster), *_about_admission(standing, cluster), *health.alarms, *off.alarms]
     remembered = _remembered(memory, assessment, health.records, brake, observation.results, run_id)
     return Decision(
         taken_at=now,
@@ -123,9 +123,10 @@ class _Plan:
     rejoins: Rejoins
     modes: MaintenanceModes
     starts: Starts
-    stops: list[StopAction]
+    stops: Stops
     moves: Moves
     resets: Monitored
+    shutdowns: HostShutdowns = field(default_factory=HostShutdowns)
 
     @property
     def actions(self) -> list[Action]:
@@ -138,18 +139,19 @@ class _Plan:
             *starts.failovers,
             *starts.restarts,
             *starts.moves,
-            *self.stops,
+            *self.stops.actions,
             *self.moves.actions,
             *self.resets.actions,
+            *self.shutdowns.actions,
         ]
 
     @property
     def held(self) -> tuple[Held, ...]:
-        return (*self.fences.held, *self.starts.held, *self.moves.held)
+        return (*self.fences.held, *self.starts.held, *self.moves.held, *self.stops.held)
 
     @property
     def alarms(self) -> list[Alarm]:
-        parts = (self.fences, self.removals, self.starts, self.moves, self.resets, self.rejoins, self.modes)
+        parts = (self.fences, self.removals, self.starts, self.moves, self.resets, self.rejoins, self.modes, self.shutdowns)
         return [alarm for part in parts for alarm in part.alarms]
 
     @property
@@ -159,6 +161,18 @@ class _Plan:
 
 def _plan(assessment: Assessment, brake: Brake, memory: Memory, able: Collection[str]) -> _Plan:
     cluster = assessment.cluster
+    if cluster.goes_down:
+        return _Plan(
+            fences=choose_fences(cluster, brake),
+            removals=Removals(),
+            rejoins=Rejoins(),
+            modes=MaintenanceModes(),
+            starts=Starts(),
+            stops=plan_all_stops(cluster),
+            moves=Moves(rebalance=memory.rebalance),
+            resets=Monitored(),
+            shutdowns=plan_host_shutdowns(cluster),
+        )
     starts = plan_starts(cluster, can_move="move" in able)
     read_at = {name: host.record.read_at for name, host in cluster.hosts.items()}
     return _Plan(
@@ -167,7 +181,7 @@ def _plan(assessment: Assessment, brake: Brake, memory: Memory, able: Collection
         rejoins=plan_rejoins(cluster, cluster.now, {vm.id for action in starts.failovers for vm in action.vms}),
         modes=plan_maintenance_modes(cluster),
         starts=starts,
-        stops=plan_stops(cluster),
+        stops=Stops(plan_stops(cluster)),
         moves=plan_moves(cluster, starts, memory.rebalance),
         resets=plan_resets(assessment.hung, read_at, cluster.policy, cluster.now),
     )
@@ -184,6 +198,7 @@ def _remembered(
         looked_at=cluster.now,
         watching_since=assessment.watching_since,
         cold_start=assessment.cold_start,
+        shutdown=cluster.shutdown,
         datastores=tuple(cluster.datastores[uuid] for uuid in sorted(cluster.datastores)),
         storage=cluster.storage,
         storage_health=health,
@@ -199,9 +214,15 @@ def _with_orders(memory: Memory, cluster: Cluster, vms: tuple[VmRecord, ...], pl
     return replace(
         memory,
         hosts=with_the_gone(memory, records),
-        vms=still_recorded(note_resets(note_orders(note_homes(vms, orders), orders, now), orders, policy, now), memory, cluster),
+        vms=still_recorded(_ordered(vms, orders, cluster), memory, cluster),
         rebalance=note_rebalance(plan.moves.rebalance, orders, policy),
+        shutdown=plan.shutdowns.record if cluster.goes_down else memory.shutdown,
     )
+
+
+def _ordered(vms: tuple[VmRecord, ...], orders: Orders, cluster: Cluster) -> tuple[VmRecord, ...]:
+    vms = note_orders(note_homes(vms, orders), orders, cluster.now)
+    return note_all_stops(note_resets(vms, orders, cluster.policy, cluster.now), orders, cluster)
 
 
 def _still_open(cluster: Cluster, plan: _Plan, orders: Orders, caller: Caller, disarmed: bool) -> bool:
@@ -219,6 +240,7 @@ def _still_open(cluster: Cluster, plan: _Plan, orders: Orders, caller: Caller, d
     waiting = any(caller.host in ("", cluster.vm_host(identity)) for identity in plan.starts.waiting)
     coming = any(host.record.failback for host in cluster.hosts.values()) and not plan.moves.failed_back
     planned_work = (coming and "move" in caller.able) or (plan.modes.awaited and "maintenance" in caller.able)
+    planned_work = planned_work or (plan.shutdowns.awaited and "shutdown" in caller.able)
     return waiting or (planned_work and not caller.host)
 
 
@@ -238,7 +260,7 @@ def _remember(record: HostRecord, plan: _Plan, orders: Orders, now: Instant) -> 
     fenced_at = {server for action in orders.of(FenceAction) if action.host == record.name for server in action.storage}
     if fenced_at:
         record = replace(record, fence_scope=tuple(sorted({*record.fence_scope, *fenced_at})))
-    return note_doubtful(note_modes(note_steps(record, orders, now), orders, now), orders)
+    return note_doubtful(note_requests(note_modes(note_steps(record, orders, now), orders, now), orders, now), orders)
 
 
 def _for_brake(host: HostState, cluster: Cluster) -> HostForBrake:
@@ -268,7 +290,7 @@ def _open(host: HostState, policy: Policy) -> bool:
 def _acts(orders: Orders, only_host: str) -> bool:
     """Whether something that was asked for is under way."""
     mine = [action for action in orders.actions if only_host in ("", action.host)]
-    return any(action.kind in ("fence", "rejoin", "maintenance") or bool(getattr(action, "vms", ())) for action in mine)
+    return any(action.kind in ("fence", "rejoin", "maintenance", "shutdown") or bool(getattr(action, "vms", ())) for action in mine)
 
 
 def _next_sample(policy: Policy, settled: bool) -> float:
@@ -296,7 +318,9 @@ def _verdict(host: HostState) -> HostVerdict:
     )
 
 
-def _if_any(alarm: Optional[Alarm]) -> list[Alarm]:
+def _about_admission(standing: Admission, cluster: Cluster) -> list[Alarm]:
+    """Hosts that go down on purpose provide for no failure."""
+    alarm = None if cluster.goes_down else admission_alarm(standing)
     return [alarm] if alarm is not None else []
 
 

@@ -247,7 +247,7 @@ class VmTarget:
 
 @dataclass(frozen=True)
 class StopAction:
-    """Stop VMs in order, the guest first: an operator wants them stopped."""
+    """Stop VMs, the guest first: an operator wants them stopped, or everything is shut down."""
 
     host: str
     vms: tuple[VmTarget, ...]
@@ -299,8 +299,19 @@ class MaintenanceAction:
     kind: str = "maintenance"
 
 
-Action = Union[FenceAction, FailoverAction, RestartAction, MoveAction, StopAction, ResetAction, RejoinAction, MaintenanceAction]
-KINDS = ("fence", "failover", "restart", "move", "stop", "reset", "rejoin", "maintenance")  # of actions
+@dataclass(frozen=True)
+class ShutdownAction:
+    """Shut a host down on which no VM runs."""
+
+    host: str
+    reasons: tuple[str, ...]
+    kind: str = "shutdown"
+
+
+Action = Union[
+    FenceAction, FailoverAction, RestartAction, MoveAction, StopAction, ResetAction, RejoinAction, MaintenanceAction, ShutdownAction
+]
+KINDS = ("fence", "failover", "restart", "move", "stop", "reset", "rejoin", "maintenance", "shutdown")  # of actions
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ Nothing waits for such an action. The alarm says what should be done and how, an
 
 from __future__ import annotations
 
-from .decision import Action, Alarm, MaintenanceAction, MoveAction, PlannedMove, RejoinAction, Severity
+from .decision import Action, Alarm, MaintenanceAction, MoveAction, PlannedMove, RejoinAction, Severity, ShutdownAction
 
 NAMED = 5  # VMs in one text
 
@@ -21,6 +21,8 @@ def manual_step(action: Action) -> str:
         return "run the playbook rejoin, -e host=%s (docs/bringing-a-host-back.md)" % action.host
     if isinstance(action, MaintenanceAction):
         return "vim-cmd hostsvc/maintenance_mode_%s on the host" % ("enter" if action.enter else "exit")
+    if isinstance(action, ShutdownAction):
+        return "esxcli system shutdown poweroff, or the host's own console"
     return "whoever asked for this decision carries out no %s; the playbook monitor does" % action.kind
 
 

@@ -117,6 +117,29 @@ class SwitchOff:
 
 
 @dataclass(frozen=True)
+class HostShutdownRecord:
+    """One host in a shutdown of everything; see ``hosts/shutdown``. Instants are on the decider's clock."""
+
+    since: Instant  # the first look that had the order; after the end of the shutdown, that look
+    first_asked: Optional[Instant] = None  # to shut down
+    asked_at: Optional[Instant] = None  # the last such request
+    silent_since: Optional[Instant] = None  # the first of the consecutive looks in which it gave no sign of life on any path
+    back: bool = False  # it has started anew since it was asked
+
+
+@dataclass(frozen=True)
+class ShutdownRecord:
+    """The shutdown of everything that a person or a UPS ordered, until the cluster has been started again; see ``hosts/shutdown``."""
+
+    order: SwitchOff
+    ended: str = ""  # why it is over; empty: it is under way
+    started_at: Optional[Instant] = None  # the first look after its end that saw a host alive
+    hosts_down: tuple[str, ...] = ()  # of which the last look proved that they are off, or can write no more
+    hosts_up: tuple[str, ...] = ()  # all others of that look
+    hindrances: tuple[str, ...] = ()  # what does not go down, and why
+
+
+@dataclass(frozen=True)
 class HostRecord:
     """One host. Instants are on the clock of the machine that looked at it, unless said otherwise."""
 
@@ -152,6 +175,7 @@ class HostRecord:
     maintenance_order: Optional[SwitchOff] = None  # that wish
     mode: Optional[MaintenanceModeRecord] = None  # it entered maintenance mode from here; None: if it is in it, somebody else put it there
     alive_in: str = ""  # the decider's boot in which it last showed life; see ``cold_start``
+    shut_down: Optional[HostShutdownRecord] = None  # it goes, or went, down with everything; None: it shows life, or nothing of that kind
     failback: bool = False  # an operator wants the VMs to come that belong there
     failback_left: str = ""  # why some did not come when he last did
     rejoin: Optional[RejoinRecord] = None  # an operator wants it back in
@@ -223,6 +247,7 @@ class VmRecord:
     ignored: bool = False  # an operator took it out of HA as it is
     ignore: Optional[SwitchOff] = None  # that wish
     stopping: bool = False  # an operator wants it stopped, and it still runs
+    shut_down_at: Optional[Instant] = None  # when it was last ordered to stop with everything: nobody's wish that it stays down
     wanted_host: str = ""  # where an operator wants it; it is not moved away unasked
     wanted_way: str = ""  # the way that an operator named for going there: a value of ``decision.Way``; empty: the best one
     ordered: bool = False  # the operator's migration is still to be done; without ``wanted_host``, to whichever host suits it best
@@ -307,6 +332,7 @@ class Memory:
     disarmed: str = ""  # who disarmed the cluster, and why; empty: it is armed
     disarm: Optional[SwitchOff] = None  # for how long
     approved: tuple[Approval, ...] = ()  # with mode: ask
+    shutdown: Optional[ShutdownRecord] = None
     cold_start: str = ""  # the decider's boot at which all power had been away, while hosts are awaited for that
     rebalance: str = ""  # who asked for it; empty: nobody
     results_read: int = 0  # the highest number of an ActResult that was counted
@@ -322,6 +348,11 @@ class Memory:
     @cached_property
     def _targets_of(self) -> Mapping[str, tuple[str, ...]]:
         return {record.uuid: record.targets for record in reversed(self.datastores)}
+
+    @property
+    def goes_down(self) -> bool:
+        """Whether everything is being shut down."""
+        return self.shutdown is not None and not self.shutdown.ended
 
     @property
     def awaiting(self) -> frozenset[str]:

@@ -329,8 +329,8 @@ class IsolationProbe:
 
 @dataclass(frozen=True)
 class ActInProgress:
-    """An act that was ordered and has not ended: on the whole ``host``, on one VM there (``vm``, its id), or on the host's maintenance
-    mode (``mode``), for which no fence waits."""
+    """An act that was ordered and has not ended: on the whole ``host``, on one VM there (``vm``, its id), or a request to the host for its
+    maintenance mode or its shutdown (``mode``), for which no fence waits."""
 
     host: str
     vm: str = ""

@@ -200,6 +200,23 @@ def _failover(command: Command, record: Record) -> Outcome:
     return Outcome(Progress.OPEN, "%s is fenced, and %s do not run elsewhere yet" % (name, ", ".join(sorted(vm.name for vm in down))))
 
 
+def _shutdown(command: Command, record: Record) -> Outcome:
+    shutdown = record.memory.shutdown
+    if shutdown is None or shutdown.ended:
+        return Outcome(Progress.FAILED, "the shutdown is over: %s" % (shutdown.ended if shutdown is not None else "all is up again"))
+    up = shutdown.hosts_up
+    if shutdown.hosts_down and not up:
+        return Outcome(Progress.DONE, "all hosts are down: %s" % ", ".join(shutdown.hosts_down))
+    if not up:
+        return Outcome(Progress.OPEN, "no look has been taken since")
+    waits = "not down yet: %s" % ", ".join(up)
+    running = sorted(vm.name for vm in record.memory.vms if vm.power is Power.ON and vm.host in up)
+    waits += "; VMs that run: %s" % ", ".join(running) if running else ""
+    if record.idle or len(shutdown.hindrances) == len(up):
+        return Outcome(Progress.FAILED, "%s: %s" % (waits, record.idle or "; ".join(shutdown.hindrances)))
+    return Outcome(Progress.OPEN, waits)
+
+
 _JUDGES: dict[CommandKind, Callable[[Command, Record], Outcome]] = {
     CommandKind.MIGRATE: _migrate,
     CommandKind.MAINTENANCE_ON: _maintenance_on,
@@ -209,4 +226,5 @@ _JUDGES: dict[CommandKind, Callable[[Command, Record], Outcome]] = {
     CommandKind.CONFIRMED_RESTART: _rejoin,
     CommandKind.REMOVE_HOST: _remove_host,
     CommandKind.FAILOVER: _failover,
+    CommandKind.SHUTDOWN: _shutdown,
 }

@@ -286,12 +286,18 @@ class Retention:
 
 @dataclass(frozen=True)
 class SwitchOffPolicy:
-    """For how long a person switches something off, where the command does not say. Disarming and ignoring end by themselves; maintenance
-    does not, and is an alarm from then on. What was given more time is an alarm when it stands for longer than this."""
+    """For how long a person switches something off, where the command does not say. Disarming, ignoring and a shutdown of everything end
+    by themselves; maintenance does not, and is an alarm from then on. What was given more time is an alarm when it stands for longer
+    than this."""
 
     disarm: float = seconds(4 * 3600.0, "The cluster is disarmed.", at_least=60)
     maintenance: float = seconds(24 * 3600.0, "A host is in maintenance.", at_least=60)
     ignore: float = seconds(7 * 86400.0, "A VM is taken out of HA as it is.", at_least=60)
+    shutdown: float = seconds(
+        3600.0,
+        "Everything is being shut down. What is still up by then starts again; what is off is waited for as after a loss of all power.",
+        at_least=60,
+    )
 
 
 @dataclass(frozen=True)
@@ -319,7 +325,7 @@ class Policy:
     cold_start_grace: float = seconds(
         900.0,
         "After all power was away: a host that does not show itself is not fenced for that until so long after the start of the machine "
-        "that decides. Servers with much memory take long to boot.",
+        "that decides; after a shutdown of everything, so long after the first host is back. Servers with much memory take long to boot.",
     )
     recovery_bound: float = seconds(300.0, "A VM must run again within this time after faults stop.")
     max_dead_fraction: float = fraction(

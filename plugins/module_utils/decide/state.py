@@ -10,7 +10,7 @@ from typing import Optional
 
 from ..instant import Instant
 from .evidence import HostEvidence
-from .memory import DatastoreRecord, HostRecord, StorageRecord, VmRecord, servers_of
+from .memory import DatastoreRecord, HostRecord, ShutdownRecord, StorageRecord, VmRecord, servers_of
 from .observations import HostObservation, Observation
 from .policy import AgentHungResponse, HostPolicy, IsolationResponse, Policy
 from .rules import Rules
@@ -125,7 +125,13 @@ class Cluster:
     watched: Mapping[str, bool]  # host -> its VMs were read in the present unbroken watch
     now: Instant
     rules: Rules
-    awaited: frozenset[str] = frozenset()  # hosts that are late at a cold start
+    awaited: frozenset[str] = frozenset()  # hosts that are late at a cold start, or go down with everything
+    shutdown: Optional[ShutdownRecord] = None
+
+    @property
+    def goes_down(self) -> bool:
+        """Whether everything is being shut down."""
+        return self.shutdown is not None and not self.shutdown.ended
 
     def servers_of(self, vm: VmRecord) -> frozenset[str]:
         """The storage servers that hold its files; empty when that is not known of all of them."""

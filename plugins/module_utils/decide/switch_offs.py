@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a person switched off - the cluster disarmed, a VM ignored, a host in maintenance - and when that ends.
+"""What a person switched off - the cluster disarmed or shut down, a VM ignored, a host in maintenance - and when that ends.
 
-Invariants: each has a person, a reason and an end. Disarming and ignoring end by themselves, so that nothing stays without HA because it
+Invariants: each has a person, a reason and an end. All but the last end by themselves, so that nothing stays without HA because it
 was forgotten. A maintenance does not: whoever works on the host may still have it open, so from its end on it is an alarm, and only a
 person lets VMs back in. The times run on the decider's clock; after a restart of that machine nobody can tell how much of them is over,
 so they count anew: late, never early.
@@ -15,7 +15,7 @@ from typing import Optional
 
 from ..instant import Instant
 from .decision import Alarm, Severity
-from .memory import HostRecord, Memory, SwitchOff, VmRecord
+from .memory import HostRecord, Memory, ShutdownRecord, SwitchOff, VmRecord
 from .policy import Policy
 from .replacing import replace
 
@@ -46,6 +46,8 @@ def review(memory: Memory, policy: Policy, now: Instant) -> Review:
     out = Review(memory)
     if memory.disarmed:
         _disarm(out, policy, now)
+    if memory.shutdown is not None and memory.goes_down:
+        out.memory = replace(out.memory, shutdown=_shutdown(memory.shutdown, policy, now))
     for vm in memory.vms:
         if vm.ignored:
             _ignore(vm, out, policy, now)
@@ -66,6 +68,13 @@ def _disarm(out: Review, policy: Policy, now: Instant) -> None:
         text = "the cluster is armed again at %s; disarm it again to prolong that"
         _say(out, "armed_soon", "cluster", Severity.WARNING, text % end_of(off))
     _about_long(out, off, policy.switch_off.disarm, now, "disarm", "cluster", "the cluster is disarmed")
+
+
+def _shutdown(shutdown: ShutdownRecord, policy: Policy, now: Instant) -> ShutdownRecord:
+    """While it lasts, an alarm of its own says so (``hosts/shutdown``)."""
+    off = _counted(shutdown.order, "an operator", policy.switch_off.shutdown, now)
+    over = "its time was over at %s" % end_of(off) if _left(off, now) <= 0 else ""
+    return replace(shutdown, order=off, ended=over)
 
 
 def _ignore(vm: VmRecord, out: Review, policy: Policy, now: Instant) -> None:

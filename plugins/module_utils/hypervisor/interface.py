@@ -200,5 +200,10 @@ class Hypervisor(ABC):
         stopped or moved for it. Raises HypervisorFault, also when the host is so already."""
 
     @abstractmethod
+    def shut_down_host(self, timeout: float) -> None:
+        """Have the host shut itself down; VMs that run are not waited for. Returns when it has begun to, or after *timeout* seconds. Raises
+        HypervisorFault when it refuses."""
+
+    @abstractmethod
     def unregistered(self, datastore: str) -> list[str]:
         """Paths of .vmx files on *datastore* that this host has not registered."""

@@ -53,8 +53,8 @@ GRANTED = (
     Privilege("VirtualMachine.Interact.Reset", ("VirtualMachine.ResetVM_Task",), "restarts a guest that hangs"),
     Privilege(
         "Host.Config.Maintenance",
-        ("HostSystem.EnterMaintenanceMode_Task", "HostSystem.ExitMaintenanceMode_Task"),
-        "has an evacuated host enter maintenance mode, and leave it",
+        ("HostSystem.EnterMaintenanceMode_Task", "HostSystem.ExitMaintenanceMode_Task", "HostSystem.ShutdownHost_Task"),
+        "has an evacuated host enter maintenance mode, and leave it; shuts the host down with everything",
     ),
     Privilege("VirtualMachine.Interact.AnswerQuestion", ("VirtualMachine.AnswerVM",), "answers that a VM was moved, or lost its lock"),
 )

@@ -180,6 +180,19 @@ class Vsphere(Hypervisor):
                 task = host.ExitMaintenanceMode_Task(timeout=max(1, int(timeout)))
         self._runner().wait(task, tried, timeout + 2)
 
+    def shut_down_host(self, timeout: float) -> None:
+        tried = "shutting the host down"
+        with self.session.acting(tried):
+            host = self._the_host(self._reader().inventory({"HostSystem": ("name",)})["HostSystem"])
+        with self.session.writing(tried, self.before_write):
+            # Without force it would have to be in maintenance mode, and would still be in it when power returns.
+            task = host.ShutdownHost_Task(force=True)
+        try:
+            self._runner().wait(task, tried, timeout)
+        except HypervisorFault as fault:
+            if fault.kind not in (FaultKind.LOST, FaultKind.TIMED_OUT, FaultKind.NOT_FOUND):  # of a host that goes down
+                raise
+
     def unregistered(self, datastore: str) -> list[str]:
         tried = "searching datastore %s for VMs" % datastore
         with self.session.acting(tried):

@@ -190,7 +190,7 @@ def _command_options(part: argparse.ArgumentParser) -> None:
     part.add_argument("--to", metavar="HOST", default="", help="where to, for migrate")
     part.add_argument("--by", metavar="NAME", help="who wants it, for the journal (the user who called sudo)")
     part.add_argument("--reason", metavar="TEXT", required=True, help="why, for the journal")
-    holds = "for how long, with disarm, maintenance_on and ignore: 90m, 8h, 3d (what the policy's switch_off says)"
+    holds = "for how long, with disarm, maintenance_on, ignore and shutdown: 90m, 8h, 3d (what the policy's switch_off says)"
     part.add_argument("--for", dest="holds", metavar="TIME", type=_duration, default=0.0, help=holds)
     wait = "how long to wait until the monitor took it up (%(default)g); one that it did not take up is withdrawn. 0: do not wait"
     part.add_argument("--wait", metavar="SECONDS", type=_seconds, default=WAIT, help=wait)

@@ -35,14 +35,14 @@ NAMES = _words(
     """name host hosts vm vms id path uuid datastore datastore_uuid datastores target targets server storage initiator initiators address
     networks user subject home wanted_host came_from registered admits label device run_id only_host sid attached_disks moid key last_key
     failed doubtful released fence_scope fenced_at vms_read isolation_addresses source start_after allow_unstopped_source failover_hosts
-    ignored_sensors vm_name"""
+    ignored_sensors vm_name hosts_down hosts_up"""
 )
 #: Fields that have a person's name or words; that there is one may count.
 PERSONS = _words("by word released_by disarmed confirmed_off rebalance")
 #: Fields that have words for people only; that there are some may count.
 TEXTS = _words(
     """text reason reasons api_reason ping_reason power_reason why_not anybody unfenceable wrong_bmc blocked proves_no_off reading note
-    remedy refused failback_left"""
+    remedy refused failback_left ended hindrances"""
 )
 #: Fields whose words stay: the program's own, the hypervisor's, versions, times, and UUIDs and serial numbers of machines.
 KEPT = _words(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from ..cycle.judge import HOLD, Judged
-from ..cycle.ports import FailoverOrder, FenceOrder, MaintenanceOrder, MoveOrder, Order, PowerOrder
+from ..cycle.ports import FailoverOrder, FenceOrder, MaintenanceOrder, MoveOrder, Order, PowerOrder, ShutdownOrder
 from ..decide.authorization import is_empty
 from ..decide.decision import Decision, HostVerdict, Proposed, Severity
 from ..decide.json_form import to_dict
@@ -97,7 +97,8 @@ class AlarmStatus:
 
 @dataclass(frozen=True)
 class ActStatus:
-    """An order under way: ``what`` in words ("fence esx1"), its kind (fence, start, move, stop, reset, rejoin), hosts and names of VMs."""
+    """An order under way: ``what`` in words ("fence esx1"), its kind (fence, start, move, stop, reset,
+    rejoin, maintenance, shutdown), hosts and names of VMs."""
 
     what: str
     kind: str
@@ -347,7 +348,7 @@ def _act(order: Order, memory: Memory) -> ActStatus:
 def _kind(order: Order) -> str:
     if isinstance(order, PowerOrder):
         return order.kind
-    kinds = {FenceOrder: "fence", FailoverOrder: "start", MoveOrder: "move", MaintenanceOrder: "maintenance"}
+    kinds = {FenceOrder: "fence", FailoverOrder: "start", MoveOrder: "move", MaintenanceOrder: "maintenance", ShutdownOrder: "shutdown"}
     return next((word for kind, word in kinds.items() if isinstance(order, kind)), "rejoin")
 
 

@@ -183,6 +183,7 @@ def test_with_exactly_its_role_every_call_of_the_monitor_works(two: tuple[Host, 
         for enter in (True, False):
             opened.set_maintenance_mode(enter, 10)
             assert opened.health().maintenance is enter
+        opened.shut_down_host(10)
     listed = {call.split(".")[1].split("(")[0] for privilege in (*GRANTED, *ADDITIONAL) for call in privilege.calls}
     unlisted = {call for call in round_trips if _needs_more_than_reading(call)} - listed
     assert not unlisted, "calls of the monitor that docs/host-privileges.md does not have"

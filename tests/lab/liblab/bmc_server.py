@@ -68,6 +68,9 @@ class HostSystems(AbstractSystemsDriver):
         lab = load(self._path)
         if lab is None:
             raise error.FishyError("The lab is gone", 503)
+        if machines.has_shut_itself_down(lab, self._own(identity).name):
+            self.set_power_state(identity, "ForceOff")
+            lab = load(self._path) or lab
         return "Off" if machines.state_word(lab, self._own(identity).name) == "off" else "On"
 
     def set_power_state(self, identity: str, state: str) -> None:

@@ -65,6 +65,13 @@ def state_word(lab: Lab, name: str) -> str:
     return "crashed" if state.powered else "off"
 
 
+def has_shut_itself_down(lab: Lab, name: str) -> bool:
+    """Its system ended in order, and nobody has noted yet that this switches the machine off."""
+    if state_word(lab, name) != "crashed":
+        return False
+    return tail(lab.host_folder(name) / "esxsim.log", 1).strip() == "off"
+
+
 def _links(lab: Lab, host: Host) -> tuple[str, str]:
     """A host's cables at the switch's end, in the order of ``CABLES``."""
     return lab.network.management_link(host.name), lab.network.storage_link(host.name)

@@ -71,6 +71,9 @@ class SimulatedHost(Hypervisor):
     def set_maintenance_mode(self, enter: bool, timeout: float) -> None:
         self._ended(self._ask(self._requests.maintenance_mode(self._host, enter), timeout))
 
+    def shut_down_host(self, timeout: float) -> None:
+        self._ended(self._ask(self._requests.shut_down(self._host), timeout))
+
     def register(self, path: str, name: str) -> str:
         vm = self._world.vms[path.partition("] ")[2].partition("/")[0]]
         self._ended(self._ask(self._requests.register(vm, self._host)))

@@ -16,7 +16,7 @@ from typing import Any, Optional, Union
 
 from ansible_collections.libreha.vmware.plugins.module_utils.access import HostAccess
 from ansible_collections.libreha.vmware.plugins.module_utils.act.fence import FenceWorld, Run, fence_host
-from ansible_collections.libreha.vmware.plugins.module_utils.act.maintenance import Maintenance, set_maintenance_mode
+from ansible_collections.libreha.vmware.plugins.module_utils.act.host_orders import HostOrder
 from ansible_collections.libreha.vmware.plugins.module_utils.act.rejoin import Rejoining, RejoinWorld, rejoin_host
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import Around, Opened, fail_over, undone_of
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_power import JOURNAL_KIND, HostWorld, PowerRequest, power_vms
@@ -29,8 +29,9 @@ from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import 
     Order,
     PowerOrder,
     RejoinOrder,
+    ShutdownOrder,
 )
-from ansible_collections.libreha.vmware.plugins.module_utils.cycle.real import transactions_of
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.real import carry_out_at_host, transactions_of
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import PlannedMove
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.machine import Machine
@@ -174,10 +175,10 @@ class SimulatedExecutor:
             return self._move(process, order)
         if isinstance(order, PowerOrder):
             return self._stop_or_reset(process, order)
-        if isinstance(order, MaintenanceOrder):
+        if isinstance(order, (MaintenanceOrder, ShutdownOrder)):
             access = self._access(order.action.host)
-            asked = Maintenance(order.action, access, self._parts.database, self._run, self._hosts(process))
-            return Ended(order, changed=set_maintenance_mode(asked))
+            asked = HostOrder(order.action, access, self._parts.database, self._run, self._hosts(process))
+            return Ended(order, changed=carry_out_at_host(order, asked))
         return self._rejoin(process, order)
 
     @contextmanager

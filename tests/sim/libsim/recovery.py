@@ -49,6 +49,8 @@ class Recovery:
         self.maintenance: set[str] = set()  # hosts that an operator wants empty
         self.suspended = False  # the monitor's memory was taken from it
         self._restarted = False
+        self._shut_down: set[str] = set()  # hosts that are off with everything
+        self._started_again: Optional[float] = None  # when the first one was up again
         self._clocks: dict[str, float] = {}
         self._reported: set[str] = set()
         self._failures: dict[str, list[float]] = {}
@@ -64,6 +66,7 @@ class Recovery:
 
     def _tick(self) -> None:
         self._engine.after(EVERY, self._tick)
+        self._note_shutdown()
         down = []
         for vm in self._world.vms.values():
             if any(self._world.hosts[host].runs for host in vm.executing):
@@ -104,7 +107,7 @@ class Recovery:
         decision = self._service.decision
         if self.suspended or not self._service.works or decision is None or self._policy.mode is not Mode.ACT:
             return True
-        if decision.memory.brake.held or decision.memory.disarmed:
+        if decision.memory.brake.held or decision.memory.disarmed or decision.memory.goes_down:
             return True
         # docs/safety.md, "Timers": API and ping are not silent across a gap over confirm_after, so looks that rare confirm nothing.
         if self._service.parts.slow + 2 * TIMEOUT > self._policy.confirm_after:
@@ -140,7 +143,7 @@ class Recovery:
                 return False
             if not target.serving or self._engine.now - target.started_at < self._policy.storage_grace:
                 return False
-        if self._late_at_a_cold_start(host):
+        if self._late_at_a_cold_start(host) or self._late_after_a_shutdown(host):
             return False
         if self._restarted and self._may_be_elsewhere(host):
             return False
@@ -156,6 +159,22 @@ class Recovery:
             return False
         kept_running = any(other.state == "up" and other.booted_at < boots[-1] - AHEAD for other in self._world.hosts.values())
         return not kept_running and not (host.booted_at > boots[-1] - AHEAD and host.state == "up")
+
+    def _note_shutdown(self) -> None:
+        """Which hosts went off while everything was shut down, and when the first host was up again after that."""
+        decision = self._service.decision
+        if decision is not None and decision.memory.goes_down:
+            self._started_again = None
+            self._shut_down |= {host.name for host in self._world.hosts.values() if host.leaving or host.state == "off"}
+            return
+        self._shut_down -= {name for name in self._shut_down if self._world.hosts[name].runs and not self._world.hosts[name].leaving}
+        if self._started_again is None and self._service.works and any(host.answers for host in self._world.hosts.values()):
+            self._started_again = self._engine.now
+
+    def _late_after_a_shutdown(self, host: Host) -> bool:
+        """It went off with everything, and has not booted since: the policy lets it be late."""
+        over = self._started_again is not None and self._engine.now - self._started_again > self._policy.cold_start_grace + 2 * EVERY
+        return host.name in self._shut_down and not over
 
     def _may_be_elsewhere(self, source: Host) -> bool:
         """A monitor that was away cannot tell where the VM went while another host is silent."""

@@ -48,6 +48,8 @@ class Referee:
             self._migrating(vm)
         elif what == "unfencing" and host is not None:
             self._unfencing(host)
+        elif what == "shutting_down" and host is not None:
+            self._shutting_down(host)
 
     def watch(self) -> None:
         """Also when nothing changes: some conditions are about how long."""
@@ -157,6 +159,11 @@ class Referee:
         exceeded = self._legality.exceeded(host, taker=vm)
         if exceeded:
             self._report.violation("capacity_exceeded", "%s with %s: %s" % (host, vm.name, exceeded), vm=vm.name, host=host)
+
+    def _shutting_down(self, host: Host) -> None:
+        running = [vm.name for vm in self._world.vms_on(host.name)]
+        if running:
+            self._report.violation("shut_down_while_running", "%s is shut down and runs %s" % (host.name, running), host=host.name)
 
     def _unfencing(self, host: Host) -> None:
         line = self._world.fence_line(host.name)

@@ -163,6 +163,13 @@ class Hypervisors:
 
         return self._at_host(host, MAINTENANCE_MODE, effect)
 
+    def shut_down(self, host: Host) -> Callable[[Task], None]:
+        def effect(task: Task) -> None:
+            self._world.shut_down(host, and_boot=False, with_everything=True)
+            task.end((Outcome.DONE, ""))
+
+        return self._at_host(host, QUICK, effect)
+
     def stop(self, vm: Vm, host: Host, in_order: bool) -> Callable[[Task], None]:
         def effect(task: Task) -> None:
             (self._world.stop if in_order else self._world.switch_off)(vm, host)

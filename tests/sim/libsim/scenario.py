@@ -124,7 +124,10 @@ DOINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
 }
 VM_COMMANDS = ("migrate", "start", "stop", "ignore", "manage")
 VM_FAULTS = ("crash", "start_fails", "guest_hangs")
-OPERATOR_COMMANDS = ("disarm", "arm", "approve", "release_brake", "rebalance", "confirmed_off", "failback", "remove_host")
+OPERATOR_COMMANDS = (
+    *("disarm", "arm", "approve", "release_brake", "rebalance", "confirmed_off", "failback", "remove_host"),
+    *("shutdown", "cancel_shutdown"),
+)
 
 
 def read_scenario(path: Path) -> Scenario:

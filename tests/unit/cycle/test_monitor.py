@@ -128,6 +128,29 @@ def test_a_move_is_called_off_as_soon_as_its_source_may_have_lost_its_storage(sc
     assert scene.called_off == [order]
 
 
+def test_what_starts_or_moves_is_called_off_when_everything_is_shut_down(scene: Scene) -> None:
+    order = emptying(scene)
+    (record, *_rest) = [to_record(new_transaction(dataclasses.asdict(vm))) for vm in order.planned]
+    scene.database.save_transaction(record, scene.token, JournalEntry("step", "begun"))
+    scene.database.give_commands([Command(CommandKind.SHUTDOWN, by="ups", reason="on battery")])
+    scene.looks(3)
+    assert scene.called_off == [order]
+    scene.end(order)
+    scene.looks(30)
+    assert not [order for order in scene.begun[1:] if isinstance(order, (FailoverOrder, MoveOrder))], "nothing is taken up again"
+
+
+def test_empty_hosts_are_shut_down_each_by_an_order_of_its_own_and_no_fence_waits_for_that(scene: Scene) -> None:
+    scene.run()
+    scene.looks(9)
+    for vm in scene.world.vms.values():
+        scene.world.crash(vm.name)
+    scene.database.give_commands([Command(CommandKind.SHUTDOWN, by="ups", reason="on battery")])
+    scene.looks(3)
+    assert sorted(map(str, scene.orders)) == ["shut down esx1", "shut down esx2", "shut down esx3"]
+    assert {act.mode for order in scene.orders for act in order.acts} == {True}
+
+
 @pytest.mark.parametrize("dies", ["esx1", "esx2"])
 def test_a_move_is_called_off_when_one_of_its_ends_is_to_be_fenced(scene: Scene, dies: str) -> None:
     order = emptying(scene)

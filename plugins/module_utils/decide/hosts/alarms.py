@@ -12,6 +12,7 @@ from ..state import Cluster, HostState, leads_to_fence
 from ..verdict import Verdict
 from .cold_start import about_awaited
 from .duplicates import about_duplicates
+from .shutdown import about_shutdown, goes_down_in_order
 
 OPERATOR_ERRORS = {
     ApiAnswer.LOGIN_REFUSED: "refuses the login; correct its user name or password",
@@ -38,11 +39,13 @@ OBSERVER_ERRORS = {
 def raise_alarms(cluster: Cluster) -> list[Alarm]:
     """The alarms about hosts, storage servers and protection as such."""
     found: list[Alarm] = []
-    if cluster.observer_isolated:
+    if cluster.observer_isolated and not cluster.awaited >= {host.name for host in cluster.hosts.values() if not host.is_fenced}:
         text = "no isolation address and no unfenced host answers: the observer itself is cut off; everything is held"
         found.append(Alarm("observer_isolated", Severity.CRITICAL, "cluster", text))
     found += _about_looks(cluster)
-    found += about_awaited(cluster.awaited, cluster.policy, cluster.now)
+    if cluster.shutdown is None:
+        found += about_awaited(cluster.awaited, cluster.policy, cluster.now)
+    found += about_shutdown(cluster.shutdown, cluster.awaited, cluster.policy, cluster.now)
     found += _about_the_observer(cluster)
     found += _about_storage(cluster)
     for host in cluster.hosts.values():
@@ -182,6 +185,8 @@ def _about_host(host: HostState, cluster: Cluster) -> list[Alarm]:
             alarm(
                 "no_storage_evidence", Severity.WARNING, "%s works, but its storage gives no evidence: %s" % (host.name, host.evidence.text)
             )
+    elif goes_down_in_order(host):
+        pass
     elif not leads_to_fence(host.verdict, cluster.policy) and (host.confirmation.confirmed or host.judgement.row == 3):
         alarm("verdict", Severity.CRITICAL, "%s; %s" % (host.text, _what_is_done(host)))
     return found

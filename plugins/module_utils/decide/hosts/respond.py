@@ -58,7 +58,8 @@ def _begin(host: HostState, cluster: Cluster, brake: Brake, out: Responses) -> N
         out.held.append(Held("fence", host.name, "%s; waiting for confirmation: %s" % (host.text, host.confirmation.waiting)))
         return
     if host.name in cluster.awaited:  # an alarm says so of all of them
-        out.held.append(Held("fence", host.name, "%s; not fenced: it is late after all power was away" % host.text))
+        why = "everything is being shut down" if cluster.goes_down else "it is late after all power was away"
+        out.held.append(Held("fence", host.name, "%s; not fenced: %s" % (host.text, why)))
         return
     if cluster.out_of_service(host.name):  # somebody works on it: no cause for an alarm
         out.held.append(Held("fence", host.name, "%s; not fenced: it is in maintenance and no protected VM is recorded there" % host.text))

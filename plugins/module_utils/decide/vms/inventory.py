@@ -30,6 +30,7 @@ from ..replacing import replace
 from ..tries import Results
 from ..verdict import Verdict
 from .in_progress import settle
+from .vm_stop import went_down_with_everything
 
 NEEDED = ("vmx", "disk", "parent", "swap", "snapshot")  # kinds of files without which a VM does not run, also those it only reads
 
@@ -44,6 +45,7 @@ class _Look:
     now: Instant
     events_unread: Callable[[str], bool]
     had_before: frozenset[str]  # hosts whose list is the one that the look before had
+    goes_down: bool  # everything is being shut down
     alarms: list[Alarm] = field(default_factory=list)
 
     def alarm(self, what: str, record: VmRecord, severity: Severity, text: str) -> None:
@@ -57,13 +59,14 @@ def update_vms(
     reports: Mapping[str, HostReport],
     results: Results,
     now: Instant,
+    goes_down: bool = False,
 ) -> tuple[tuple[VmRecord, ...], list[Alarm]]:
     """The VM records after this look, ordered by id, and the alarms about single VMs."""
     fenced = {name for name, verdict in verdicts.items() if verdict in (Verdict.FENCED, Verdict.FENCING)}
     cut_off = {name for name, verdict in verdicts.items() if verdict is Verdict.FENCED}
     read = frozenset(observation.vms_read) - fenced
     had_before = frozenset(name for name in read if _is_the_list_before(name, observation, memory))
-    look = _Look(verdicts, reports, read, now, observation.events_unread, had_before)
+    look = _Look(verdicts, reports, read, now, observation.events_unread, had_before, goes_down)
     once, several = _sightings(observation, look.read)
     acting = {act.vm for act in observation.in_progress}
     records = memory.vms_by_id
@@ -214,6 +217,7 @@ def _running(record: VmRecord, running: Sequence[VmObservation], look: _Look) ->
         desired=record.desired if record.stopping else Desired.STARTED,
         power=Power.ON,
         on_since=record.on_since if stayed else look.now,
+        shut_down_at=record.shut_down_at if stayed else None,
         # The list may have been read just before the power-off; and it may serve another look.
         clean_off=record.id in look.reports[vm.host].clean_off or (record.clean_off and vm.host in look.had_before),
         restart=False,
@@ -222,21 +226,23 @@ def _running(record: VmRecord, running: Sequence[VmObservation], look: _Look) ->
 
 
 def _down_at_home(record: VmRecord, vm: VmObservation, look: _Look, moved: bool) -> VmRecord:
-    """Not running on the working host where it is recorded. A move may stop a VM and then come to nothing: that power-off is ours."""
+    """Not running on the working host where it is recorded. A move may stop a VM and then come to nothing, and so does the shutdown of
+    everything: that power-off is ours."""
     if vm.power is Power.UNKNOWN:
         return record
     reports = look.reports[vm.host]
     was_running = record.power is Power.ON
-    if was_running and not moved and _nobody_knows_why(record, vm, look):
+    ours = moved or went_down_with_everything(record, look.goes_down, look.now)
+    if was_running and not ours and _nobody_knows_why(record, vm, look):
         return record
     record = replace(_details(record, vm), power=vm.power, on_since=None, stopping=False)
     if record.desired is not Desired.STARTED:
         return record
     if record.clean_off or record.id in reports.clean_off:
-        if moved:
+        if ours:
             return replace(record, clean_off=False, restart=True)
         return replace(record, desired=Desired.STOPPED, clean_off=False, restart=False)
-    if was_running and (reports.restarted or reports.record.going_down):
+    if was_running and (reports.restarted or reports.record.going_down or (ours and not moved)):
         return replace(record, restart=True)
     if not record.restart:
         look.alarm(

@@ -55,6 +55,15 @@ class StartOrderPlan:
                 return "waits for %s (%s)" % (other.name, order.condition.value.replace("_", " "))
         return ""
 
+    def wait_to_stop(self) -> dict[str, str]:
+        """Of VMs that run and are all to be stopped: the ids of those that others would start after, and why they wait."""
+        found: dict[str, str] = {}
+        for other in self.sorted():
+            for vm in self._before(other):
+                if vm.id in self._starting and vm.id != other.id:
+                    found[vm.id] = "waits until %s is down, which starts after it" % other.name
+        return found
+
     def _append(self, vm: VmRecord, done: dict[str, VmRecord], above: tuple[str, ...]) -> None:
         if vm.id in done or vm.id in above:
             return

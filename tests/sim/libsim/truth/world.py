@@ -180,10 +180,13 @@ class World:
         setattr(host, what, value)
         self._settle()
 
-    def shut_down(self, host: Host, and_boot: bool) -> None:
-        """In order: it tells so, stops its VMs, logs out, and is off."""
+    def shut_down(self, host: Host, and_boot: bool, with_everything: bool = False) -> None:
+        """In order: it tells so, stops its VMs, logs out, and is off. *with_everything*: the monitor asked for it."""
         if not host.runs or host.leaving:
             return
+        if with_everything:
+            self.emit("host_shutdown", host=host.name)
+            self._tell("shutting_down", None, host)
         host.leaving = host.boot
         host.tell("host_reboot" if and_boot else "host_shutdown")
         leaving = host.leaving
