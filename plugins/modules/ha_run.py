@@ -21,8 +21,8 @@ description:
   - Each thing that happens is shown in a line while it happens.
   - It fails, with all of its result, when at its end something that should be done is not, or an alarm stands that the policy's
     C(fail_on_alarm) counts; by default a critical one. A run that was made for planned work (V(migrate), V(maintenance_on),
-    V(maintenance_off), V(failback), V(rejoin), V(confirmed_restart), V(remove_host), V(failover) or V(shutdown) in O(commands)) fails by its
-    outcome, and by such alarms about the hosts and VMs that it asked about.
+    V(maintenance_off), V(failback), V(rejoin), V(confirmed_restart), V(remove_host), V(failover) or V(shutdown) in O(commands)) fails
+    by its outcome, and by such alarms about the hosts and VMs that it asked about.
   - While another run holds the lease, such as the resident monitor, that one carries out what O(commands) ask for. This one shows what
     happens, waits for the outcome, and takes the lease if it becomes free.
   - The run goes on if the playbook is interrupted, and ends by itself; what it does is in the journal. Until then it holds the lease.
