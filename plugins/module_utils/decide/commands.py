@@ -173,7 +173,8 @@ def _rejoin(policy: Policy, memory: Memory, command: Command, now: Instant) -> t
     record = memory.host(name)
     if memory.looked_at is None:
         raise CommandRefused("whether %s is fenced is not known before the first look; ask again" % name)
-    if not record.fenced and not record.confirmed_off:
+    # Of a host that no look has judged yet, the next one knows whether it is fenced.
+    if not record.fenced and not record.confirmed_off and record in memory.hosts:
         return memory.with_host(replace(record, refused="")) if record.refused else memory, ""
     # Asked again, it boots from where the first wish has brought it.
     asked = replace(record.rejoin or RejoinRecord(now), asked_at=now, by=command.by)

@@ -77,6 +77,17 @@ def test_a_host_that_was_taken_out_comes_back_by_rejoin_only() -> None:
     assert world.memory.host("esx1").rejoin is not None
 
 
+def test_a_host_that_comes_back_into_the_inventory_is_let_in_by_the_first_rejoin() -> None:
+    world = taken_out(emptied())
+    back = world.hosts.pop("esx1")
+    world.run(6)
+    world.hosts["esx1"] = back
+    world.command("rejoin", "esx1")
+    world.step(3)
+    assert world.memory.host("esx1").rejoin is not None
+    assert outcome_of(Command(CommandKind.REJOIN, "esx1"), "", Record(world.memory)).progress is Progress.OPEN
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
