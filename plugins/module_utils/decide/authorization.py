@@ -121,6 +121,14 @@ def _ordered_by_name(action: Action, memory: Memory) -> bool:
     return isinstance(action, RejoinAction)
 
 
+def may_start(vm: str, host: str, memory: Memory, mode: Mode) -> bool:
+    """Whether the start of a VM that was recorded on *host* would be carried out, as far as the mode and what people said go."""
+    if mode is Mode.ACT:
+        return True
+    heard = [item for item in memory.approved if not item.works and item.subject in (vm, host)]
+    return any(item.failover or mode is Mode.ASK for item in heard)
+
+
 def not_in_progress(actions: Iterable[Action], acts: Iterable[ActInProgress]) -> list[Action]:
     """*actions* without what is being carried out already: nothing is ordered twice."""
     acts = tuple(acts)

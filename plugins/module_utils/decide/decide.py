@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from ..instant import Instant
 from .assessment import Assessment, assess
-from .authorization import Caller, Orders, authorise, not_in_progress, still_approved
+from .authorization import Caller, Orders, authorise, may_start, not_in_progress, still_approved
 from .decision import KINDS, Action, Admission, Alarm, Decision, FenceAction, Held, HostVerdict
 from .forecast.admission import admission, admission_alarm
 from .hosts.alarms import raise_alarms
@@ -85,7 +85,7 @@ def decide(
     authorised = authorise(wanted, memory, policy.mode, hosts, caller := Caller(able, only_host))
     # One look dates no progress: what moved since an earlier run's look may have stopped before this one.
     first_look = memory.run_id != run_id
-    settled = not (first_look or observation.in_progress or _still_open(cluster, plan, authorised.orders, caller, bool(memory.disarmed)))
+    settled = not (first_look or observation.in_progress or _still_open(cluster, plan, authorised.orders, caller, memory))
     standing = admission(cluster)
     calm = all(host.verdict.works or not _open(host, policy) for host in hosts.values())
     health = judge_storage_health(
@@ -225,23 +225,23 @@ def _ordered(vms: tuple[VmRecord, ...], orders: Orders, cluster: Cluster) -> tup
     return note_all_stops(note_resets(vms, orders, cluster.policy, cluster.now), orders, cluster)
 
 
-def _still_open(cluster: Cluster, plan: _Plan, orders: Orders, caller: Caller, disarmed: bool) -> bool:
+def _still_open(cluster: Cluster, plan: _Plan, orders: Orders, caller: Caller, memory: Memory) -> bool:
     """Whether another look, soon, can change something by itself. What a person asked for can while this caller may carry it out."""
     if any(_open(host, cluster.policy) for host in cluster.hosts.values()) or _acts(orders, caller.host):
         return True
-    if disarmed:
+    if memory.disarmed:
         return False
     returning = any(record is not None and caller.host in ("", name) for name, record in plan.rejoins.records.items())
     leaving = plan.removals.awaited and "fence" in caller.able and not caller.host
     if leaving or ("rejoin" in caller.able and returning):
         return True
-    if cluster.policy.mode is Mode.OBSERVE:
-        return False
-    waiting = any(caller.host in ("", cluster.vm_host(identity)) for identity in plan.starts.waiting)
+    waiting = [identity for identity in plan.starts.waiting if caller.host in ("", cluster.vm_host(identity))]
+    if any(may_start(identity, cluster.vm_host(identity), memory, cluster.policy.mode) for identity in waiting):
+        return True
     coming = any(host.record.failback for host in cluster.hosts.values()) and not plan.moves.failed_back
     planned_work = (coming and "move" in caller.able) or (plan.modes.awaited and "maintenance" in caller.able)
     planned_work = planned_work or (plan.shutdowns.awaited and "shutdown" in caller.able)
-    return waiting or (planned_work and not caller.host)
+    return planned_work and not caller.host and cluster.policy.mode is not Mode.OBSERVE
 
 
 def _with(vms: tuple[VmRecord, ...], changed: Mapping[str, VmRecord]) -> tuple[VmRecord, ...]:

@@ -123,3 +123,40 @@ def test_a_run_about_one_host_still_completes_the_fence_of_another() -> None:
     world.run(6)
     assert list(world.fences()) == ["esx2"]
     assert world.last.settled, "what this run is about is done"
+
+
+def one_after_the_other(mode: str) -> World:
+    """vm2 starts a minute after vm1."""
+    world = three_hosts(mode=mode, start_order={"condition": "powered_on", "delay": 60}, vms={"vm2": {"start_after": ["vm1"]}})
+    world.run(9)
+    return world
+
+
+@pytest.mark.parametrize("mode", ["observe", "ask", "act"])
+def test_a_failover_that_a_person_ordered_goes_on_until_the_last_vm_that_waits_for_another_has_started(mode: str) -> None:
+    world = one_after_the_other(mode)
+    world.kill("esx1")
+    world.command("failover", "esx1", by="alice")
+    world.run(21)
+    world.fence("esx1")
+    world.run(3)
+    assert [vm.name for vm in world.failovers()["esx1"].vms] == ["vm1"]
+    world.start("vm1", "esx2")
+    world.run(30)
+    assert "vm2 waits for vm1 (powered on)" in [held.reason for held in world.last.held]
+    assert not world.last.settled
+    world.run(36)
+    assert [vm.name for vm in world.failovers()["esx1"].vms] == ["vm2"]
+
+
+@pytest.mark.parametrize(("approved", "settled"), [("", True), ("vm2", False)])
+def test_no_run_waits_for_starts_that_nobody_said_yes_to(approved: str, settled: bool) -> None:
+    world = one_after_the_other("ask")
+    world.crash("vm1")
+    world.crash("vm2")
+    world.run(6)
+    if approved:
+        world.command("approve", approved, by="alice")
+    world.run(6)
+    assert "vm2 waits for vm1 (powered on)" in [held.reason for held in world.last.held]
+    assert world.last.settled is settled
