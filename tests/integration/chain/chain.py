@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,6 +22,12 @@ from ansible_collections.libreha.vmware.plugins.module_utils.record.database imp
 ROOT = Path(__file__).resolve().parents[3]
 LAB = ROOT / "tests" / "lab" / "lab"
 BIN = ROOT / ".venv" / "bin"
+sys.path.insert(0, str(LAB.parent))
+
+from liblab.resident import Resident  # noqa: E402
+
+#: Of a failover, in the order of the journal.
+MOMENTS = ("fence ordered", "registering begins", "registering done", "power-on begins", "answered", "runs")
 HANG_GUARD = 420  # s; far above what any run takes, so that a hanging one fails instead of stopping CI
 
 
@@ -115,9 +122,9 @@ class Chain:
             "ha_state_info", {"state_url": self.state_url, "include": list(include), "journal": {"limit": 100000, **journal}}
         )
 
-    def journal(self, *kinds: str) -> list[dict[str, Any]]:
-        """The journal, read from the file itself: quick, and independent of the code under test."""
-        rows = self._rows("select * from ha_journal order by seq")
+    def journal(self, *kinds: str, after: int = 0) -> list[dict[str, Any]]:
+        """The journal from behind entry *after* on, read from the file itself: quick, and independent of the code under test."""
+        rows = self._rows("select * from ha_journal where seq > %d order by seq" % after)
         return [{**row, "data": json.loads(row["data"])} for row in rows if not kinds or row["kind"] in kinds]
 
     def alarms(self) -> str:
@@ -237,6 +244,46 @@ class Playing:
         code = self.process.wait(timeout=HANG_GUARD)
         text = self.log.read_text()
         return Run(code, text, recap_of(text))
+
+
+class Service(Resident):
+    """The service, as systemd runs it: what is killed is started anew, and whatever is left of it is killed before."""
+
+    def __init__(self, chain: Chain) -> None:
+        policy = {"libreha_policy": {**chain.inventory_policy(), **chain.policy}} if chain.policy else {}
+        super().__init__(chain.inventory, chain.folder, policy)
+        self.chain = chain
+        self._started = 0
+
+    @contextlib.contextmanager
+    def running(self, *environment: str) -> Iterator[Playing]:
+        """Its process, which is killed at the end of the block with all that it started, if it still runs. *environment*: NAME=VALUE."""
+        self._started += 1
+        run = Playing(["/usr/bin/env", *environment, *self.command], self.chain.folder / ("service-%d.log" % self._started))
+        try:
+            yield run
+        finally:
+            run.kill()
+
+
+def reached(chain: Chain, moment: str, after: int = 0) -> bool:
+    """Whether the journal shows *moment* behind entry *after*."""
+    if moment == "fence ordered":
+        return any(entry["data"].get("action") == "fence" for entry in chain.journal("action", after=after))
+    facts = {
+        "registering begins": {"phase": "before", "doing": "register"},
+        "registering done": {"phase": "after", "step": "registered"},
+        "power-on begins": {"phase": "before", "doing": "power_on"},
+        "answered": {"phase": "after", "step": "answered"},
+        "runs": {"phase": "end", "step": "verified"},
+    }[moment]
+    return any(facts.items() <= entry["data"].items() for entry in chain.journal("step", after=after))
+
+
+def brought_up(chain: Chain, after: int = 0) -> set[str]:
+    """The names of the VMs whose start was verified behind entry *after*."""
+    steps = [entry for entry in chain.journal("step", after=after) if entry["data"].get("step") == "verified"]
+    return {entry["data"].get("vm_name") or entry["text"].partition(":")[0] for entry in steps}
 
 
 def _environ(pid: int) -> bytes:

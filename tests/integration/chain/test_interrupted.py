@@ -12,27 +12,12 @@ from typing import Any
 
 import pytest
 
-from .chain import Chain, Playing, lab, wait_for
+from .chain import MOMENTS, Chain, Playing, lab, reached, wait_for
 from .conftest import MakeChain, repetitions
 from .test_faults import moved
 
 pytestmark = pytest.mark.lab
 LEASE = 20  # s; a killed run's lease must end before the next may act
-MOMENTS = ("fence ordered", "registering begins", "registering done", "power-on begins", "answered", "runs")
-
-
-def reached(chain: Chain, moment: str) -> bool:
-    """Whether the journal (or the fence list) shows *moment*."""
-    if moment == "fence ordered":
-        return any(entry["data"].get("action") == "fence" for entry in chain.journal("action"))
-    facts = {
-        "registering begins": {"phase": "before", "doing": "register"},
-        "registering done": {"phase": "after", "step": "registered"},
-        "power-on begins": {"phase": "before", "doing": "power_on"},
-        "answered": {"phase": "after", "step": "answered"},
-        "runs": {"phase": "end", "step": "verified"},
-    }[moment]
-    return any(facts.items() <= entry["data"].items() for entry in chain.journal("step"))
 
 
 def reached_or_ended(chain: Chain, moment: str, run: Playing) -> bool:

@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import sys
 import time
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
-from .chain import LAB, Chain, Playing, lab, wait_for
+from .chain import MOMENTS, Chain, Service, brought_up, lab, reached, wait_for
 from .conftest import MakeChain
 from .test_faults import moved
-from .test_interrupted import MOMENTS, connection, consistent, reached, registered_once
-
-sys.path.insert(0, str(LAB.parent))
-
-from liblab.resident import Resident
+from .test_interrupted import connection, consistent, registered_once
 
 pytestmark = pytest.mark.lab
 
 
-class Service(Resident):
-    """The service, as systemd runs it: what is killed is started anew, and whatever is left of it is killed before."""
-
-    def __init__(self, chain: Chain) -> None:
-        policy = {"libreha_policy": {**chain.inventory_policy(), **chain.policy}} if chain.policy else {}
-        super().__init__(chain.inventory, chain.folder, policy)
-        self.chain = chain
-        self._started = 0
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[Playing]:
-        """Its process, which is killed at the end of the block with all that it started, if it still runs."""
-        self._started += 1
-        run = Playing(self.command, self.chain.folder / ("service-%d.log" % self._started))
-        try:
-            yield run
-        finally:
-            run.kill()
-
-
 def elsewhere(chain: Chain, host: str = "esx1") -> bool:
     """Whether every VM of *host* was brought up and verified."""
-    ended = {
-        entry["data"].get("vm_name") or entry["text"].partition(":")[0]
-        for entry in chain.journal("step")
-        if entry["data"].get("step") == "verified"
-    }
-    return set(chain.vms_of(host)) <= ended
+    return set(chain.vms_of(host)) <= brought_up(chain)
 
 
 def test_it_brings_a_dead_hosts_vms_back_by_itself_then_moves_a_vm_on_request_and_ends_cleanly(chain_of: MakeChain) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .errors import LabError
-from .faults import HOST_FAULTS, TARGET_FAULTS
+from .faults import ARBITER_FAULTS, HOST_FAULTS, TARGET_FAULTS
 from .guest_faults import VM_FAULTS
 from .plan import IDLE_INTERVAL_MS, TIMINGS, Options
 from .qemu import Guests, commands
@@ -92,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--vm-cpus", type=int, default=plain.vm_cpus, help="virtual CPUs of each VM")
     up.add_argument("--esxi-version", default=plain.esxi_version, help="version that the hosts report")
     up.add_argument("--esxi-build", default=plain.esxi_build, help="build that the hosts report")
+    up.add_argument(
+        "--arbiter-disk-mib", type=int, default=plain.arbiter_disk_mib, help="give the arbiter a disk of its own, which can be full"
+    )
     up.add_argument("--no-question", action="store_true", help="hosts do not ask whether a VM from another host was moved or copied")
     up.add_argument("--no-tools", metavar="VM,...", default="", help="VMs whose guests have no VMware Tools, and so no heartbeat")
     up.add_argument("--fresh", action="store_true", help="replace a lab that is up")
@@ -110,23 +113,24 @@ def parser() -> argparse.ArgumentParser:
     add("status", "show hosts, VMs, the target and guests")
     kinds = ["hosts:"] + ["  %-12s %s" % item for item in HOST_FAULTS.items()]
     kinds += ["target:"] + ["  %-12s %s" % item for item in TARGET_FAULTS.items()]
+    kinds += ["arbiter:"] + ["  %-12s %s" % item for item in ARBITER_FAULTS.items()]
     kinds += ["VMs:"] + ["  %-12s %s" % item for item in VM_FAULTS.items()]
     kinds += ["guests:"] + ["  %-12s %s" % item for item in GUEST_FAULTS.items()]
     fault = add(
         "fault",
-        "do something bad to a host, to a VM, to the target or to a guest",
+        "do something bad to a host, to a VM, to the target, to the arbiter or to a guest",
         epilog="\n".join(kinds),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    fault.add_argument("subject", metavar="HOST|VM|target|GUEST", help="whom it happens to")
+    fault.add_argument("subject", metavar="HOST|VM|target|arbiter|GUEST", help="whom it happens to")
     fault.add_argument(
         "kind",
-        choices=list(dict.fromkeys([*HOST_FAULTS, *VM_FAULTS, *TARGET_FAULTS, *GUEST_FAULTS])),
+        choices=list(dict.fromkeys([*HOST_FAULTS, *VM_FAULTS, *TARGET_FAULTS, *ARBITER_FAULTS, *GUEST_FAULTS])),
         metavar="KIND",
         help="what happens, see below",
     )
-    heal = add("heal", "end all faults of a host, a VM, the target or a guest; boots a dead one, thaws a frozen one")
-    heal.add_argument("subject", metavar="HOST|VM|target|GUEST")
+    heal = add("heal", "end all faults of a host, a VM, the target, the arbiter or a guest; boots a dead one, thaws a frozen one")
+    heal.add_argument("subject", metavar="HOST|VM|target|arbiter|GUEST")
     power = add("power", "press a host's power button, as its BMC does")
     power.add_argument("subject", metavar="HOST")
     power.add_argument("action", choices=["on", "off", "cycle"])
@@ -184,6 +188,7 @@ def _up_quick(args: argparse.Namespace) -> None:
         vm_cpus=args.vm_cpus,
         esxi_version=args.esxi_version,
         esxi_build=args.esxi_build,
+        arbiter_disk_mib=args.arbiter_disk_mib,
         question=not args.no_question,
         no_tools=tuple(name.strip() for name in args.no_tools.split(",") if name.strip()),
         workload=not args.no_workload,

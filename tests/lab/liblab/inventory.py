@@ -59,7 +59,7 @@ def _all(lab: Lab) -> dict[str, Any]:
             "storage_grace": 10,
             **TIMINGS[lab.options.timings]["policy"],
         },
-        "libreha_state_url": "sqlite:///%s/state.db" % lab.path.resolve(),
+        "libreha_state_url": "sqlite:///%s/state.db" % lab.arbiter.resolve(),
     }
 
 

@@ -10,9 +10,9 @@ import uuid
 from . import network
 from .build import BINARY
 from .errors import LabError
-from .plan import DATASTORE, LUN, TARGET_IQN, Host
+from .plan import DATASTORE, LOSS_PERCENT, LUN, TARGET_IQN, Host
 from .processes import alive, kill, send, spawn, state_of, tail
-from .state import CABLES, Lab, write_private
+from .state import CABLES, LOSSES, Lab, write_private
 
 BOOT_SECONDS = 20.0
 
@@ -84,6 +84,19 @@ def set_links(lab: Lab, host: Host) -> None:
     for link, fault in zip(_links(lab, host), CABLES):
         if network.link_is_up(link) is not None:
             network.set_link(link, running and fault not in state.faults)
+
+
+def set_losses(lab: Lab, host: Host) -> None:
+    """Have its cables lose the packets that its faults say, or none."""
+    for link, fault in zip(_links(lab, host), LOSSES):
+        network.set_loss(link, LOSS_PERCENT if fault in lab.states[host.name].faults else 0)
+
+
+def set_bmc_power(lab: Lab, host: Host, on: bool) -> None:
+    """The supply of its BMC: without, nothing is at the BMC's address."""
+    account = lab.bmc_of(host.name)
+    if account is not None:
+        network.set_address(lab.network.bmc_namespace, "mgmt0", account.address, on)
 
 
 def stop_at_once(lab: Lab, host: Host, *, powered: bool) -> None:

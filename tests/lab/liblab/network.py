@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,6 +113,23 @@ def set_link(link: str, up: bool) -> None:
     run(["ip", "link", "set", link, "up" if up else "down"], what="switch the link %s" % link)
 
 
+def set_loss(link: str, percent: int) -> None:
+    """A bad cable: so many of the packets are lost, in each direction; 0 ends it. By nftables, since not every kernel has netem."""
+    table = "libreha-%s" % link
+    rules = ["add table bridge %s" % table, "delete table bridge %s" % table]
+    if percent:
+        chains = (("prerouting", "iifname"), ("postrouting", "oifname"))
+        rules += ["add table bridge %s" % table]
+        for hook, end in chains:
+            rules += ["add chain bridge %s %s { type filter hook %s priority 0; }" % (table, hook, hook)]
+            rules += ['add rule bridge %s %s %s "%s" numgen random mod 100 < %d drop' % (table, hook, end, link, percent)]
+    run(["nft", "; ".join(rules)], what="lose packets of the link %s" % link, remedy="Install the Debian package nftables.")
+
+
+def set_address(namespace: str, device: str, address: str, there: bool) -> None:
+    _batch_in(namespace, ["addr %s %s/%d dev %s" % ("add" if there else "del", address, PREFIX, device)])
+
+
 def link_is_up(link: str) -> bool | None:
     """Whether a cable is plugged in; None when there is none."""
     try:
@@ -147,12 +165,23 @@ def leftovers(network: LabNetwork) -> tuple[list[str], list[str]]:
     return cables + [name for name in bridges if name in links], [name for name in names if name.startswith(prefix)]
 
 
+def _loss_tables(network: LabNetwork) -> list[str]:
+    if shutil.which("nft") is None:
+        return []
+    listed = json.loads(run(["nft", "--json", "list", "tables"], what="list packet filters"))["nftables"]
+    names = [entry["table"]["name"] for entry in listed if entry.get("table", {}).get("family") == "bridge"]
+    own = tuple("libreha-%s-" % bridge for bridge in (network.management_bridge, network.storage_bridge))
+    return [name for name in names if name.startswith(own)]
+
+
 def remove_all(network: LabNetwork) -> None:
     """Every namespace, link and bridge of a lab; those that are gone already are no error.
 
     The bridges go last: as long as one is there, this number is seen to be taken (``owner``).
     """
     links, namespaces = leftovers(network)
+    for table in _loss_tables(network):
+        run(["nft", "delete table bridge %s" % table], what="remove the packet filter %s" % table)
     for name in namespaces:
         remove_namespace(name)
     for link in links:

@@ -14,6 +14,7 @@ MAX_LABS = 16  # of one machine at the same time
 TARGET_IQN = "iqn.2026-01.lab.libreha:shared"
 NOBODY_ADDRESS = "255.255.255.255"  # no TCP peer can have it
 LUN = 1
+LOSS_PERCENT = 30  # of the packets of a bad cable, in each direction
 SECTOR = 512
 FIRST_EXTENT_SECTOR = 2048
 EXTENT_SECTORS = 131072  # 64 MiB
@@ -124,6 +125,7 @@ class Options:
     question: bool = True
     no_tools: tuple[str, ...] = ()  # names of VMs whose guests have no VMware Tools
     timings: str = "production"
+    arbiter_disk_mib: int = 0  # size of the arbiter's own disk; 0: its files lie with the lab's others
     workload: bool = True  # whether the guests write records; without, a VM has its lock and executes, and that is all
 
 

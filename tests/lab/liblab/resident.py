@@ -25,8 +25,13 @@ class Resident:
 
     def __init__(self, inventory: str, folder: Path, variables: Mapping[str, Any] | None = None) -> None:
         self.config, self.socket = folder / "monitor.json", folder / "monitor.sock"
-        given = {**(variables or {}), "libreha_lab_folder": str(folder), "libreha_lab_collections": str(COLLECTIONS)}
-        play = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", inventory, str(PLAY), "-e", json.dumps(given)]
+        self._inventory = inventory
+        self._given = {**(variables or {}), "libreha_lab_folder": str(folder), "libreha_lab_collections": str(COLLECTIONS)}
+        self.configure()
+
+    def configure(self) -> None:
+        """Have the role write the configuration, as the inventory is now. Raises LabError."""
+        play = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", self._inventory, str(PLAY), "-e", json.dumps(self._given)]
         environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "LC_ALL": "C.UTF-8"}
         done = subprocess.run(play, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:

@@ -19,7 +19,9 @@ from .processes import Process, read_boot_id
 
 DEFAULT_FOLDER = "/run/libreha-lab"
 GUESTS = "guests"  # the part of the state folder that belongs to the QEMU guests; they come and go by themselves
-CABLES = ("partition", "storage-cut")  # faults of a cable; they outlast a power cycle, as a pulled cable does
+# Faults of the management and the storage cable; they outlast a power cycle, as a pulled cable does.
+CABLES = ("partition", "storage-cut")
+LOSSES = ("management-loss", "storage-loss")
 
 
 def folder() -> Path:
@@ -32,7 +34,7 @@ class HostState:
 
     powered: bool = False  # the power switch as the BMC knows it: a crashed machine is still powered
     hung: bool = False
-    faults: list[str] = dataclasses.field(default_factory=list)  # pulled cables
+    faults: list[str] = dataclasses.field(default_factory=list)  # what only heal ends: of its cables, of its power
 
 
 class Lab:
@@ -66,12 +68,17 @@ class Lab:
         return self.path / "datastore"
 
     @property
+    def arbiter(self) -> Path:
+        """What the arbiter keeps on its own disk: what the target is configured by, the fence list, the state database."""
+        return self.path / "arbiter"
+
+    @property
     def saved_config(self) -> Path:
-        return self.path / "tgt" / "targets.conf"
+        return self.arbiter / "targets.conf"
 
     @property
     def fence_list(self) -> Path:
-        return self.path / "tgt" / "fences.json"
+        return self.arbiter / "fences.json"
 
     def host_folder(self, name: str) -> Path:
         return self.path / "hosts" / name

@@ -6,11 +6,14 @@ The saved configuration is written once, by ``lab up``. From then on it is the s
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import time
+from pathlib import Path
 
 from .errors import LabError, run
 from .plan import LUN, NOBODY_ADDRESS, TARGET_IQN, lun_bytes
-from .processes import alive, end, kill, spawn, tail
+from .processes import alive, end, kill, send, spawn, state_of, tail
 from .state import Lab
 
 PACKAGES = "Install the Debian packages tgt and libconfig-general-perl."
@@ -33,7 +36,6 @@ def write_saved_config(lab: Lab) -> None:
         "</target>",
         "",
     ]
-    lab.saved_config.parent.mkdir(parents=True, exist_ok=True)
     lab.saved_config.write_text("\n".join(lines), encoding="utf-8")
 
 
@@ -55,6 +57,7 @@ def _state(lab: Lab, value: str) -> None:
 def start(lab: Lab) -> None:
     """Start tgtd, load the saved configuration with the service offline, then let initiators in."""
     log = lab.path / "tgt" / "tgtd.log"
+    log.parent.mkdir(exist_ok=True)
     before = log.stat().st_size if log.exists() else 0
     port = str(lab.network.control_port)
     argv = ["tgtd", "-f", "-C", port, "--iscsi", "portal=%s" % lab.network.portal]
@@ -92,6 +95,29 @@ def stop(lab: Lab) -> None:
     except LabError:
         pass  # a daemon that does not answer is ended all the same
     end(process)
+
+
+def stall(lab: Lab) -> None:
+    """Hold the threads that do its I/O: commands are taken and not done, and everything else is answered."""
+    tgtd = lab.processes["tgtd"]
+    argv = [sys.executable, "-m", "liblab.stall", str(tgtd.pid)]
+    lab.processes["stall"] = spawn(argv, lab.path / "tgt" / "stall.log", env={"PYTHONPATH": str(Path(__file__).parents[1])})
+    lab.save()
+
+
+def freeze(lab: Lab) -> None:
+    send(lab.processes.get("tgtd"), signal.SIGSTOP)
+
+
+def let_go(lab: Lab) -> str:
+    """End a stall or a freeze; which of them it was."""
+    if alive(lab.processes.get("stall")):
+        end(lab.processes.pop("stall"))
+        return "stall"
+    if state_of(lab.processes.get("tgtd")) == "T":
+        send(lab.processes.get("tgtd"), signal.SIGCONT)
+        return "hang"
+    return ""
 
 
 def crash(lab: Lab) -> None:

@@ -11,7 +11,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import api, bmc, build, certificates, datastore, machines, network, target
+from . import api, arbiter, bmc, build, certificates, datastore, machines, network, target
 from .errors import LabError, few
 from .plan import MAX_HOSTS, MAX_IDLE_VMS, MAX_LABS, MAX_VMS, LabNetwork, Options, make_bmcs, make_hosts, make_vms
 from .processes import alive, kill, read_boot_id
@@ -138,6 +138,7 @@ def _bring_up(path: Path, options: Options) -> Lab:
     for host in hosts:
         machines.write_config(lab, host, shared)
     say("target: tgtd on %s" % own.portal)
+    arbiter.make_disk(lab)
     target.make_backing_file(lab)
     target.write_saved_config(lab)
     target.start(lab)
@@ -225,6 +226,7 @@ def down(path: Path | None = None) -> bool:
     for own in networks:
         network.remove_all(own)
     if lab is not None or broken is not None:
+        arbiter.remove_disk(path)
         remove_folder(path)
     if broken is not None:
         say("warning: %s" % broken)
