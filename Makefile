@@ -18,7 +18,7 @@ PYTEST := $(PYTHON) -m pytest -q -m 'not prove'
 # Rooms of the unit tests that mostly wait; so do fence and record.
 WAITING_ROOMS := $(patsubst %,tests/unit/%,act hypervisor lease service)
 
-.PHONY: help setup demo test sanity lint types unit integration lab-tests qemu-tests qemu-fence qemu-kill conformance qemu-chain molecule prove bench bench-failover bench-health simulate simulate-run sim quality mutants clean
+.PHONY: help setup demo test sanity lint types unit integration lab-tests qemu-tests qemu-fence qemu-kill conformance qemu-chain molecule prove bench bench-failover bench-faults bench-watch bench-health simulate simulate-run sim quality mutants clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -93,8 +93,14 @@ prove: setup ## The long proofs in parts (tests/tools/prove.yml); goes on where 
 bench: setup ## What one decide() call costs at 1,000, 8,000 and 64,000 VMs
 	@PYTHONPATH=$(COLLECTIONS) $(PYTHON) tests/bench/bench_decide.py
 
-bench-failover: setup ## A host is killed: how long until its VMs run elsewhere (ARGS="--runs 5 --busy 3": with 3 busy loops a core)
+bench-failover: setup ## A host is killed: how long until its VMs run elsewhere (ARGS="--runs 5 --service --busy 3"; --kill 2, --peer)
 	@$(PYTHON) tests/bench/bench_failover.py $(ARGS)
+
+bench-faults: setup ## Each fault of docs/faults.md in the lab, and the page anew (ARGS="--runs 3 --faults kill,hang")
+	@$(PYTHON) tests/bench/bench_faults.py $(ARGS)
+
+bench-watch: setup ## How soon a VM that was powered off is noticed, and what an idle monitor costs (ARGS="--sizes 3x12")
+	@$(PYTHON) tests/bench/bench_watch.py $(ARGS)
 
 bench-health: setup ## A look at 500 and at 8,000 VMs, beside a bare pyVmomi read and community.vmware (ARGS="--hosts 1": only the first)
 	@$(PYTHON) tests/bench/bench_health.py $(ARGS)
