@@ -82,13 +82,14 @@ def listens(address: str) -> bool:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quick]:
     quick = Quick(tmp_path_factory.mktemp("lab") / "state")
-    quick.ask("up", "--hosts", "3", "--vms", "6")
+    quick.ask("up", "--hosts", "3", "--vms", "6", "--arbiter-disk-mib", "16")
     yield quick
     number = json.loads((quick.folder / "lab.json").read_text())["number"]
     quick.ask("down")
     assert not quick.folder.exists()
     left = subprocess.run(["ip", "-brief", "link"], capture_output=True, text=True, check=True).stdout
     left += subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    left += subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
     assert not [name for name in ("lhm%d", "lhs%d", "lh%d-") if name % number in left], left
 
 
@@ -146,6 +147,48 @@ def test_a_cut_storage_cable_stops_the_writes_and_nothing_else(lab: Quick) -> No
     before = lab.acknowledged("esx2")
     eventually(lambda: lab.acknowledged("esx2") > before + 20)
     assert lab.referee()["ok"]
+
+
+def test_a_bad_cable_loses_some_packets_until_it_is_healed(lab: Quick) -> None:
+    address = lab.host("esx2")["address"]
+    lab.ask("fault", "esx2", "management-loss")
+    lab.ask("fault", "esx2", "storage-loss")
+    sent = ["ping", "-q", "-c", "100", "-i", "0.01", "-W", "1", address]
+    lossy = subprocess.run(sent, capture_output=True, text=True, check=False).stdout
+    answered = int(lossy.partition("transmitted, ")[2].partition(" received")[0])
+    assert 20 <= answered <= 80, lossy  # 49 are to be expected
+    lab.ask("heal", "esx2")
+    assert " 0% packet loss" in subprocess.run(sent, capture_output=True, text=True, check=True).stdout
+    before = lab.acknowledged("esx2")
+    eventually(lambda: lab.acknowledged("esx2") > before + 20)
+    eventually(lambda: lab.referee()["ok"])
+
+
+@pytest.mark.parametrize("kind", ["stall", "hang"])
+def test_a_storage_server_whose_disk_stalls_answers_and_one_that_hangs_does_not(lab: Quick, kind: str) -> None:
+    ask = ["tgtadm", "-C", str(lab.ask("status")["target"]["control_port"]), "--op", "show", "--mode", "target"]
+    lab.ask("fault", "target", kind)
+    time.sleep(1)
+    before = lab.acknowledged("esx1")
+    if kind == "stall":
+        assert "LUN: 1" in subprocess.run(ask, capture_output=True, text=True, check=True, timeout=5).stdout
+    else:
+        with pytest.raises(subprocess.TimeoutExpired):
+            subprocess.run(ask, capture_output=True, check=False, timeout=2)
+    time.sleep(2)
+    assert lab.acknowledged("esx1") == before
+    lab.ask("heal", "target")
+    eventually(lambda: lab.acknowledged("esx1") > before + 20)
+    eventually(lambda: lab.referee()["ok"])
+
+
+def test_the_arbiters_disk_is_full_until_it_is_healed(lab: Quick) -> None:
+    file = Path(lab.ask("status")["target"]["saved_config"]).with_name("more")
+    lab.ask("fault", "arbiter", "disk-full")
+    with pytest.raises(OSError, match="No space left"):
+        file.write_bytes(bytes(4096))
+    lab.ask("heal", "arbiter")
+    file.write_bytes(bytes(4096))
 
 
 def test_a_frozen_host_goes_on_as_if_nothing_had_happened(lab: Quick) -> None:
@@ -217,6 +260,14 @@ def test_a_switched_off_host_is_off_for_its_bmc(lab: Quick) -> None:
     assert lab.bmc("esx1").power_state == sushy.SYSTEM_POWER_STATE_OFF
     lab.ask("heal", "esx1")
     assert lab.host("esx1")["up"]
+
+
+def test_a_host_that_loses_its_power_takes_its_bmc_with_it(lab: Quick) -> None:
+    address = lab.host("esx1")["bmc"]["address"].removeprefix("https://")
+    lab.ask("fault", "esx1", "power-lost")
+    assert not listens(address)
+    lab.ask("heal", "esx1")
+    assert lab.host("esx1")["up"] and listens(address)
 
 
 def test_the_bmc_ends_a_frozen_and_a_crashed_host(lab: Quick) -> None:
