@@ -127,6 +127,11 @@ class Chain:
         rows = self._rows("select * from ha_journal where seq > %d order by seq" % after)
         return [{**row, "data": json.loads(row["data"])} for row in rows if not kinds or row["kind"] in kinds]
 
+    def lease_ends(self) -> float:
+        """Until when the lease lasts, in seconds since boot."""
+        (row,) = self._rows("select granted_seconds + seconds as ends from ha_lease")
+        return float(row["ends"])
+
     def alarms(self) -> str:
         """The texts of those that are open, read in the same way."""
         return "\n".join(row["text"] for row in self._rows("select text from ha_alarms order by key"))
