@@ -25,12 +25,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / ".cache" / "collections"), str(ROOT / "tests" / "integration")]
 
+from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase  # noqa: E402
 from ansible_collections.libreha.vmware.plugins.module_utils.storage.fence_list import FenceList  # noqa: E402
 from chain.chain import Chain, Playing, Service, brought_up, lab, wait_for  # noqa: E402
 from fault_courses import FAULTS, HELD, Expected  # noqa: E402
 from faults_page import PAGE, RESULTS, read, render  # noqa: E402
 
-LAB_OPTIONS = ("--hosts", "3", "--vms", "12", "--arbiter-disk-mib", "64")
+LAB_OPTIONS = ("--hosts", "3", "--vms", "12", "--arbiter-disk-mib", "64", "--record-interval-ms", "500")
 SETTLES = 300.0  # s; recovery_bound
 
 
@@ -47,7 +48,7 @@ class Trial:
 
     def begin(self) -> None:
         """Everything works: what happens from now on is the fault's."""
-        wait_for("a healthy cluster", self.at_rest, SETTLES)
+        wait_for("a healthy cluster", self.works, SETTLES)
         status = lab("status")
         self.hosts = [host["name"] for host in status["hosts"]]
         self.before = {vm["name"]: vm["host"] for vm in status["vms"]}
@@ -87,11 +88,16 @@ class Trial:
 
     # How it stands
 
-    def at_rest(self) -> bool:
+    def works(self) -> bool:
+        """By what the monitor says."""
         status = self._service.status()
         works = all(host["verdict"] in ("healthy", "degraded") for host in status.get("hosts", ()))
         quiet = not status.get("in_progress") and not status.get("vms_down") and status.get("vms_running") == len(self.chain.status["vms"])
-        return bool(status.get("hosts") and works and quiet and not self.fenced()) and bool(self.chain.referee()["ok"])
+        return bool(status.get("hosts") and works and quiet and not self.fenced())
+
+    def at_rest(self) -> bool:
+        """By what the referee says, too."""
+        return self.works() and bool(self.chain.referee()["ok"])
 
     def fenced(self) -> list[str]:
         return sorted(entry.host for entry in FenceList(self.chain.status["target"]["fence_list"]).read().entries)
@@ -113,7 +119,8 @@ class Trial:
         if expected is Expected.MOVES:
             self._all_moved()
         elif expected is Expected.RESTARTS:
-            wait_for("the VMs to work again", lambda: self._work(self.affected), SETTLES, every=2)
+            wait_for("the VMs to be down", lambda: not self.works(), HELD)
+            wait_for("the VMs to work again", self.works, SETTLES)
             if self.moved() or self.fenced():
                 self.wrong.append("moved: %s, fenced: %s" % (self.moved(), self.fenced()))
         else:
@@ -131,10 +138,6 @@ class Trial:
         moved = self.moved()
         if set(moved) != wanted or any(host is None for _from, host in moved.values()):
             self.wrong.append("moved: %s, where %s must move" % (moved, sorted(wanted)))
-
-    def _work(self, names: list[str]) -> bool:
-        verdict = self.chain.referee()
-        return all(verdict["vms"][name]["ok"] for name in names)
 
     # Back to rest
 
@@ -197,13 +200,10 @@ def _commit() -> str:
 
 def ready(folder: Path) -> tuple[Chain, Service]:
     """The lab that an earlier call kept, or a new one."""
-    kept = lab("status", check=False).get("running") is True
-    if not kept:
+    if lab("status", check=False).get("running") is not True:
         lab("up", *LAB_OPTIONS)
     chain = Chain(folder)
-    site = None if kept else chain.play("site")
-    if site is not None and site.code != 0:
-        sys.exit("site failed: %s" % site.log)
+    StateDatabase.open(chain.state_url).close()
     return chain, Service(chain)
 
 
