@@ -42,6 +42,8 @@ class Trial:
         self.chain = chain
         self.number = number
         self.wrong: list[str] = []
+        self.affected: list[str] = []
+        self.since, self.after = 0.0, 0
         self._service = service
         self._running = contextlib.ExitStack()
         self.start_monitor()
@@ -157,8 +159,7 @@ def one_run(key: str, number: int, chain: Chain, service: Service) -> dict[str, 
     """What is recorded of it. Whatever goes wrong is in ``wrong``; then the lab is not to be used any more."""
     fault = FAULTS[key]
     trial = Trial(chain, service, number)
-    seconds: list[float] = []
-    verdict: dict[str, Any] = {"totals": {}}
+    moved: dict[str, list[str | None]] = {}
     try:
         trial.begin()
         course = fault.course(trial)
@@ -169,13 +170,11 @@ def one_run(key: str, number: int, chain: Chain, service: Service) -> dict[str, 
         moved = trial.moved()
         if moved and fault.expected is Expected.STAYS:
             trial.wrong.append("moved: %s" % moved)
-        verdict = trial.verdict()
-        seconds = [round(verdict["vms"][name]["downtime_s"], 1) for name in trial.affected]
     except AssertionError as error:
         trial.wrong.append(str(error))
-        moved = {}
     finally:
-        entries = chain.journal(after=getattr(trial, "after", 0))
+        verdict = trial.verdict()
+        entries = chain.journal(after=trial.after)
         trial.stop_monitor()
     if trial.wrong:
         folder = Path(tempfile.mkdtemp(prefix="fault-%s-" % key))
@@ -187,11 +186,11 @@ def one_run(key: str, number: int, chain: Chain, service: Service) -> dict[str, 
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": _commit(),
         "load": round(os.getloadavg()[0], 1),
-        "seconds": seconds,
+        "seconds": [round(verdict["vms"][name]["downtime_s"], 1) for name in trial.affected],
         "moved": moved,
-        "records_lost": verdict["totals"].get("records_lost"),
-        "overlapping_writers": verdict["totals"].get("overlapping_writers"),
-        "overlapping_execution_s": verdict["totals"].get("overlapping_execution_s"),
+        "records_lost": verdict["totals"]["records_lost"],
+        "overlapping_writers": verdict["totals"]["overlapping_writers"],
+        "overlapping_execution_s": verdict["totals"]["overlapping_execution_s"],
         "wrong": trial.wrong,
     }
 

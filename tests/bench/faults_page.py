@@ -40,7 +40,8 @@ def render(page: str, runs: Sequence[dict[str, Any]]) -> str:
 def _row(fault: Fault, runs: Sequence[dict[str, Any]]) -> Sequence[str]:
     seconds = sorted(second for run in runs for second in run["seconds"])
     figures = ["%.1f s" % figure for figure in (statistics.median(seconds), p95(seconds), seconds[-1])] if seconds else ["", "", ""]
-    lost = str(sum(run["records_lost"] or 0 for run in runs)) if runs else ""
+    counts = [run["records_lost"] for run in runs]
+    lost = "" if not runs else "not judged" if None in counts else str(sum(counts))
     wrong = sum(1 for run in runs if run["wrong"])
     count = "%d, **%d not as expected**" % (len(runs), wrong) if wrong else str(len(runs))
     return (fault.what, fault.expected.value, count, *figures, lost, fault.operator)

@@ -29,12 +29,13 @@ from ..hypervisor.registry import open_hypervisor
 from ..instant import Instant
 from ..lease.deadman import Deadman
 from ..lease.keeper import LeaseKeeper
-from ..parallel import Late, in_parallel
+from ..parallel import Late, Outcome, in_parallel
 from ..record.database import StateDatabase
 from .failover_run import FailoverRun, Work
 from .runtime import Runtime, Threads
 
 OPEN_TIMEOUTS = 3  # of a host's timeout: connect, ask for the entry points, log in
+OPEN_LONGEST = 30.0  # s for one round of them
 SEARCH_SECONDS = 10.0  # for .vmx files that nobody registered; a large datastore that takes longer is not reported on
 GOOD_ENDS = (Step.VERIFIED, Step.REGISTERED)
 
@@ -109,14 +110,10 @@ def _unregistered(hosts: Mapping[str, Hypervisor], work: Sequence[Work]) -> list
 @contextlib.contextmanager
 def _open_all(accesses: Sequence[HostAccess], keeper: LeaseKeeper) -> Iterator[tuple[dict[str, Hypervisor], dict[str, str]]]:
     """Connections to all hosts that can be opened, and why each of the others cannot."""
-
-    def connect(access: HostAccess) -> Hypervisor:
-        return open_hypervisor(access.connection, keeper.guard).__enter__()
-
     seconds = OPEN_TIMEOUTS * max((access.connection.timeout for access in accesses), default=0.0)
     opened: dict[str, Hypervisor] = {}
     unopened: dict[str, str] = {}
-    for name, outcome in in_parallel({access.name: partial(connect, access) for access in accesses}, seconds).items():
+    for name, outcome in _connect_all(accesses, keeper, seconds).items():
         if isinstance(outcome, Hypervisor):
             opened[name] = outcome
         elif isinstance(outcome, Late):
@@ -127,6 +124,23 @@ def _open_all(accesses: Sequence[HostAccess], keeper: LeaseKeeper) -> Iterator[t
         yield opened, unopened
     finally:
         in_parallel({name: partial(hypervisor.__exit__, None, None, None) for name, hypervisor in opened.items()}, seconds)
+
+
+def _connect_all(accesses: Sequence[HostAccess], keeper: LeaseKeeper, seconds: float) -> dict[str, Outcome[Hypervisor]]:
+    """Connect to all of them, within *seconds*. While none is there and some were only late, try again for twice as long: on a machine that
+    is busy every login is late, which must cost seconds and not the failover, and as nothing can start, the wait delays nothing."""
+
+    def connect(access: HostAccess) -> Hypervisor:
+        return open_hypervisor(access.connection, keeper.guard).__enter__()
+
+    while True:
+        outcomes = in_parallel({access.name: partial(connect, access) for access in accesses}, seconds)
+        found = list(outcomes.values())
+        late = any(isinstance(outcome, Late) for outcome in found) and not any(isinstance(outcome, Hypervisor) for outcome in found)
+        seconds *= 2
+        if not late or seconds > OPEN_LONGEST:
+            return outcomes
+        keeper.keep()
 
 
 REAL = Around(_open_all, _unregistered, clock.now, Threads(), Deadman)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.libreha.vmware.plugins.module_utils.act import vm_failover
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import undone_of
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms import transaction
 from ansible_collections.libreha.vmware.plugins.module_utils.entry import vm_power
@@ -36,6 +38,22 @@ def test_a_vm_whose_host_cannot_be_opened_fails_and_the_others_start(bench: Any,
     assert bench.ends() == {"vm1": "verified", "vm2": "failed"}
     (failed,) = [row for row in bench.database.transactions(closed=True) if row["vm_name"] == "vm2"]
     assert failed["detail"]["start_asked"] is False
+
+
+def test_on_a_busy_machine_on_which_every_login_is_late_the_vms_start_all_the_same(
+    bench: Any, new_esx: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vm_failover, "OPEN_TIMEOUTS", 0.2)  # 1 s in all, of a timeout of 5 s
+    esx1 = new_esx("esx1").with_guest("vm1")
+    login = esx1.replies["Login"]
+
+    def late(*_request: Any) -> Any:
+        time.sleep(1.5)
+        return login
+
+    esx1.replies["Login"] = late
+    assert undone_of(bench.start({"vm1": "esx1"}, esx1=esx1.port)) == []
+    assert bench.ends() == {"vm1": "verified"}
 
 
 def test_a_destination_that_is_no_host_of_the_run_fails_its_vms_only(bench: Any, new_esx: Make) -> None:
