@@ -173,7 +173,7 @@ def _unfence(step: Rejoining) -> Rejoined:
     remote = [server for server in servers if server.ssh is not None]
     with step.world.runtime.workers(max(1, len(remote))) as workers:
         asked = [(server, workers.submit(_open, step, server, request, permit).result) for server in remote]
-        opened = _opened(step, asked, request)
+    opened = _opened(step, asked, request)
     if not opened.failed:
         own = [(server, partial(_open, step, server, request, permit)) for server in servers if server.ssh is None]
         opened = opened.and_then(_opened(step, own, request))

@@ -79,7 +79,8 @@ def test_a_host_that_dies_during_an_evacuation_is_failed_over_with_the_vms_that_
     with chain.playing("evacuate", host="esx1", reason="a new fan") as run:
         wait_for("the first registration", lambda: [entry for entry in chain.journal("step") if "registering" in entry["text"]])
         lab("fault", host, "kill")
-        assert run.wait() == 0, run.log.read_text()
+        ended = run.finish()
+        assert ended.code == 0, ended.log
     assert host not in chain.where().values()
     assert all(chain.where().values())
     assert chain.referee()["ok"]
