@@ -15,7 +15,7 @@ from . import api, arbiter, bmc, build, certificates, datastore, machines, netwo
 from .errors import LabError, few
 from .plan import MAX_HOSTS, MAX_IDLE_VMS, MAX_LABS, MAX_VMS, LabNetwork, Options, make_bmcs, make_hosts, make_vms
 from .processes import alive, kill, read_boot_id
-from .state import GUESTS, Lab, folder, is_locked, load, locked
+from .state import GUESTS, Lab, folder, is_locked, load, locked, processes_of
 
 NUMBERS = Path("/run/libreha-lab-numbers")  # locked while a lab takes its number
 SIGNS = {"ack": "record was acknowledged", "tick": "sign of execution came"}
@@ -57,11 +57,8 @@ def running(lab: Lab | None) -> bool:
 
 
 def in_use(path: Path) -> bool:
-    """Whether the lab in this folder runs, or a command is at work on it."""
-    try:
-        return is_locked(path) or running(load(path))
-    except LabError:
-        return False  # its record cannot be read: nobody can use it any more
+    """Whether the lab in this folder runs, also one that another checkout made and records in its own way, or a command is at work on it."""
+    return is_locked(path) or any(map(alive, processes_of(path)))
 
 
 def own_networks(path: Path, lab: Lab | None) -> list[LabNetwork]:
