@@ -57,7 +57,7 @@ def running(lab: Lab | None) -> bool:
 
 
 def in_use(path: Path) -> bool:
-    """Whether the lab in this folder runs, also one that another checkout made and records in its own way, or a command is at work on it."""
+    """Whether the lab in this folder runs, also one of another checkout, whose record is of another form, or a command is at work on it."""
     return is_locked(path) or any(map(alive, processes_of(path)))
 
 
