@@ -72,7 +72,7 @@ extends_documentation_fragment:
   - libreha.vmware.storage_servers
 attributes:
   check_mode:
-    description: Takes one look, decides, and records and changes nothing; no lease is taken. One look confirms no verdict.
+    description: Looks, decides, and records and changes nothing; no lease is taken. So few looks confirm no verdict that takes time.
     support: full
   diff_mode:
     description: There is nothing to show; what is done is told in the lines of progress and in the journal.

@@ -14,7 +14,7 @@ author:
 description:
   - Moves running and stopped VMs between hosts that work, by the best way that both hosts allow. docs/moving-vms.md of this collection says
     what happens to them.
-  - First it takes one look, on which nothing is changed. If anything speaks against one of the VMs, the module fails, moves none, and names
+  - First it looks, and changes nothing. If anything speaks against one of the VMs, the module fails, moves none, and names
     everything that speaks against all of them.
   - Then it gives the command V(migrate) for each VM and works as M(libreha.vmware.ha_run), or waits for the run that is at work. No host
     handles more VMs at a time than C(parallel_per_host) in the policy says.
@@ -78,7 +78,7 @@ extends_documentation_fragment:
   - libreha.vmware.storage_servers
 attributes:
   check_mode:
-    description: Takes one look, says what would be moved and where, and changes nothing.
+    description: Looks, says what would be moved and where, and changes nothing.
     support: full
   diff_mode:
     description: There is nothing to show; where each VM is stands in RV(vms).

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Optional
 
 from ..decide.commands import Command, CommandKind
@@ -18,10 +19,12 @@ from ..instant import Instant
 from ..record.commands import APPLIED, WAITING
 from ..record.database import StateDatabase
 from ..record.lease import LeaseHeld
-from .judge import Judged, alarms_that_fail, standing_of
+from .judge import Judged, RunContext, alarms_that_fail, judge, standing_of
+from .ports import Observer
 from .run import LeasedRun, TokenFloor, World
 
 POLL = 1.0  # s between two looks at the record
+FORESEEN = 5  # looks, at most, that are taken to see what would come of commands
 
 
 class Asked:
@@ -104,6 +107,33 @@ def record_of(database: StateDatabase, mode: Mode) -> Record:
     standing = {str(item["key"]): str(item["text"]) for item in seen["alarms"]}
     moving = {str(row["vm_id"]) for row in seen["transactions"] if not row["closed"]}
     return Record(database.memory_of(seen["memory"]), standing, moving, mode)
+
+
+def foresee(
+    observer: Observer,
+    database: StateDatabase,
+    policy: Policy,
+    context: RunContext,
+    commands: Sequence[Command],
+    sleep: Callable[[float], object],
+) -> tuple[Judged, int]:
+    """A look that was asked *commands*, with nothing recorded, and how many looks that took: FORESEEN at most.
+
+    The storage evidence of a host is the progress from one look to the next, and VMs are known once a look has seen them. A monitor that
+    looked a moment ago has recorded both; else looks are taken until they are there.
+    """
+    memory: Optional[Memory] = None
+    for number in range(1, FORESEEN + 1):
+        look = partial(judge, database, policy, observer.look({}, (), (), context.clock()), context, commit=False, unrecorded=memory)
+        before = memory or database.memory()
+        plain = look()
+        waits = before.looked_at is None or any(host.is_being_judged for host in plain.decision.hosts)
+        if number == FORESEEN or not waits:
+            break
+        memory = plain.decision.memory
+        took = context.clock().since(plain.decision.taken_at) or 0.0
+        sleep(max(0.0, plain.decision.next_sample_in - took))
+    return look(asked=commands), number
 
 
 def foreseen(commands: Sequence[Command], judged: Judged, mode: Mode) -> list[dict[str, Any]]:

@@ -74,17 +74,21 @@ def judge(
     decider: Decider = decide,
     asked: Iterable[Command] = (),
     recorded: Recorded | None = None,
+    unrecorded: Memory | None = None,
 ) -> Judged:
     """Decide on *observation*, with the commands that wait, and with *commit* record it all in one transaction, which prolongs the asker's
     lease as well. Raises LeaseLost, with nothing written, when that lease is not alive.
 
     *asked*: further commands, of a caller that records nothing. *recorded*: what the asker's run recorded last (:attr:`Judged.recorded`).
+    *unrecorded*: what such a caller remembers of its look before, in which what waits in the record was heard and counted.
     """
-    unrecorded = tuple(Waiting(0, command, context.clock(), math.inf) for command in asked)
+    further = tuple(Waiting(0, command, context.clock(), math.inf) for command in asked)
     while True:
         inputs = database.look_inputs(recorded)
+        if unrecorded is not None:
+            inputs = replace(inputs, memory=unrecorded, waiting=(), results=())
         try:
-            return _judge(database, policy, observation, context, commit, decider, replace(inputs, waiting=inputs.waiting + unrecorded))
+            return _judge(database, policy, observation, context, commit, decider, replace(inputs, waiting=inputs.waiting + further))
         except (CommandWithdrawn, MemoryChanged):  # after it was read here; nothing was written
             continue
 

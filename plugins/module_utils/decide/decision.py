@@ -81,6 +81,11 @@ class HostVerdict:
     storage: tuple[TargetEvidence, ...] = ()
     fenceable: bool = True
 
+    @property
+    def is_being_judged(self) -> bool:
+        """Its storage evidence will be another one by itself within ``io_stale``; a target's grace is not waited for."""
+        return any(target.pending and not target.grace and target.state is Evidence.UNKNOWN for target in self.storage)
+
 
 @dataclass(frozen=True)
 class NearMiss:

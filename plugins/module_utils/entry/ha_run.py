@@ -14,9 +14,9 @@ from typing import Any, Optional
 
 from .. import clock
 from ..act.fence import PER_LEVEL
-from ..cycle.asked import Asked, Waiter, alarms_about, failures, foreseen, said_of, would_fail
+from ..cycle.asked import Asked, Waiter, alarms_about, failures, foresee, foreseen, said_of, would_fail
 from ..cycle.follow import JournalFollower, line_of
-from ..cycle.judge import Judged, RunContext, judge, ordered_in, result_of
+from ..cycle.judge import Judged, RunContext, ordered_in, result_of
 from ..cycle.monitor import ABLE, MAX_LOOKS, RunSummary, moved_in
 from ..cycle.ports import PowerOrder
 from ..cycle.real import RealObserver, RealWorld, Site, fork_server
@@ -50,7 +50,7 @@ def argument_spec() -> dict[str, Any]:
 
 def run(params: Mapping[str, Any], check_mode: bool, all_or_none: bool = False) -> Result:
     """The task's result; raises LibrehaError, with the result in it where the run came to its end, and LeaseHeld when another run is
-    at work and nothing was asked of it. With *all_or_none* one look is taken before anything is asked for, and if anything speaks against
+    at work and nothing was asked of it. With *all_or_none* it looks before anything is asked for, and if anything speaks against
     any of the commands, it raises LibrehaError with all of that."""
     site = replace(read_site(params), chap_secrets=dict(params["chap_secrets"]))
     if check_mode:
@@ -158,17 +158,16 @@ def _look_only(site: Site, params: Mapping[str, Any], pools: Pools) -> Result:
 
 
 def _foreseen(site: Site, params: Mapping[str, Any], pools: Pools) -> tuple[Result, list[str]]:
-    """The result of one look, decided on with nothing recorded, and the alarms that fail a run."""
-    observation = RealObserver(site, pools).look({}, (), (), clock.now())
+    """What would come of the commands, decided on with nothing recorded, and the alarms that fail a run."""
+    context = RunContext("", 0, ABLE, clock.now, params["host"] or "")
+    commands = list(map(read_command, params["commands"]))
     with StateDatabase.open(params["state_url"], create=False) as database:
-        context = RunContext("", 0, ABLE, clock.now, params["host"] or "")
-        commands = list(map(read_command, params["commands"]))
-        judged = judge(database, site.policy, observation, context, commit=False, asked=commands)
+        judged, looks = foresee(RealObserver(site, pools), database, site.policy, context, commands, clock.sleep)
     decision = judged.decision
     result = {
         **result_of(judged),
         "ordered": ordered_in(decision),
-        "looks": 1,
+        "looks": looks,
         "failed_acts": [],
         "vms": [],
         "unregistered": [],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ from .plan import LUN, NOBODY_ADDRESS, TARGET_IQN, lun_bytes
 from .processes import alive, end, kill, send, spawn, state_of, tail
 from .state import Lab
 
+STALL_ATTEMPTS = 20
+ANSWERS = 3.0  # s; it takes milliseconds
 PACKAGES = "Install the Debian packages tgt and libconfig-general-perl."
 
 
@@ -98,11 +101,26 @@ def stop(lab: Lab) -> None:
 
 
 def stall(lab: Lab) -> None:
-    """Hold the threads that do its I/O: commands are taken and not done, and everything else is answered."""
-    tgtd = lab.processes["tgtd"]
-    argv = [sys.executable, "-m", "liblab.stall", str(tgtd.pid)]
-    lab.processes["stall"] = spawn(argv, lab.path / "tgt" / "stall.log", env={"PYTHONPATH": str(Path(__file__).parents[1])})
-    lab.save()
+    """Hold the threads that do its I/O: commands are taken and not done, and everything else is answered.
+
+    A thread that is held inside a lock holds up the daemon as a whole; then they are let go and held anew."""
+    argv = [sys.executable, "-m", "liblab.stall", str(lab.processes["tgtd"].pid)]
+    for _attempt in range(STALL_ATTEMPTS):
+        lab.processes["stall"] = spawn(argv, lab.path / "tgt" / "stall.log", env={"PYTHONPATH": str(Path(__file__).parents[1])})
+        lab.save()
+        time.sleep(0.5)  # until the threads are held
+        if _answers(lab):
+            return
+        end(lab.processes.pop("stall"))
+    raise LabError("tgtd does not answer while the threads of its I/O are held, %d times. Its log: %s" % (STALL_ATTEMPTS, lab.path / "tgt"))
+
+
+def _answers(lab: Lab) -> bool:
+    ask = ["tgtadm", "-C", str(lab.network.control_port), "--op", "show", "--mode", "target"]
+    try:
+        return subprocess.run(ask, capture_output=True, check=False, timeout=ANSWERS).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def freeze(lab: Lab) -> None:

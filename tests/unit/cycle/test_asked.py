@@ -12,12 +12,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "service"))
 
-from ansible_collections.libreha.vmware.plugins.module_utils.cycle.asked import Asked, Waiter, failures
-from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import Monitor
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.asked import Asked, Waiter, failures, foresee, foreseen
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import RunContext
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import ABLE, Monitor
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import MoveOrder
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.commands import Command, CommandKind
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Mode, Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LibrehaError
+from ansible_collections.libreha.vmware.plugins.module_utils.policy.reader import read_policy
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
 from ansible_collections.libreha.vmware.plugins.module_utils.record.lease import LeaseHeld
 from resident_scene import Cluster
@@ -173,3 +175,32 @@ def test_alarms_about_what_was_asked_fail_and_others_do_not(scene: Scene, subjec
     hold: dict[str, Any] = {"key": "hold/fence/esx1", "subject": "esx1", "text": "held", "data": {}}
     scene.database.journal_alarms([alarm, hold], scene.token)
     assert asked.failing_alarms(Policy()) == fails
+
+
+def foreseen_of(scene: Scene, *commands: Command) -> tuple[list[str], int]:
+    """How each would stand, and how many looks that took; the record is as before."""
+    before = scene.database.load_memory()
+    policy = read_policy(scene.world.full_policy())
+    context = RunContext("", 0, ABLE, scene.world.at)
+    judged, looks = foresee(scene, scene.database, policy, context, commands, scene.wait)
+    assert scene.database.load_memory() == before
+    return [row["progress"] for row in foreseen(commands, judged, Mode.ACT)], looks
+
+
+def test_what_would_come_of_a_command_is_said_when_the_storage_evidence_is_there(scene: Scene) -> None:
+    """A check or a migration on a cluster whose last look was long ago, or that no monitor has ever looked at."""
+    assert foreseen_of(scene, MIGRATE) == (["open"], 2), "no look had seen the VM"
+    scene.run()
+    scene.looks(9)
+    assert foreseen_of(scene, MIGRATE) == (["open"], 1)
+    scene.wait(1000)
+    assert foreseen_of(scene, MIGRATE) == (["open"], 2)
+
+
+def test_what_speaks_against_a_command_is_said_all_the_same(scene: Scene) -> None:
+    scene.run()
+    scene.looks(9)
+    assert foreseen_of(scene, Command(CommandKind.MIGRATE, "vm1", "esx9", "Ada"), MIGRATE) == (["failed", "open"], 1)
+    scene.world.hosts["esx3"].maintenance = True
+    scene.wait(1000)
+    assert foreseen_of(scene, MIGRATE) == (["failed"], 2)

@@ -23,7 +23,7 @@ from typing import Optional
 from ...instant import Instant
 from ..assessment import assess
 from ..decide import decide
-from ..decision import Admission, Decision, FailoverAction, Held, HostVerdict, PlannedVm, Shortfall, UnplacedVm
+from ..decision import Admission, Decision, FailoverAction, Held, PlannedVm, Shortfall, UnplacedVm
 from ..memory import Desired, Memory, VmRecord
 from ..observations import Observation, Power
 from ..policy import Mode, Policy, StartOrder
@@ -111,7 +111,7 @@ class Present:
     def judged(self) -> bool:
         """Whether the look at every host is fresh, and its storage evidence there: it takes the progress from one look to the next."""
         fresh = all(host.evidence.fresh for host in self.cluster.hosts.values())
-        return fresh and not any(_being_judged(host) for host in self.decision.hosts)
+        return fresh and not any(host.is_being_judged for host in self.decision.hosts)
 
     @property
     def memory(self) -> Memory:
@@ -291,8 +291,3 @@ def shortfalls_of(case: WhatIf) -> list[Shortfall]:
 def _between_looks(policy: Policy) -> float:
     """As often as a monitor looks that has a suspicion."""
     return max(1.0, min(policy.confirm_after / 5, policy.io_stale / 3))
-
-
-def _being_judged(host: HostVerdict) -> bool:
-    """Its storage evidence will be another one by itself within ``io_stale``; a target's grace is not waited for."""
-    return any(target.pending and not target.grace and target.state.value == "unknown" for target in host.storage)
