@@ -164,20 +164,23 @@ def test_a_bad_cable_loses_some_packets_until_it_is_healed(lab: Quick) -> None:
     eventually(lambda: lab.referee()["ok"])
 
 
+@pytest.mark.prove  # a thread that is held inside a lock of tgtd may hold up the rest of it later than `stall` looks
 @pytest.mark.parametrize("kind", ["stall", "hang"])
 def test_a_storage_server_whose_disk_stalls_answers_and_one_that_hangs_does_not(lab: Quick, kind: str) -> None:
     ask = ["tgtadm", "-C", str(lab.ask("status")["target"]["control_port"]), "--op", "show", "--mode", "target"]
     lab.ask("fault", "target", kind)
-    time.sleep(1)
-    before = lab.acknowledged("esx1")
-    if kind == "stall":
-        assert "LUN: 1" in subprocess.run(ask, capture_output=True, text=True, check=True, timeout=5).stdout
-    else:
-        with pytest.raises(subprocess.TimeoutExpired):
-            subprocess.run(ask, capture_output=True, check=False, timeout=2)
-    time.sleep(2)
-    assert lab.acknowledged("esx1") == before
-    lab.ask("heal", "target")
+    try:
+        time.sleep(1)
+        before = lab.acknowledged("esx1")
+        if kind == "stall":
+            assert "LUN: 1" in subprocess.run(ask, capture_output=True, text=True, check=True, timeout=5).stdout
+        else:
+            with pytest.raises(subprocess.TimeoutExpired):
+                subprocess.run(ask, capture_output=True, check=False, timeout=2)
+        time.sleep(2)
+        assert lab.acknowledged("esx1") == before
+    finally:
+        lab.ask("heal", "target")
     eventually(lambda: lab.acknowledged("esx1") > before + 20)
     eventually(lambda: lab.referee()["ok"])
 

@@ -108,7 +108,7 @@ def stall(lab: Lab) -> None:
     for _attempt in range(STALL_ATTEMPTS):
         lab.processes["stall"] = spawn(argv, lab.path / "tgt" / "stall.log", env={"PYTHONPATH": str(Path(__file__).parents[1])})
         lab.save()
-        time.sleep(0.5)  # until the threads are held
+        time.sleep(2)  # until the threads are held, and every VM has asked for something since
         if _answers(lab):
             return
         end(lab.processes.pop("stall"))
