@@ -5,6 +5,19 @@ from __future__ import annotations
 
 from textwrap import indent
 
+WAY_OPTION = r"""
+way:
+  description:
+    - When a VM is migrated, how it leaves its host. With V(auto) the best way that both hosts allow is taken, and named with the move.
+    - V(suspend) writes the memory of a running VM to its datastore and reads it again at the destination; both hosts must have the same
+      CPU. V(cold) shuts its guest down and starts it there. V(register) is for a VM that is off. V(vmotion) hands it over while it runs;
+      standalone hosts cannot.
+    - What speaks against a way that was named refuses the move; no other way is taken in its place.
+  type: str
+  choices: [auto, register, cold, suspend, vmotion]
+  default: auto
+"""
+
 COMMAND = r"""
 kind:
   description:
@@ -72,26 +85,19 @@ holds:
       maintenance, and an alarm asks for the end. Given again, each is prolonged.
   type: float
   default: 0
-way:
-  description:
-    - With V(migrate), how the VM leaves its host. With V(auto) the best way that both hosts allow is taken, and named with the move.
-    - V(suspend) writes the memory of a running VM to its datastore and reads it again at the destination; both hosts must have the same
-      CPU. V(cold) shuts its guest down and starts it there. V(register) is for a VM that is off. V(vmotion) hands it over while it runs;
-      standalone hosts cannot.
-    - What speaks against a way that was named refuses the move; no other way is taken in its place.
-  type: str
-  choices: [auto, register, cold, suspend, vmotion]
-  default: auto
 """
 
 
 class ModuleDocFragment:
-    """What people ask for (plugins/module_utils/entry/options/commands.py): a list of commands, or with ``commands.one`` a single one.
+    """What people ask for (plugins/module_utils/entry/options/commands.py): a list of commands; ``commands.one``: a single one;
+    ``commands.way``: the way of a migration alone.
 
     The types are spelled out because ansible-test takes a plain assignment for a literal, which these are not.
     """
 
-    ONE: str = "options:\n" + indent(COMMAND, " " * 2)
+    ONE: str = "options:\n" + indent(COMMAND + WAY_OPTION, " " * 2)
+
+    WAY: str = "options:\n" + indent(WAY_OPTION, " " * 2)
 
     DOCUMENTATION: str = r"""
 options:
@@ -103,4 +109,4 @@ options:
     elements: dict
     default: []
     suboptions:
-""" + indent(COMMAND, " " * 6)
+""" + indent(COMMAND + WAY_OPTION, " " * 6)

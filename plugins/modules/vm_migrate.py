@@ -32,16 +32,6 @@ options:
       - Without it, each VM goes to the host that suits it best. That is none which is kept free for failovers.
     type: str
     default: ""
-  way:
-    description:
-      - How the VMs leave their hosts. With V(auto) the best way that both hosts allow is taken.
-      - V(suspend) writes the memory of a running VM to its datastore and reads it again at the destination; both hosts must have the same
-        CPU. V(cold) shuts its guest down and starts it there. V(register) is for a VM that is off. V(vmotion) hands it over while it runs;
-        standalone hosts cannot.
-      - What speaks against a way that was named refuses the move; no other way is taken in its place.
-    type: str
-    choices: [auto, register, cold, suspend, vmotion]
-    default: auto
   by:
     description: Who says so, for the journal.
     type: str
@@ -73,6 +63,7 @@ options:
     description: A file to which each thing that happens is appended as a line. The action plugin of this module gives it and shows it.
     type: path
 extends_documentation_fragment:
+  - libreha.vmware.commands.way
   - libreha.vmware.hosts
   - libreha.vmware.state
   - libreha.vmware.storage_servers

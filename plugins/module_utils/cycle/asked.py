@@ -123,17 +123,17 @@ def foresee(
     looked a moment ago has recorded both; else looks are taken until they are there.
     """
     memory: Optional[Memory] = None
+    seen_before = database.memory().looked_at is not None
     for number in range(1, FORESEEN + 1):
         look = partial(judge, database, policy, observer.look({}, (), (), context.clock()), context, commit=False, unrecorded=memory)
-        before = memory or database.memory()
-        plain = look()
-        waits = before.looked_at is None or any(host.is_being_judged for host in plain.decision.hosts)
+        judged = look(asked=commands)
+        waits = not seen_before or any(host.is_being_judged for host in judged.decision.hosts)
         if number == FORESEEN or not waits:
             break
-        memory = plain.decision.memory
-        took = context.clock().since(plain.decision.taken_at) or 0.0
-        sleep(max(0.0, plain.decision.next_sample_in - took))
-    return look(asked=commands), number
+        memory, seen_before = look().decision.memory, True  # as if nobody had asked: what was asked is heard once
+        took = context.clock().since(judged.decision.taken_at) or 0.0
+        sleep(max(0.0, judged.decision.next_sample_in - took))
+    return judged, number
 
 
 def foreseen(commands: Sequence[Command], judged: Judged, mode: Mode) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from ..instant import Instant
+from .answers import ApiAnswer
 from .evidence import HostEvidence
 from .memory import DatastoreRecord, HostRecord, ShutdownRecord, StorageRecord, VmRecord, servers_of
 from .observations import HostObservation, Observation
@@ -78,6 +79,11 @@ class HostState:
     def can_be_switched(self) -> bool:
         """Whether something can switch it off, be that a proof or not."""
         return self.has_bmc or (self.seen is not None and bool(self.seen.proves_no_off) and not self.wrong_bmc)
+
+    @property
+    def answers_api(self) -> bool:
+        """Whether its API answered, in a sample that is fresh."""
+        return self.seen is not None and self.seen.api_answer is ApiAnswer.ANSWERED and self.evidence.fresh
 
     @property
     def is_fenced(self) -> bool:

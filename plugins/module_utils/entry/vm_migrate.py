@@ -49,8 +49,8 @@ def run(params: Mapping[str, Any], check_mode: bool) -> Result:
 def _about_the_vms(result: Mapping[str, Any]) -> Result:
     """What of a run's result is about its migrations."""
     vms = [_vm(row) for row in result.get("commands", ())]
-    kept = {name: result[name] for name in ("changed", "ordered", "carried_out_by") if name in result}
-    return {"changed": False, "ordered": [], "carried_out_by": "", **kept, "vms": vms}
+    of_run = {name: result[name] for name in ("changed", "ordered", "carried_out_by") if name in result}
+    return {"changed": False, "ordered": [], "carried_out_by": "", **of_run, "vms": vms}
 
 
 def _vm(row: Mapping[str, Any]) -> Result:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from typing import Optional
 
 from ...instant import Instant
-from ..answers import ApiAnswer
 from ..authorization import Orders
 from ..decision import Alarm, MaintenanceAction, Severity
 from ..memory import HostRecord, MaintenanceModeRecord
@@ -119,7 +118,7 @@ _WHY = (
 def _tells(host: HostState) -> bool:
     """Whether what is known of its mode is of this look."""
     seen = host.seen
-    return seen is not None and seen.api_answer is ApiAnswer.ANSWERED and host.evidence.fresh and seen.maintenance is not None
+    return host.answers_api and seen is not None and seen.maintenance is not None
 
 
 def _is_empty(host: HostState, cluster: Cluster) -> bool:

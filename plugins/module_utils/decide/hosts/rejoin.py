@@ -130,11 +130,7 @@ def _power_step(host: HostState, asked: RejoinRecord, start: FreshStart) -> str:
     if host.evidence.power is not Power.ON:  # nobody knows: leave it
         return ""
     # Silent, it may be booting; while it answers, waiting proves nothing.
-    return "power_cycle" if asked.cycled_at is None or _answers(host) else ""
-
-
-def _answers(host: HostState) -> bool:
-    return host.seen is not None and host.seen.api_answer is ApiAnswer.ANSWERED and host.evidence.fresh
+    return "power_cycle" if asked.cycled_at is None or host.answers_api else ""
 
 
 def _runs_alone(host: HostState, cluster: Cluster) -> str:
@@ -161,7 +157,7 @@ def _missing(host: HostState, cluster: Cluster, start: FreshStart, starting: Col
         found.append("its fence is not confirmed (%s)" % host.fence.missing)
     if start.too_early:
         found.append("its fence is only %.0f s old, and a start is proved from %.0f s on" % (start.youngest or 0.0, MARGIN))
-    if not _answers(host):
+    if not host.answers_api:
         return [*found, "its API does not answer yet, so a fresh start is not proved"]
     if start.lacks:
         found.append(start.lacks)
@@ -202,7 +198,7 @@ def _settle_in(host: HostState, asked: RejoinRecord, now: Instant, out: Rejoins)
         out.give_up(host.name, "was let in again, but its storage does not work (%s); look at its iSCSI adapter" % host.evidence.text)
         return
     out.say(host.name, Severity.INFO, "is let in again; its storage is not there yet (%s)" % host.evidence.text)
-    if _answers(host) and not _tried(asked, "rescan", now):
+    if host.answers_api and not _tried(asked, "rescan", now):
         out.actions.append(RejoinAction(host.name, "rescan", ("it was let in again, and its storage is not there yet",)))
 
 

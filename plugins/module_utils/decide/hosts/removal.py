@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ..answers import ApiAnswer
 from ..decision import Alarm, FenceAction, Severity
 from ..memory import Desired, HostRecord, Memory, VmRecord
 from ..observations import Power
@@ -62,8 +61,8 @@ def plan_removals(cluster: Cluster, memory: Memory) -> Removals:
 def with_the_gone(memory: Memory, records: Mapping[str, HostRecord]) -> tuple[HostRecord, ...]:
     """*records*, those of this look, and of the hosts that the inventory does not name, but for those that are out."""
     gone = [record for record in memory.hosts if record.name not in records and not (record.removal and record.removal.done)]
-    kept = {**records, **{record.name: record if record.gone else replace(record, gone=True) for record in gone}}
-    return tuple(kept[name] for name in sorted(kept))
+    remembered = {**records, **{record.name: record if record.gone else replace(record, gone=True) for record in gone}}
+    return tuple(remembered[name] for name in sorted(remembered))
 
 
 def still_recorded(vms: tuple[VmRecord, ...], memory: Memory, cluster: Cluster) -> tuple[VmRecord, ...]:
@@ -115,9 +114,7 @@ def _done(record: HostRecord) -> HostRecord:
 def _against(host: HostState, cluster: Cluster) -> list[str]:
     """Everything that speaks against locking it out."""
     found = []
-    seen = host.seen
-    answers = seen is not None and seen.api_answer is ApiAnswer.ANSWERED and host.evidence.fresh
-    tells = answers and cluster.observation.was_read(host.name)
+    tells = host.answers_api and cluster.observation.was_read(host.name)
     off = host.evidence.power is Power.OFF and not host.evidence.answers
     word = bool(host.record.confirmed_off) and not host.evidence.answers and host.evidence.power is not Power.ON
     listed = cluster.observation.listed_on(host.name) if tells else ()

@@ -127,9 +127,7 @@ def note_requests(record: HostRecord, orders: Orders, now: Instant) -> HostRecor
 
 def hears(host: HostState, cluster: Cluster) -> bool:
     """Whether it can be asked to stop its VMs and itself: also one that lost its storage can."""
-    seen = host.seen
-    answers = seen is not None and seen.api_answer is ApiAnswer.ANSWERED and host.evidence.fresh
-    return answers and cluster.observation.was_read(host.name) and not host.is_fenced
+    return host.answers_api and cluster.observation.was_read(host.name) and not host.is_fenced
 
 
 def running_on(host: HostState, cluster: Cluster) -> tuple[str, ...]:
