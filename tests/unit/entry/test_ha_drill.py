@@ -158,7 +158,8 @@ def test_one_look_alone_does_not_judge_the_storage(url: str) -> None:
 
 
 def test_it_looks_until_the_storage_is_judged_and_reads_the_health_of_its_servers_once(url: str) -> None:
-    observer = Scripted([look(6), look(6), look(0)])  # the sessions' counters stand still from the first to the second
+    first = look(6)
+    observer = Scripted([first, first, look(0)])  # the sessions' counters stand still from the first to the second
     waited: list[float] = []
     result = ask(read_policy(POLICY), observer, url, ["esx1"], 5, waited.append)
     assert result["judged"]
