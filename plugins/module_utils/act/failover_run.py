@@ -287,14 +287,17 @@ class FailoverRun:
     # What is recorded
 
     def _close(self, item: Work, move: Move) -> None:
-        item.transaction = steps.closed(item.transaction, move)
+        item.transaction = self._closed(item.transaction, move)
         # A VM that runs already needs no transaction. One that did not come up is counted by the next look (vms/tries.py).
         if item.recorded or item.changed or item.transaction.step in (Step.FAILED, Step.BLOCKED):
             self._record(item, "%s: %s" % (item.transaction.step.value, move.reason), phase="end")
 
     def _abandon(self, transaction: Transaction, why: str) -> None:
         move = Move(Do.CLOSE, why, Step.FAILED)
-        self._record(Work(steps.closed(transaction, move), Facts(False), self._clock(), recorded=True), "abandoned: %s" % why, phase="end")
+        self._record(Work(self._closed(transaction, move), Facts(False), self._clock(), recorded=True), "abandoned: %s" % why, phase="end")
+
+    def _closed(self, transaction: Transaction, move: Move) -> Transaction:
+        return replace(steps.closed(transaction, move), reached=transaction.destination in self._hosts)
 
     def _record(self, item: Work, text: str, phase: str) -> None:
         transaction = item.transaction

@@ -316,6 +316,7 @@ class ActResult:
     reason: str = ""
     asked: bool = True  # the host may have got the request; False: it is certain that nothing was asked of it
     blocked: bool = False  # it waits for a person
+    reached: bool = True  # False: the act had no connection to the host, so nothing was tried there
     number: int = 0  # in the record, where it grows; 0: it is in none
 
 

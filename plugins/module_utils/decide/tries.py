@@ -5,7 +5,8 @@
 A VM is started where it is up to ``max_restart`` times more after it failed there, then on up to ``max_relocate`` other
 hosts in the same way. That is one round. When a round was in vain the next one follows after a pause, which doubles up to
 four times; it never ends, because the reason may (Kubernetes' crash-loop back-off and Proxmox' max_restart and
-max_relocate, together). Running for ``stable_after`` forgets all of it.
+max_relocate, together). Running for ``stable_after`` forgets all of it. A round in which no host could even be reached says
+nothing about the VM: its pause does not double, so that the VM is up soon after the connections are back.
 
 Invariant: each failure is counted once - a result by its key, a crash by the change from on to off.
 """
@@ -34,14 +35,14 @@ def count(vm: VmRecord, crashed_on: str, results: Iterable[ActResult], policy: P
     if vm.power is Power.ON and tries.blocked:
         tries = replace(tries, blocked="")
     if crashed_on:
-        tries = _failed(tries, crashed_on, "it stopped by itself on %s" % crashed_on)
+        tries = _failed(tries, crashed_on, "it stopped by itself on %s" % crashed_on, tried=True)
     for result in results:
         age = now.since(result.at)
         if result.act not in (Act.START, Act.MOVE) or result.key <= tries.last_key or age is None or age > policy.stable_after:
             continue
         tries = replace(tries, last_key=result.key, blocked="%s: %s" % (result.host, result.reason) if result.blocked else "")
         if not result.ok:
-            tries = _failed(tries, result.host, result.reason or "its start on %s failed" % result.host)
+            tries = _failed(tries, result.host, result.reason or "its start on %s failed" % result.host, tried=result.reached)
     if tries == vm.tries:
         return vm
     return replace(vm, tries=_next_round(tries, vm, policy, now))
@@ -83,8 +84,8 @@ def results_of(results: Iterable[ActResult]) -> Results:
     return found
 
 
-def _failed(tries: Tries, host: str, reason: str) -> Tries:
-    return replace(tries, failed=(*tries.failed, host), reason=reason)
+def _failed(tries: Tries, host: str, reason: str, tried: bool) -> Tries:
+    return replace(tries, failed=(*tries.failed, host), reason=reason, tried=tries.tried or tried)
 
 
 def _next_round(tries: Tries, vm: VmRecord, policy: Policy, now: Instant) -> Tries:
@@ -94,8 +95,9 @@ def _next_round(tries: Tries, vm: VmRecord, policy: Policy, now: Instant) -> Tri
     again = bool(tries.failed) and tries.failed.count(tries.failed[-1]) > most + 1
     if len(used_up) <= max_relocate(vm, policy) and not again:
         return tries
-    pause = policy.retry_interval * (1 << min(tries.rounds, DOUBLINGS))
-    return replace(tries, failed=(), rounds=tries.rounds + 1, not_before=Instant(now.boot_id, now.seconds + pause, now.wall))
+    pause = policy.retry_interval * (1 << min(tries.rounds, DOUBLINGS)) if tries.tried else policy.retry_interval
+    not_before = Instant(now.boot_id, now.seconds + pause, now.wall)
+    return replace(tries, failed=(), tried=False, rounds=tries.rounds + tries.tried, not_before=not_before)
 
 
 def _ran_for(vm: VmRecord, now: Instant) -> float:

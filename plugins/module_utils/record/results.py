@@ -37,6 +37,7 @@ class EndedAct:
     reason: str = ""
     asked: bool = True
     blocked: bool = False
+    reached: bool = True
 
 
 def append(connection: Connection, now: Instant, ended: Iterable[EndedAct]) -> None:
@@ -55,6 +56,7 @@ def append(connection: Connection, now: Instant, ended: Iterable[EndedAct]) -> N
             "act": item.act.value,
             "ok": item.ok,
             "asked": item.asked,
+            "reached": item.reached,
             "blocked": item.blocked,
             "reason": schema.plain(item.reason),
             **schema.moment("at", now),
@@ -70,7 +72,8 @@ def start_ended(row: Mapping[str, Any]) -> list[EndedAct]:
         return []
     ok = row["outcome"] in (Step.VERIFIED.value, Step.POWERED_ON.value)
     blocked = row["outcome"] == Step.BLOCKED.value
-    return [EndedAct(row["vm_id"], row["destination"], Act.START, ok, "; ".join(row["reasons"]), start_asked(row), blocked)]
+    reason, reached = "; ".join(row["reasons"]), row["detail"].get("reached", True)
+    return [EndedAct(row["vm_id"], row["destination"], Act.START, ok, reason, start_asked(row), blocked, reached)]
 
 
 def read(connection: Connection, after: int, vms: Collection[str]) -> tuple[ActResult, ...]:
@@ -94,5 +97,6 @@ def _result(row: Any) -> ActResult:
         reason=row["reason"],
         asked=bool(row["asked"]),
         blocked=bool(row["blocked"]),
+        reached=bool(row["reached"]),
         number=int(row["seq"]),
     )

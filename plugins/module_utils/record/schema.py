@@ -28,7 +28,7 @@ except ImportError:  # reported by opening.open_engine, so that modules can be i
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 PREFIX = "ha_"
 _Value = TypeVar("_Value")
 _ENCODER = json.JSONEncoder(sort_keys=True, allow_nan=False)  # json.dumps makes one for each call
@@ -178,6 +178,7 @@ if sa is not None:
         sa.Column("ok", sa.Boolean, nullable=False),
         sa.Column("asked", sa.Boolean, nullable=False),
         sa.Column("blocked", sa.Boolean, nullable=False),
+        sa.Column("reached", sa.Boolean, nullable=False, server_default=sa.true()),
         sa.Column("reason", sa.Text, nullable=False),
         *_moment("at"),
     )
@@ -302,6 +303,11 @@ def _let_commands_go_a_way(connection: Connection) -> None:
     connection.execute(sa.text("ALTER TABLE ha_commands ADD COLUMN way TEXT NOT NULL DEFAULT ''"))
 
 
+def _let_results_say_what_was_reached(connection: Connection) -> None:
+    """7 to 8: a start that failed since the host could not be connected to is told from one that the host failed."""
+    connection.execute(sa.text("ALTER TABLE ha_results ADD COLUMN reached BOOLEAN NOT NULL DEFAULT TRUE"))
+
+
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: _number_transactions,
     2: _make_results,
@@ -309,6 +315,7 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     4: _split_memory,
     5: _let_commands_hold,
     6: _let_commands_go_a_way,
+    7: _let_results_say_what_was_reached,
 }
 """Version -> the step that makes the next version of it, inside the transaction that it is given."""
 

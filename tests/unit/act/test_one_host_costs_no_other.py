@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.act import vm_failover
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import undone_of
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.memory import Memory
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.vms import transaction
 from ansible_collections.libreha.vmware.plugins.module_utils.entry import vm_power
 from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
@@ -37,7 +38,9 @@ def test_a_vm_whose_host_cannot_be_opened_fails_and_the_others_start(bench: Any,
     # Counted by the next look, so that another host gets its turn; nothing was asked of the host.
     assert bench.ends() == {"vm1": "verified", "vm2": "failed"}
     (failed,) = [row for row in bench.database.transactions(closed=True) if row["vm_name"] == "vm2"]
-    assert failed["detail"]["start_asked"] is False
+    assert (failed["detail"]["start_asked"], failed["detail"]["reached"]) == (False, False)
+    reached = {result.vm: result.reached for result in bench.database.results(Memory())}
+    assert reached[failed["vm_id"]] is False and len(reached) == 2 and any(reached.values())
 
 
 def test_on_a_busy_machine_on_which_every_login_is_late_the_vms_start_all_the_same(

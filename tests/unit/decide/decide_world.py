@@ -166,10 +166,10 @@ class World:
     def crash(self, vm: str) -> None:
         self.vms[vm].power = Power.OFF
 
-    def fails(self, vm: str, host: str, reason: str = "no such luck") -> None:
-        """A start that was tried there and failed."""
+    def fails(self, vm: str, host: str, reason: str = "no such luck", reached: bool = True) -> None:
+        """A start that failed there, or was not even tried since the host was not *reached*."""
         key = "%06d" % len(self.results)
-        self.results.append(seen.ActResult(key, self.vms[vm].id, host, seen.Act.START, False, self.at(), reason))
+        self.results.append(seen.ActResult(key, self.vms[vm].id, host, seen.Act.START, False, self.at(), reason, reached=reached))
 
     def event(self, host: str, kind: str, vm: str = "") -> None:
         """A host tells the id of those VMs only that it still has."""

@@ -64,6 +64,22 @@ def test_pauses_between_rounds_grow_and_running_long_enough_forgets_them() -> No
     assert world.record("vm1").tries.rounds == 0
 
 
+def test_pauses_do_not_grow_while_no_host_can_be_reached_to_start_it() -> None:
+    world = three_hosts(max_relocate=0, max_restart=0)
+    world.crash("vm1")
+    world.step(1)
+    world.run(63)
+    for _again in range(4):
+        assert here(world) == ["vm1"]
+        world.fails("vm1", "esx1", reached=False)
+        world.step(1)
+        assert "tried again in 60 s" in world.held("vm1")
+        world.run(61)
+    world.fails("vm1", "esx1")
+    world.step(1)
+    assert "tried again in 120 s" in world.held("vm1"), "the crash's round was the first, this one is the second"
+
+
 def test_a_failed_start_after_a_failover_goes_to_the_next_host() -> None:
     world = three_hosts(max_restart=0)
     world.kill("esx1")

@@ -114,6 +114,7 @@ class Transaction:
     reason: str = ""
     closed: bool = False
     start_asked: bool = False  # the destination may have been asked to power it on
+    reached: bool = True  # the run that closed it had a connection to the destination
     locked: bool = False  # its files were locked for longer than a dead host's locks last
     registered_as: str = ""  # the name under which it is registered there, where its own is taken
     way: Optional[Way] = None
@@ -303,6 +304,7 @@ def to_record(transaction: Transaction) -> dict[str, Any]:
             "doing": transaction.doing.value if transaction.doing else None,
             "refused_since": transaction.refused_since.to_dict() if transaction.refused_since else None,
             "start_asked": transaction.start_asked,
+            "reached": transaction.reached,
             "locked": transaction.locked,
             "registered_as": transaction.registered_as,
             "way": transaction.way.value if transaction.way else None,
