@@ -20,13 +20,15 @@ def noisy_hour(number: int, longest: float = LONGEST) -> Raw:
     rng = random.Random(number)
     timeline: list[Raw] = []
     for host in HOSTS:
-        for do in ("network", "api", "bmc"):
-            timeline += _outages(rng, {"do": do, "host": host}, longest)
+        network, api, bmc = (_outages(rng, {"do": do, "host": host}, longest) for do in ("network", "api", "bmc"))
+        # A lost network silences the API as well: two outages of a path that join are one that is longer.
+        timeline += network + _apart(api, network) + bmc
     for server in SERVERS:
         stalls = _outages(rng, {"do": "storage", "server": server}, longest, 10 * EVERY)
         timeline += [{**entry, "host": host} for entry in stalls for host in HOSTS]
     for host in HOSTS:  # between the stalls of all: not joined to them into one silence that is longer
-        timeline += _apart(_outages(rng, {"do": "storage", "host": host, "server": rng.choice(SERVERS)}, longest), timeline)
+        storage = [entry for entry in timeline if entry["do"] == "storage" and entry["host"] == host]
+        timeline += _apart(_outages(rng, {"do": "storage", "host": host, "server": rng.choice(SERVERS)}, longest), storage)
     timeline += _outages(rng, {"do": "ssh", "server": "san2"}, longest, 4 * EVERY)
     timeline += [{"at": at, "do": "looks", "by": rng.choice((0, 0, 0.5, 2, 5))} for at in range(30, int(HOUR), 60)]
     return {
@@ -56,12 +58,9 @@ def _outages(rng: random.Random, what: Raw, longest: float, every: float = EVERY
 
 
 def _apart(outages: list[Raw], others: list[Raw]) -> list[Raw]:
-    """Those of *outages* that are PAUSE apart from every storage outage of *others*."""
-    taken = (
-        [(other["at"], other) for other in others if other["do"] == "storage" and other["host"] == outages[0]["host"]] if outages else []
-    )
+    """Those of *outages* that are PAUSE apart from all of *others*."""
     kept: list[Raw] = []
     for off, on in zip(outages[::2], outages[1::2]):
-        if not any(off["at"] - PAUSE < at < on["at"] + PAUSE for at, _other in taken):
+        if not any(off["at"] - PAUSE < other["at"] < on["at"] + PAUSE for other in others):
             kept += [off, on]
     return kept
