@@ -8,13 +8,14 @@ from textwrap import indent
 WAY_OPTION = r"""
 way:
   description:
-    - When a VM is migrated, how it leaves its host. With V(auto) the best way that both hosts allow is taken, and named with the move.
+    - When a VM is migrated or its host is emptied, how it leaves. With V(auto) the best way that both hosts allow is taken, and named with
+      the move.
     - V(suspend) writes the memory of a running VM to its datastore and reads it again at the destination; both hosts must have the same
-      CPU. V(cold) shuts its guest down and starts it there. V(register) is for a VM that is off. V(vmotion) hands it over while it runs;
-      standalone hosts cannot.
+      CPU. V(cold) asks its guest to shut down and starts it there. V(power_off) switches it off without asking, and is never taken unless
+      it is named. V(register) is for a VM that is off. V(vmotion) hands it over while it runs; standalone hosts cannot.
     - What speaks against a way that was named refuses the move; no other way is taken in its place.
   type: str
-  choices: [auto, register, cold, suspend, vmotion]
+  choices: [auto, register, cold, power_off, suspend, vmotion]
   default: auto
 """
 

@@ -234,8 +234,11 @@ def _happening(draw: st.DrawFn, hosts: list[str], vms: list[str], servers: list[
     if do == "operator":
         return {**entry, "command": draw(st.sampled_from(("release_brake", "rebalance", "arm", "disarm")))}
     if do == "vm_fault":
-        if draw(st.booleans()):
+        fault = draw(st.sampled_from(("crash", "crash", "start_fails", "start_fails", "slow_shutdown")))
+        if fault == "crash":
             return {**entry, "vm": vm, "fault": "crash"}
+        if fault == "slow_shutdown":
+            return {**entry, "vm": vm, "fault": "slow_shutdown", "by": draw(st.sampled_from((30, 110, 130, 240)))}
         return {**entry, "vm": vm, "fault": "start_fails", "host": host, "times": draw(st.integers(1, 4))}
     command = draw(st.sampled_from(("migrate", "migrate", "start", "stop", "ignore", "manage")))
     return {**entry, "vm": vm, "command": command, **({"host": host} if command == "migrate" else {})}

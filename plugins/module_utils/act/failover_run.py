@@ -31,7 +31,7 @@ from ..lease.keeper import LeaseKeeper
 from ..record.database import StateDatabase
 from ..record.journal import JournalEntry
 from .runtime import Runtime, Threads, Workers
-from .stopping import GUEST_TIMEOUT, STOP_TIMEOUT, SUSPEND_TIMEOUT, stop_in_order
+from .stopping import GUEST_TIMEOUT, STOP_TIMEOUT, SUSPEND_TIMEOUT
 
 TICK = 0.5  # s; the longest that the loop sleeps without looking at the lease
 AT_REST = (Power.OFF, Power.SUSPENDED)  # in which a host lets a VM be unregistered
@@ -334,8 +334,11 @@ class FailoverRun:
             if do is Do.UNREGISTER:
                 hypervisor.unregister(move.moid)
                 return Result(Outcome.DONE)
-            if do is Do.STOP:
-                return _stop(hypervisor, facts)
+            if do is Do.SHUT_DOWN:
+                return _shut_down(hypervisor, facts)
+            if do is Do.POWER_OFF:
+                still_on = hypervisor.power_off([move.moid], STOP_TIMEOUT).get(move.moid, "")
+                return Result(Outcome.OTHER, still_on) if still_on else Result(Outcome.DONE, "switched off")
             if do is Do.SUSPEND:
                 hypervisor.suspend(move.moid, timeout=SUSPEND_TIMEOUT)
                 return Result(Outcome.DONE, "its memory is on its datastore")
@@ -371,14 +374,26 @@ def _uncovered(vm: VmObservation, cover: FenceCoverage, transaction: Transaction
     return "" if files else "%s does not tell where its files lie" % transaction.destination
 
 
-def _stop(hypervisor: Hypervisor, facts: Facts) -> Result:
-    reasons, done = stop_in_order(hypervisor, [facts.at_source] if facts.at_source else [], GUEST_TIMEOUT, STOP_TIMEOUT)
-    failed = "; ".join(reason for reason in reasons.values() if reason)
-    return Result(Outcome.OTHER, failed) if failed else Result(Outcome.DONE, "; ".join(done.values()))
+def _shut_down(hypervisor: Hypervisor, facts: Facts) -> Result:
+    """It is not switched off instead: who waits for its guest has not said that what it did not save yet may be lost."""
+    vm = facts.at_source
+    if vm is None or not vm.guest_listens:
+        return Result(Outcome.NOT_DOWN, "its guest hears no shutdown: VMware Tools do not run in it; way: power_off switches it off")
+    failed = hypervisor.shut_down([vm.moid], GUEST_TIMEOUT).get(vm.moid, "")
+    if failed:
+        return Result(Outcome.NOT_DOWN, "not shut down on %s: %s; way: power_off switches it off" % (vm.host, failed))
+    return Result(Outcome.DONE, "shut down by its guest")
 
 
 _LEAVING = {Way.COLD: GUEST_TIMEOUT, Way.SUSPEND: SUSPEND_TIMEOUT}  # s that leaving a host may take
-_WORDS = {Do.STOP: "stop", Do.SUSPEND: "suspend", Do.UNREGISTER: "unregistering", Do.REGISTER: "registering", Do.POWER_ON: "power-on"}
+_WORDS = {
+    Do.SHUT_DOWN: "shutdown of its guest",
+    Do.POWER_OFF: "power-off",
+    Do.SUSPEND: "suspend",
+    Do.UNREGISTER: "unregistering",
+    Do.REGISTER: "registering",
+    Do.POWER_ON: "power-on",
+}
 _OUTCOMES = {kind: Outcome(kind.value) for kind in FaultKind}
 
 

@@ -23,7 +23,6 @@ from ..parallel import Late, Raised, in_parallel
 
 LOOK_SECONDS = 120.0  # for reading one host, its datastores' folders included
 POLL_SECONDS = 1.0
-TOOLS_RUN = "guestToolsRunning"
 WAITS = ("power", "tools", "address")
 
 
@@ -365,6 +364,6 @@ def _wait_on_one(access: HostAccess, names: Sequence[str], wait_for: str, second
 def _lacks(vm: VmObservation | None, guest: Guest, wait_for: str) -> str:
     if vm is None or vm.power is not Power.ON:
         return "it is not powered on"
-    if wait_for != "power" and vm.tools != TOOLS_RUN:
+    if wait_for != "power" and not vm.guest_listens:
         return "its VMware Tools do not run"
     return "it tells no address" if wait_for == "address" and not guest.addresses else ""

@@ -104,10 +104,10 @@ def _migrate(policy: Policy, memory: Memory, command: Command, now: Instant) -> 
     if vm.ignored:
         raise CommandRefused("%s is ignored; put it back with manage first" % vm.name)
     if vm.host == command.host:
-        stays = memory.with_vm(replace(vm, wanted_host=command.host, wanted_way="", ordered=False, refused="", home=""))
+        stays = memory.with_vm(replace(vm, wanted_host=command.host, wanted_way="", ordered=False, refused="", failed_move=None, home=""))
         return _changed(memory, stays, "%s stays on %s", vm.name, command.host)
-    after = memory.with_vm(replace(vm, wanted_host=command.host, wanted_way=command.way, ordered=True, refused="", home=""))
-    return _changed(memory, after, "%s is to move to %s%s", vm.name, command.host or "another host", _said(command))
+    wanted = replace(vm, wanted_host=command.host, wanted_way=command.way, ordered=True, refused="", failed_move=None, home="")
+    return _changed(memory, memory.with_vm(wanted), "%s is to move to %s%s", vm.name, command.host or "another host", _said(command))
 
 
 def _start(policy: Policy, memory: Memory, command: Command, now: Instant) -> tuple[Memory, str]:
@@ -149,11 +149,13 @@ def _maintenance(wanted: bool) -> _Command:
         name = _host(policy, memory, command.subject)
         record = memory.host(name)
         if not wanted:
-            after = memory.with_host(replace(record, wanted_maintenance=False, maintenance_order=None))
+            after = memory.with_host(replace(record, wanted_maintenance=False, maintenance_order=None, maintenance_way=""))
             return _changed(memory, after, "maintenance of %s is over%s", name, _said(command))
         off = begin(record.maintenance_order, _who(command), command.holds or policy.switch_off.maintenance, now)
-        after = memory.with_host(replace(record, wanted_maintenance=True, maintenance_order=off, failback=False))
-        return _changed(memory, after, "%s is to be emptied for maintenance until %s%s", name, end_of(off), _said(command))
+        emptied = replace(record, wanted_maintenance=True, maintenance_order=off, maintenance_way=command.way, failback=False)
+        return _changed(
+            memory, memory.with_host(emptied), "%s is to be emptied for maintenance until %s%s", name, end_of(off), _said(command)
+        )
 
     return command_of
 

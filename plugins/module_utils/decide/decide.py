@@ -49,7 +49,7 @@ from .vms.overdue import note_down, overdue
 from .vms.start_order import note_waiting
 from .vms.starts import Starts, plan_starts
 from .vms.vm_monitoring import Monitored, note_resets, plan_resets
-from .vms.vm_stop import Stops, note_all_stops, plan_all_stops, plan_stops
+from .vms.vm_stop import Stops, note_shutdowns, plan_all_stops, plan_stops
 
 
 def decide(
@@ -222,7 +222,7 @@ def _with_orders(memory: Memory, cluster: Cluster, vms: tuple[VmRecord, ...], pl
 
 def _ordered(vms: tuple[VmRecord, ...], orders: Orders, cluster: Cluster) -> tuple[VmRecord, ...]:
     vms = note_orders(note_homes(vms, orders), orders, cluster.now)
-    return note_all_stops(note_resets(vms, orders, cluster.policy, cluster.now), orders, cluster)
+    return note_shutdowns(note_resets(vms, orders, cluster.policy, cluster.now), orders, cluster)
 
 
 def _still_open(cluster: Cluster, plan: _Plan, orders: Orders, caller: Caller, memory: Memory) -> bool:

@@ -203,7 +203,8 @@ class Way(str, Enum):
     """How a VM leaves a host that works."""
 
     REGISTER = "register"  # it is off: registered at the destination, and off the source
-    COLD = "cold"  # its guest is shut down, or it is switched off, and it is started at the destination
+    COLD = "cold"  # its guest is shut down, and it is started at the destination
+    POWER_OFF = "power_off"  # it is switched off without asking its guest, and started at the destination; only when a person names it
     SUSPEND = "suspend"  # its memory is written to its datastore, and read again at the destination
     VMOTION = "vmotion"  # it is handed over while it runs; a vCenter can, hosts alone cannot
 

@@ -173,6 +173,7 @@ class HostRecord:
     confirmed_off: str = ""  # a named person's word that it is off, with the reason
     wanted_maintenance: bool = False  # an operator wants it empty
     maintenance_order: Optional[SwitchOff] = None  # that wish
+    maintenance_way: str = ""  # the way that an operator named for its VMs, as ``VmRecord.wanted_way``
     mode: Optional[MaintenanceModeRecord] = None  # it entered maintenance mode from here; None: if it is in it, somebody else put it there
     alive_in: str = ""  # the decider's boot in which it last showed life; see ``cold_start``
     shut_down: Optional[HostShutdownRecord] = None  # it goes, or went, down with everything; None: it shows life, or nothing of that kind
@@ -223,6 +224,15 @@ class OrderInProgress:
 
 
 @dataclass(frozen=True)
+class FailedMove:
+    """A planned move to ``host`` that came to nothing, while the VM ran on where it was."""
+
+    host: str
+    at: Instant
+    reason: str
+
+
+@dataclass(frozen=True)
 class VmRecord:
     """One VM: ``host`` is where it last ran (or is registered, if it never ran)."""
 
@@ -248,11 +258,12 @@ class VmRecord:
     ignored: bool = False  # an operator took it out of HA as it is
     ignore: Optional[SwitchOff] = None  # that wish
     stopping: bool = False  # an operator wants it stopped, and it still runs
-    shut_down_at: Optional[Instant] = None  # when it was last ordered to stop with everything: nobody's wish that it stays down
+    shut_down_at: Optional[Instant] = None  # when we last had its guest shut down, with everything or to move it: nobody wants it down
     wanted_host: str = ""  # where an operator wants it; it is not moved away unasked
     wanted_way: str = ""  # the way that an operator named for going there: a value of ``decision.Way``; empty: the best one
     ordered: bool = False  # the operator's migration is still to be done; without ``wanted_host``, to whichever host suits it best
     refused: str = ""  # why the operator's last migration was given up
+    failed_move: Optional[FailedMove] = None  # the last one, until another is ordered by a person or it runs elsewhere
     home: str = ""  # where it came from when its host was emptied for maintenance
     hardware_version: str = ""  # "vmx-13"
     heartbeat: str = ""  # as last seen: green, yellow, red, gray

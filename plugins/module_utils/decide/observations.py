@@ -22,6 +22,8 @@ from .machine import Machine
 from .obstacles import Obstacle
 from .storage_health.sensors import StorageHealth
 
+TOOLS_RUN = "guestToolsRunning"  # VirtualMachineToolsRunningStatus of the vSphere API
+
 
 class Power(str, Enum):
     """A VM's power state, or a host's as its BMC tells it."""
@@ -184,6 +186,11 @@ class VmObservation:
     networks: tuple[str, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()  # what ties it to its host
     attached_disks: tuple[str, ...] = ()  # outside its folder, not for several writers: the datastore's UUID and the path in it
+
+    @property
+    def guest_listens(self) -> bool:
+        """Whether VMware Tools run in its guest, so that it can be asked to shut down."""
+        return self.tools == TOOLS_RUN
 
 
 @dataclass(frozen=True)
@@ -371,6 +378,10 @@ class Observation:
         return _grouped(self.vms, lambda vm: vm.host)
 
     @cached_property
+    def _sightings(self) -> Mapping[tuple[str, str], VmObservation]:
+        return {(vm.id, vm.host): vm for vm in self.vms}
+
+    @cached_property
     def _read(self) -> frozenset[str]:
         return frozenset(self.vms_read)
 
@@ -387,6 +398,10 @@ class Observation:
     def listed_on(self, host: str) -> Sequence[VmObservation]:
         """The VMs as *host* has them registered."""
         return self._listed_on.get(host, ())
+
+    def sighting(self, vm: str, host: str) -> Optional[VmObservation]:
+        """The VM of that id as *host* has it registered."""
+        return self._sightings.get((vm, host))
 
     def was_read(self, host: str) -> bool:
         """Whether its VM list was read in this look."""

@@ -25,7 +25,6 @@ from ..parallel import in_parallel
 from .hosts import unavailable, whole_look
 from .ping import ping
 
-TOOLS_RUN = "guestToolsRunning"
 PORT = 22  # any port does: a refusal is an answer too
 POLL_SECONDS = 2.0
 CHECKS = ("power", "disk", "tools", "address", "restart", "failover")
@@ -116,7 +115,7 @@ def _disk(seen: VmSeen) -> Row:
 def _tools(vm: VmObservation) -> Row:
     if vm.tools == NOT_INSTALLED:
         return Result.NOT_TESTED, "no VMware Tools are installed"
-    if vm.tools == TOOLS_RUN and vm.heartbeat == "green":
+    if vm.guest_listens and vm.heartbeat == "green":
         return Result.PASSED, "VMware Tools run, the heartbeat is green"
     return Result.FAILED, "VMware Tools: %s, heartbeat: %s" % (vm.tools or "unknown", vm.heartbeat or "unknown")
 

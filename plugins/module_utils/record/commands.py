@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..decide.commands import SWITCH_OFFS, Command, CommandKind
+from ..decide.decision import Way
 from ..errors import LibrehaError
 from ..instant import Instant
 from . import schema
@@ -135,8 +136,10 @@ def read_command(given: Mapping[str, Any]) -> Command:
         raise LibrehaError("%s holds for %g seconds" % (kind.value, holds), remedy="give a time above 0, and only with %s" % _SWITCH_OFFS)
     subject, to, by, reason, way = (str(given.get(name) or "") for name in ("subject", "to", "by", "reason", "way"))
     way = "" if way == "auto" else way
-    if way and kind is not CommandKind.MIGRATE:
-        raise LibrehaError("%s goes no way (%s)" % (kind.value, way), remedy="give a way with migrate only")
+    if way and kind not in (CommandKind.MIGRATE, CommandKind.MAINTENANCE_ON):
+        raise LibrehaError("%s goes no way (%s)" % (kind.value, way), remedy="give a way with migrate and maintenance_on only")
+    if way == Way.REGISTER.value and kind is CommandKind.MAINTENANCE_ON:
+        raise LibrehaError("a host is emptied of running VMs, and way: register is for one that is off", remedy="give another way, or none")
     return Command(kind, subject, to, by, reason, holds, way)
 
 

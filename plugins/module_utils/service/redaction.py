@@ -47,7 +47,7 @@ TEXTS = _words(
 #: Fields whose words stay: the program's own, the hypervisor's, versions, times, and UUIDs and serial numbers of machines.
 KEPT = _words(
     """able alive_in at boot_id boot_time build capabilities cold_start driver going_down guest hardware_version health heartbeat
-    instance_uuid kind message_id needs offers product serial step tools type verdict version wall wanted_way"""
+    instance_uuid kind maintenance_way message_id needs offers product serial step tools type verdict version wall wanted_way"""
 )
 SOMEBODY, SOMETHING = "somebody", "something"
 _WORD = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}|[\w@-]+")

@@ -25,7 +25,6 @@ RESCAN = 2.0
 MAINTENANCE_MODE = 1.5
 LOCK_CHECK = 1.0  # s after which a power-on fails for a lock
 POWER_ON = 3.0
-GUEST_SHUTDOWN = 3.0
 POWER_OFF = 1.0
 SUSPEND = 6.0
 POLL = 10.0  # s without an answer after which the connection is given up
@@ -171,11 +170,22 @@ class Hypervisors:
         return self._at_host(host, QUICK, effect)
 
     def stop(self, vm: Vm, host: Host, in_order: bool) -> Callable[[Task], None]:
-        def effect(task: Task) -> None:
-            (self._world.stop if in_order else self._world.switch_off)(vm, host)
+        def off(task: Task) -> None:
+            self._world.switch_off(vm, host)
             task.end((Outcome.DONE, ""))
 
-        return self._at_host(host, GUEST_SHUTDOWN if in_order else POWER_OFF, effect)
+        if not in_order:
+            return self._at_host(host, POWER_OFF, off)
+        if vm.goes_down_at is None:  # who asks again does not begin it anew
+            vm.goes_down_at = self._engine.now + vm.shutdown_lasts
+        due = vm.goes_down_at
+
+        def effect(task: Task) -> None:
+            if vm.goes_down_at == due:
+                self._world.stop(vm, host)
+            task.end((Outcome.DONE, ""))
+
+        return self._at_host(host, due - self._engine.now, effect)
 
     def suspend(self, vm: Vm, host: Host) -> Callable[[Task], None]:
         def effect(task: Task) -> None:

@@ -103,7 +103,7 @@ DOINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "maintenance": (("host", "to"), (), SWITCH),
     "rejoin": (("host",), (), ()),
     "vm": (("vm", "command"), ("host",), ()),
-    "vm_fault": (("vm", "fault"), ("host", "times"), ()),
+    "vm_fault": (("vm", "fault"), ("host", "times", "by"), ()),
     "target": (("to",), ("server",), ("restart", "off", "on")),
     "fence": (("host", "to"), ("server",), ("fails", "works")),
     "monitor": (("to",), (), ("killed", "isolated", "restarted", "frozen", "thawed")),
@@ -123,7 +123,7 @@ DOINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "old_memory": (("by",), (), ()),  # the state database is put back to what it was that many seconds ago
 }
 VM_COMMANDS = ("migrate", "start", "stop", "ignore", "manage")
-VM_FAULTS = ("crash", "start_fails", "guest_hangs")
+VM_FAULTS = ("crash", "start_fails", "guest_hangs", "slow_shutdown")
 OPERATOR_COMMANDS = (
     *("disarm", "arm", "approve", "release_brake", "rebalance", "confirmed_off", "failback", "remove_host"),
     *("shutdown", "cancel_shutdown"),
@@ -324,8 +324,11 @@ class _Reader:
             for key in ("host", "times"):
                 if key in found:
                     self.errors.append("%s.%s: unknown key for fault: %s" % (place, key, found.get("fault")))
-        if do == "vm_fault" and found.get("fault") == "start_fails" and "host" not in found:
-            self.errors.append("%s: key host is missing for fault: start_fails" % place)
+        needs = {"start_fails": "host", "slow_shutdown": "by"}.get(found.get("fault", ""))
+        if do == "vm_fault" and needs and needs not in found:
+            self.errors.append("%s: key %s is missing for fault: %s" % (place, needs, found["fault"]))
+        if do == "vm_fault" and "by" in found and found.get("fault") != "slow_shutdown":
+            self.errors.append("%s.by: unknown key for fault: %s" % (place, found.get("fault")))
 
     def _policy(self, raw: Any, hosts: Mapping[str, HostSpec], vms: Mapping[str, VmSpec], servers: tuple[str, ...]) -> dict[str, Any]:
         """The scenario's policy, put together with its hosts and VMs. ``act`` is the mode here."""

@@ -160,6 +160,8 @@ class Simulation:
         elif entry.fault == "guest_hangs":
             if vm.runs and vm.hangs_since is None:
                 vm.hangs_since = self.engine.now
+        elif entry.fault == "slow_shutdown":
+            vm.shutdown_lasts = entry.by
         else:
             vm.start_fails[entry.host] = entry.times
 

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "hypervisor"))
 
 from ansible_collections.libreha.vmware.plugins.module_utils.act.failover_run import Work, new_transaction
 from ansible_collections.libreha.vmware.plugins.module_utils.act.vm_failover import Around, fail_over
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.decision import Way
 from ansible_collections.libreha.vmware.plugins.module_utils.decide.policy import Policy
 from ansible_collections.libreha.vmware.plugins.module_utils.entry.options.hosts import read_hosts
 from ansible_collections.libreha.vmware.plugins.module_utils.record.database import StateDatabase
@@ -33,6 +34,8 @@ class Guest:
     name: str
     path: str
     on: bool = False
+    tools: bool = False
+    hears: bool = True  # a guest with tools that is asked to shut down does so
 
 
 class Esx(ScriptedHost):
@@ -48,11 +51,13 @@ class Esx(ScriptedHost):
         self.forgotten: set[str] = set()  # tasks of which it tells nothing any more
         self.replies["RetrievePropertiesEx"] = self._read
         self.replies["RegisterVM_Task"] = self._register
+        self.replies["ShutdownGuest"] = self._shut_down
+        self.replies["UnregisterVM"] = self._unregister
         for method in ("PowerOnVM_Task", "PowerOffVM_Task", "ResetVM_Task"):
             self.replies[method] = self._power(method)
 
-    def with_guest(self, name: str, on: bool = False) -> Esx:
-        self.guests.append(Guest(str(len(self.guests) + 1), name, "[shared] %s/%s.vmx" % (name, name), on))
+    def with_guest(self, name: str, on: bool = False, tools: bool = False, hears: bool = True) -> Esx:
+        self.guests.append(Guest(str(len(self.guests) + 1), name, "[shared] %s/%s.vmx" % (name, name), on, tools, hears))
         return self
 
     def sent(self, method: str) -> int:
@@ -83,6 +88,7 @@ class Esx(ScriptedHost):
             "summary.config": config,
             "runtime.powerState": vim.VirtualMachine.PowerState.poweredOn if guest.on else vim.VirtualMachine.PowerState.poweredOff,
             "runtime.connectionState": vim.VirtualMachine.ConnectionState.connected,
+            "guest.toolsRunningStatus": "guestToolsRunning" if guest.on and guest.tools else "guestToolsNotRunning",
         }
 
     def _states(self) -> list[Any]:
@@ -113,10 +119,21 @@ class Esx(ScriptedHost):
 
         return self._task("RegisterVM_Task", name, act)
 
+    def _asked_guest(self) -> Guest:
+        moid = re.search(r'type="VirtualMachine"[^>]*>(\w+)<', self.bodies[-1]).group(1)  # type: ignore[union-attr]
+        (guest,) = (guest for guest in self.guests if guest.moid == moid)
+        return guest
+
+    def _shut_down(self) -> None:
+        guest = self._asked_guest()
+        guest.on = guest.on and not guest.hears
+
+    def _unregister(self) -> None:
+        self.guests.remove(self._asked_guest())
+
     def _power(self, method: str) -> Reply:
         def reply() -> Any:
-            moid = re.search(r'type="VirtualMachine"[^>]*>(\w+)<', self.bodies[-1]).group(1)  # type: ignore[union-attr]
-            (guest,) = (guest for guest in self.guests if guest.moid == moid)
+            guest = self._asked_guest()
 
             def act() -> None:
                 guest.on = method != "PowerOffVM_Task"
@@ -170,10 +187,12 @@ class Bench:
         source: dict[str, str] | None = None,
         policy: Policy | None = None,
         around: Around | None = None,
+        way: Way | None = None,
         **ports: int,
     ) -> list[Work]:
         """The runner: *where* maps a VM's name to its destination; without a *source* it is started where it was."""
-        planned = [new_transaction(planned_vm(name, (source or where)[name], destination)) for name, destination in where.items()]
+        vms = [planned_vm(name, (source or where)[name], destination) for name, destination in where.items()]
+        planned = [new_transaction({**vm, "way": way}) for vm in vms]
         lease = ("test", self.token, 60.0)
         return fail_over(planned, read_hosts(self.hosts(**ports)), lambda: (), policy or Policy(), self.database, lease, around=around)[0]
 

@@ -52,6 +52,7 @@ class Vm:
     datastores: tuple[str, ...] = (SHARED,)  # the first holds the .vmx
     networks: tuple[str, ...] = ("VM Network",)
     heartbeat: str = ""
+    tools: str = seen.TOOLS_RUN
     io_idle: float | None = None
     obstacles: tuple[Obstacle, ...] = ()
     attached_disks: tuple[str, ...] = ()
@@ -294,6 +295,7 @@ class World:
             obstacles=vm.obstacles,
             attached_disks=vm.attached_disks,
             heartbeat=vm.heartbeat,
+            tools=vm.tools,
             io_idle=vm.io_idle,
         )
 

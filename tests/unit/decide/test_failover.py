@@ -249,7 +249,7 @@ def test_nothing_of_a_move_is_registered_or_started_unless_the_source_says_that_
 def test_a_vm_is_stopped_and_unregistered_at_a_source_that_works_only_and_unregistered_last() -> None:
     for facts in facts_of_a_move():
         move = next_move(MOVE, facts)
-        if move.do in (Do.STOP, Do.UNREGISTER):
+        if move.do in (Do.SHUT_DOWN, Do.UNREGISTER):
             assert (move.host, move.moid) == ("esx1", "5")
             assert not facts.fence_confirmed and facts.source_reads and facts.source_fresh and facts.fresh, facts
         if move.do is Do.UNREGISTER:
@@ -291,7 +291,7 @@ class TwoHosts(World):
         return replace(there, fence_confirmed=False, source_reads=True, at_source=listed, running_on=running)
 
     def carry_out(self, move: Move) -> str | None:
-        self.stops += move.do in (Do.STOP, Do.SUSPEND)
+        self.stops += move.do in (Do.SHUT_DOWN, Do.SUSPEND)
         if move.do is Do.UNREGISTER:
             assert self.starts, "in no moment is there no host on which it can be started"
             self.unregistrations += 1
@@ -301,10 +301,18 @@ class TwoHosts(World):
 def test_a_vm_is_suspended_only_by_that_way_and_resumed_at_the_destination() -> None:
     runs = Facts(False, source_reads=True, at_source=seen_at_source(Power.ON), running_on="esx1")
     assert next_move(SUSPENDED, runs).do is Do.SUSPEND
-    assert next_move(MOVE, runs).do is Do.STOP
+    assert next_move(MOVE, runs).do is Do.SHUT_DOWN
+    assert next_move(replace(MOVE, way=Way.POWER_OFF), runs).do is Do.POWER_OFF
     suspended = Facts(False, source_reads=True, at_source=seen_at_source(Power.SUSPENDED), moid="7", power=Power.SUSPENDED)
     assert next_move(SUSPENDED, suspended).do is Do.POWER_ON
     assert next_move(SUSPENDED, replace(suspended, power=Power.ON)).do is Do.UNREGISTER
+
+
+def test_a_guest_that_does_not_shut_down_ends_its_move_after_one_wait_and_runs_on() -> None:
+    runs = Facts(False, source_reads=True, at_source=seen_at_source(Power.ON), running_on="esx1")
+    transaction, after = ended(MOVE, runs, Move(Do.SHUT_DOWN, "", host="esx1"), Outcome.NOT_DOWN, "too slow", at(1), BOUNDS)
+    end = next_move(transaction, after)
+    assert (end.do, end.step, end.reason) == (Do.CLOSE, Step.FAILED, "too slow")
 
 
 @pytest.mark.parametrize("outcome", [Outcome.OTHER, Outcome.TIMED_OUT, Outcome.LOST])

@@ -108,7 +108,8 @@ def _is_out(host: HostState, cluster: Cluster) -> Alarm:
 
 def _done(record: HostRecord) -> HostRecord:
     """Nothing is wanted of it any more."""
-    return replace(record, wanted_maintenance=False, maintenance_order=None, mode=None, failback=False, rejoin=None, refused="")
+    over = replace(record, wanted_maintenance=False, maintenance_order=None, maintenance_way="", failback=False)
+    return replace(over, mode=None, rejoin=None, refused="")
 
 
 def _against(host: HostState, cluster: Cluster) -> list[str]:

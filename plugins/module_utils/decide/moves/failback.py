@@ -13,7 +13,7 @@ from ..memory import VmRecord
 from ..observations import Power
 from ..placement.capacity import takes_vms
 from ..state import Cluster, HostState
-from .moving import Moves, accept, moving, try_places, unit_of
+from .moving import Moves, accept, moving, pause_of, refusal_of, try_places, unit_of
 
 
 def fail_back(host: HostState, cluster: Cluster, out: Moves) -> None:
@@ -37,12 +37,14 @@ def fail_back(host: HostState, cluster: Cluster, out: Moves) -> None:
             continue
         places = try_places(unit_of(vm, cluster), cluster, out, only=frozenset((host.name,)))
         refused = next((item for item in places if not item.host), None)
-        if refused is None:
+        pause = pause_of(vm, cluster)
+        if pause:
+            left.append("%s stays on %s; %s" % (vm.name, vm.host, pause))
+        elif refused is None:
             accept(places, Cause.FAILBACK, "an operator wants the VMs of %s back" % host.name, cluster, out)
             waits = True
         else:
-            why = next((why for name, why in refused.refusals if name == host.name), "it takes no VM")
-            left.append("%s does not come back to %s: %s" % (vm.name, host.name, why))
+            left.append("%s does not come back to %s: %s" % (vm.name, host.name, refusal_of(refused, host.name, cluster)))
             out.held.append(Held("move", vm.id, left[-1]))
     if not waits:
         _ends(host, left, out)

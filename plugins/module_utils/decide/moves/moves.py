@@ -27,9 +27,8 @@ from ..verdict import Verdict
 from ..vms.in_progress import unsettled
 from ..vms.starts import Starts
 from .failback import fail_back
-from .moving import Moves, accept, by_source, moving, stays, try_places, unit_of
+from .moving import Moves, accept, by_source, moving, no_way, pause_of, refusal_of, stays, try_places, unit_of
 from .rebalance import balance_load
-from .ways import hindrances
 
 
 def plan_moves(cluster: Cluster, starts: Starts, rebalance: str) -> Moves:
@@ -79,7 +78,8 @@ def _operators(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
     places = try_places(unit, cluster, out, only=only)
     if not vm.wanted_host and all(item.host for item in places):  # from now on it is as if that host had been named
         vm = out.records[vm.id] = replace(vm, wanted_host=places[0].host)
-    reason = "; ".join(_against(vm, places, cluster, out))
+    failed = vm.failed_move
+    reason = failed.reason if failed is not None and failed.host == vm.wanted_host else "; ".join(_against(vm, places, cluster, out))
     if reason:
         text = "%s is not moved%s: %s" % (vm.name, " to %s" % vm.wanted_host if vm.wanted_host else "", reason)
         out.records[vm.id] = replace(vm, ordered=False, wanted_host="", wanted_way="", refused=text)
@@ -95,7 +95,7 @@ def _open_to(unit: Sequence[VmRecord], cluster: Cluster) -> frozenset[str]:
     if source is None:
         return frozenset()
     others = [host for host in cluster.hosts.values() if host is not source and host.name not in kept_for_failover(cluster.policy)]
-    return frozenset(host.name for host in others if not any(hindrances(vm, source, host, cluster) for vm in unit))
+    return frozenset(host.name for host in others if not any(no_way(vm, host.name, cluster) for vm in unit))
 
 
 def _against(vm: VmRecord, places: Sequence[Place], cluster: Cluster, out: Moves) -> list[str]:
@@ -110,7 +110,7 @@ def _against(vm: VmRecord, places: Sequence[Place], cluster: Cluster, out: Moves
             found.append("%s is kept free for failovers (spare, or admission_control: failover_hosts)" % name)
         for item in places:
             who = "" if item.wish.vm.id == vm.id else "%s has to go with it, but " % item.wish.vm.name
-            ways = hindrances(item.wish.vm, source, cluster.hosts[name], cluster) if source is not None and name in cluster.hosts else []
+            ways = no_way(item.wish.vm, name, cluster)
             why = _refused(item, name, out) or ([] if ways or name in kept else ["it takes no VM"])
             if not item.host and why:
                 found.append("%s%s: %s" % (who, name, "; ".join(why)))
@@ -135,15 +135,19 @@ def _empty(host: HostState, cluster: Cluster, out: Moves) -> None:
     movable = []
     for vm in going:
         blocked = cluster.unprotected.get(vm.id)
+        pause = pause_of(vm, cluster)
         if blocked is not None:
             stays(vm, "%s stays on %s: %s" % (vm.name, host.name, blocked.reason), out, alarm=not blocked.chosen)
+        elif pause:
+            stays(vm, "%s stays on %s, %s; %s" % (vm.name, host.name, why, pause), out, alarm=True)
         else:
-            movable.append(vm)
+            movable.append(replace(vm, wanted_way=host.record.maintenance_way))
     places, parted = _together_or_not(movable, cluster, out)
     for item in places:
         vm = item.wish.vm
         if not item.host:
-            reasons = "; ".join("%s: %s" % refusal for refusal in item.refusals if refusal[0] != host.name)
+            refused = dict.fromkeys(name for name, _text in item.refusals if name != host.name)
+            reasons = "; ".join("%s: %s" % (name, refusal_of(item, name, cluster)) for name in refused)
             stays(vm, "%s stays on %s, %s, but no host takes it: %s" % (vm.name, host.name, why, reasons), out, alarm=True)
     for vm in parted:
         text = "%s stays on %s, %s, but VMs that a rule keeps together with it cannot leave" % (vm.name, host.name, why)

@@ -16,7 +16,7 @@ from ..policy import AutomaticMoves
 from ..state import Cluster
 from ..vms.in_doubt import writes_in_doubt
 from ..vms.recover import Findings, planned_move
-from .ways import way_of
+from .ways import hindrances, listens, way_of
 
 ASKED = (Cause.OPERATOR, Cause.MAINTENANCE, Cause.PROACTIVE, Cause.FAILBACK)
 
@@ -48,11 +48,34 @@ def try_places(vms: Sequence[VmRecord], cluster: Cluster, out: Moves, only: froz
     for vm in vms:
         wish = wish_for(vm, cluster)
         runs = vm.power is Power.ON
-        wishes.append(replace(wish, only=only, power_on=runs or wish.power_on, whole=runs, first=frozenset(), last=spares))
+        may_go = only
+        if runs and (vm.wanted_way or not listens(vm, cluster)):  # to some hosts it may have no way
+            may_go = frozenset(name for name in (cluster.hosts if only is None else only) if not no_way(vm, name, cluster))
+        wishes.append(replace(wish, only=may_go, power_on=runs or wish.power_on, whole=runs, first=frozenset(), last=spares))
     going = {vm.id for vm in vms}
     where = {identity: host for identity, host in out.where.items() if identity not in going}
     found = {item.wish.vm.id: item for item in place(wishes, out.rooms, cluster.rules, where)}
     return [found[vm.id] for vm in vms]
+
+
+def no_way(vm: VmRecord, destination: str, cluster: Cluster) -> list[str]:
+    """What speaks against every way of *vm* to the host of that name."""
+    source, there = cluster.hosts.get(vm.host), cluster.hosts.get(destination)
+    return hindrances(vm, source, there, cluster) if source is not None and there is not None and source is not there else []
+
+
+def refusal_of(item: Place, host: str, cluster: Cluster) -> str:
+    """Why the host of that name does not take it."""
+    refused = next((text for name, text in item.refusals if name == host), "it takes no VM")
+    return "; ".join(no_way(item.wish.vm, host, cluster)) or refused
+
+
+def pause_of(vm: VmRecord, cluster: Cluster) -> str:
+    """Why it is not moved unasked so soon after a move of it failed; empty where nothing is to be waited for."""
+    failed = vm.failed_move
+    age = cluster.now.since(failed.at) if failed is not None else None
+    left = cluster.policy.retry_interval - age if age is not None else 0.0
+    return "it is moved again in %.0f s: %s" % (left, failed.reason) if failed is not None and left > 0 else ""
 
 
 def accept(places: Iterable[Place], cause: Cause, why: str, cluster: Cluster, out: Moves) -> None:
@@ -62,6 +85,10 @@ def accept(places: Iterable[Place], cause: Cause, why: str, cluster: Cluster, ou
     doubts = [(vm, doubt) for vm in vms if (doubt := writes_in_doubt(vm, cluster.hosts[vm.host]))]
     if doubts:
         out.held += [Held("move", vm.id, "%s waits on %s: %s" % (vm.name, vm.host, doubt)) for vm, doubt in doubts]
+        return
+    pauses = [(vm, pause) for vm in vms if cause is not Cause.OPERATOR and (pause := pause_of(vm, cluster))]
+    if pauses:
+        out.held += [Held("move", vm.id, "%s stays on %s; %s" % (vm.name, vm.host, pause)) for vm, pause in pauses]
         return
     moves = [_move(item, cause, why, cluster) for item in places if item.host != item.wish.vm.host]
     stopping = [move.name for move in moves if move.way not in (Way.REGISTER, Way.VMOTION)]

@@ -3,8 +3,9 @@
 """By which way a VM moves from one host that works to another.
 
 The best way that both hosts allow: one that is off is registered at the destination; a running one is handed over while it runs, where both
-hosts can; else it is suspended, where its memory can be read again at the destination; else its guest is shut down (cold). A person may
-name the way (``VmRecord.wanted_way``); what speaks against that one refuses the move, and no other way is taken in its place.
+hosts can; else it is suspended, where its memory can be read again at the destination; else its guest is shut down (cold), if it hears
+that. A person may name the way (``VmRecord.wanted_way``); what speaks against that one refuses the move, and no other way is taken in its
+place. A running VM is switched off (power_off) for a move only where a person has named that.
 
 Invariant: a VM is suspended for a move only if both hosts told of their CPUs, and told the same (HostFeatureCapability of the vSphere API):
 ESXi refuses to resume memory on a CPU that lacks what the VM saw when it started, and then nothing but the source could start it again.
@@ -28,7 +29,7 @@ def way_of(vm: VmRecord, source: HostState, destination: HostState, cluster: Clu
     """The way of *vm*, and why it is not suspended where its way is cold."""
     if vm.power is not Power.ON:
         return Way.REGISTER, []
-    if vm.wanted_way in (Way.COLD.value, Way.SUSPEND.value):
+    if vm.wanted_way in (Way.COLD.value, Way.SUSPEND.value, Way.POWER_OFF.value):
         return Way(vm.wanted_way), []
     if _hands_over(source) and _hands_over(destination):
         return Way.VMOTION, []
@@ -46,7 +47,7 @@ def suspend_hindrances(vm: VmRecord, source: HostState, destination: HostState, 
 
 
 def hindrances(vm: VmRecord, source: HostState, destination: HostState, cluster: Cluster) -> list[str]:
-    """Everything that speaks against the way that a person named, and against any way."""
+    """Everything that speaks against the way that a person named; where none is named, against every way."""
     wanted = vm.wanted_way
     runs = vm.power is Power.ON
     if wanted == Way.SUSPEND.value and runs:
@@ -56,12 +57,24 @@ def hindrances(vm: VmRecord, source: HostState, destination: HostState, cluster:
         found.append("it runs, and way: register moves what is off")
     if wanted == Way.VMOTION.value and not (_hands_over(source) and _hands_over(destination)):
         found.append("%s and %s cannot hand a running VM over (way: vmotion)" % (source.name, destination.name))
+    if runs and not found and not listens(vm, cluster):
+        way, not_suspended = way_of(vm, source, destination, cluster)
+        if way is Way.COLD:
+            first = "it cannot be suspended (%s), and " % "; ".join(not_suspended) if not_suspended else ""
+            found.append(first + "its guest hears no shutdown (VMware Tools do not run in it); way: power_off switches it off")
     return found
 
 
+def listens(vm: VmRecord, cluster: Cluster) -> bool:
+    """Whether its guest can be asked to shut down."""
+    seen = cluster.observation.sighting(vm.id, vm.host)
+    return seen is not None and seen.guest_listens
+
+
 def _questions(vm: VmRecord, cluster: Cluster) -> list[str]:
-    pending = [seen.question for seen in cluster.observation.listed_on(vm.host) if seen.id == vm.id and seen.question is not None]
-    return ["a question waits for a person: %s" % (question.text or question.message_id) for question in pending]
+    seen = cluster.observation.sighting(vm.id, vm.host)
+    question = seen.question if seen is not None else None
+    return ["a question waits for a person: %s" % (question.text or question.message_id)] if question is not None else []
 
 
 def _hands_over(host: HostState) -> bool:

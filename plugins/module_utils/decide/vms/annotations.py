@@ -7,12 +7,12 @@ Invariant: a VM for which nothing of this changes keeps its very record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ...instant import Instant
 from ..hosts.host_reports import HostReport
-from ..memory import Desired, Memory, VmRecord
-from ..observations import Observation, Power, VmObservation
+from ..memory import Desired, FailedMove, Memory, VmRecord
+from ..observations import Act, ActResult, Observation, Power, VmObservation
 from ..policy import Policy
 from ..replacing import replace
 from ..tries import Results, count
@@ -42,7 +42,8 @@ def annotate(
     for index in restless:
         vm = vms[index]
         crashed = _crashed(before.get(vm.id), vm, reports)
-        vm = _orders(count(note_ready(vm, now), crashed, results.get(vm.id, ()), policy, now))
+        told_by = results.get(vm.id, ())
+        vm = _orders(count(_note_failed_move(note_ready(vm, now), told_by, now), crashed, told_by, policy, now))
         seen = quiet.get((vm.id, vm.host))
         vm = settle_reset(note_signs(vm, seen, now) if seen is not None else shows_signs(vm), results.get(vm.id, ()))
         if vm.hang.suspected and verdicts.get(vm.host, Verdict.UNKNOWN).works and not vm.ignored:
@@ -71,6 +72,16 @@ def _crashed(before: VmRecord | None, vm: VmRecord, reports: Mapping[str, HostRe
     if vm.desired is not Desired.STARTED or vm.restart or vm.host != before.host or vm.power is not Power.OFF:
         return ""
     return "" if vm.host in reports and reports[vm.host].record.going_down else vm.host
+
+
+def _note_failed_move(vm: VmRecord, results: Iterable[ActResult], now: Instant) -> VmRecord:
+    """Of a VM that runs where it was. To count as a start that failed it would have to be down."""
+    if vm.power is not Power.ON:
+        return vm
+    for result in results:
+        if result.act in (Act.START, Act.MOVE) and not result.ok and result.key > vm.tries.last_key and result.host != vm.host:
+            vm = replace(vm, failed_move=FailedMove(result.host, now, result.reason))
+    return vm
 
 
 def _orders(vm: VmRecord) -> VmRecord:

@@ -71,7 +71,10 @@ def settle(
     if runs:  # still where it came from: the move has not ended, or never will
         lasts = acting or (age is not None and 0 <= age < LANDED)
         moves = order.host not in sighted_on and not order.came_from and lasts
-        return record if moves else replace(record, in_progress=None)
+        if moves:
+            return record
+        # Its guest may have been asked until now, and go down yet.
+        return replace(record, in_progress=None, shut_down_at=now if record.shut_down_at is not None else None)
     if order.host not in read:
         if never_asked(order, results):
             back = replace(record, host=order.came_from, power=Power.OFF) if order.came_from else record

@@ -30,7 +30,7 @@ from ..replacing import replace
 from ..tries import Results
 from ..verdict import Verdict
 from .in_progress import settle
-from .vm_stop import went_down_with_everything
+from .vm_stop import shut_down_by_us
 
 NEEDED = ("vmx", "disk", "parent", "swap", "snapshot")  # kinds of files without which a VM does not run, also those it only reads
 
@@ -218,6 +218,7 @@ def _running(record: VmRecord, running: Sequence[VmObservation], look: _Look) ->
         power=Power.ON,
         on_since=record.on_since if stayed else look.now,
         shut_down_at=record.shut_down_at if stayed else None,
+        failed_move=record.failed_move if stayed else None,
         # The list may have been read just before the power-off; and it may serve another look.
         clean_off=record.id in look.reports[vm.host].clean_off or (record.clean_off and vm.host in look.had_before),
         restart=False,
@@ -232,7 +233,7 @@ def _down_at_home(record: VmRecord, vm: VmObservation, look: _Look, moved: bool)
         return record
     reports = look.reports[vm.host]
     was_running = record.power is Power.ON
-    ours = moved or went_down_with_everything(record, look.goes_down, look.now)
+    ours = moved or shut_down_by_us(record, look.goes_down, look.now)
     if was_running and not ours and _nobody_knows_why(record, vm, look):
         return record
     record = replace(_details(record, vm), power=vm.power, on_since=None, stopping=False)

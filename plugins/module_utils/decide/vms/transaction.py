@@ -57,7 +57,8 @@ class Do(str, Enum):
 
     HOLD = "hold"  # the source may still write: nothing
     LOOK = "look"  # read a host again: the last outcome is unknown, or a start is to be verified
-    STOP = "stop"  # at the source of a move: its guest is shut down, or it is switched off
+    SHUT_DOWN = "stop"  # at the source of a move: its guest is asked to shut down
+    POWER_OFF = "power_off"  # at the source of a move, which a person wants so: it is switched off
     SUSPEND = "suspend"  # at the source of a move: its memory goes to its datastore, whence power-on reads it again
     UNREGISTER = "unregister"  # off the source of a move, or our own earlier registration that was in vain
     REGISTER = "register"
@@ -77,6 +78,7 @@ class Outcome(str, Enum):
     INACCESSIBLE = "inaccessible"
     NO_RESOURCES = "no_resources"
     READ_ONLY = "read_only"
+    NOT_DOWN = "not_down"  # a guest that was asked to shut down runs on
     TIMED_OUT = "timed_out"
     LOST = "lost"
     OTHER = "other"
@@ -113,6 +115,7 @@ class Transaction:
     not_before: Optional[Instant] = None  # no move earlier than this
     reason: str = ""
     closed: bool = False
+    in_vain: bool = False  # another try gives the same answer
     start_asked: bool = False  # the destination may have been asked to power it on
     reached: bool = True  # the run that closed it had a connection to the destination
     locked: bool = False  # its files were locked for longer than a dead host's locks last
@@ -167,12 +170,13 @@ def next_move(transaction: Transaction, facts: Facts) -> Move:
         return Move(Do.HOLD, "the fence of %s is not confirmed: %s" % (source, facts.fence_reason or "not observed"))
     if transaction.locked:
         return Move(Do.CLOSE, transaction.reason, Step.BLOCKED)
-    if transaction.attempts >= MAX_ATTEMPTS:
+    if transaction.in_vain or transaction.attempts >= MAX_ATTEMPTS:
         if leaves and facts.fresh and facts.power is Power.ON and facts.running_on is None:
             return Move(
                 Do.CLOSE, "runs on %s, and could not be unregistered on %s: %s" % (there, source, transaction.reason), Step.VERIFIED
             )
-        return Move(Do.CLOSE, "gave up after %d attempts: %s" % (transaction.attempts, transaction.reason), Step.FAILED)
+        tries = "" if transaction.in_vain else "gave up after %d attempts: " % transaction.attempts
+        return Move(Do.CLOSE, tries + transaction.reason, Step.FAILED)
     if leaves and not facts.source_fresh:
         return Move(Do.LOOK, "the outcome of the last move on %s is not known" % source, host=source)
     if not facts.fresh or not facts.destination_reads:
@@ -183,8 +187,7 @@ def next_move(transaction: Transaction, facts: Facts) -> Move:
     if left_behind is not None and left_behind.power is Power.ON:
         if facts.power is Power.ON:
             return Move(Do.CLOSE, "runs on %s and on %s; stop it on one of them" % (source, there), Step.FAILED)
-        do = Do.SUSPEND if transaction.way is Way.SUSPEND else Do.STOP
-        return Move(do, "runs on %s" % source, host=source, moid=left_behind.moid)
+        return Move(_LEAVE[transaction.way], "runs on %s" % source, host=source, moid=left_behind.moid)
     if facts.ours_elsewhere:
         host, moid = facts.ours_elsewhere[0]
         return Move(Do.UNREGISTER, "registered in vain on %s by an earlier attempt" % host, host=host, moid=moid)
@@ -200,6 +203,13 @@ def next_move(transaction: Transaction, facts: Facts) -> Move:
     if transaction.power_on:
         return Move(Do.CLOSE, "runs on %s" % there, Step.VERIFIED)
     return Move(Do.CLOSE, "registered, not started: it was not running before", Step.REGISTERED)
+
+
+_LEAVE: dict[Optional[Way], Do] = {
+    **dict.fromkeys((None, *Way), Do.SHUT_DOWN),
+    Way.SUSPEND: Do.SUSPEND,
+    Way.POWER_OFF: Do.POWER_OFF,
+}
 
 
 def begun(transaction: Transaction, move: Move) -> Transaction:
@@ -250,7 +260,9 @@ def ended(
         return replace(transaction, refused_since=since, not_before=later(_lock_pause(waited, bounds)), reason=text), facts
     if outcome in (Outcome.READ_ONLY, Outcome.NOT_FOUND, Outcome.INACCESSIBLE, Outcome.NO_RESOURCES, Outcome.DUPLICATE_NAME):
         # Another try on this host gives the same answer; the next look plans another host.
-        return replace(transaction, doing=None, attempts=MAX_ATTEMPTS, reason=reason), facts
+        return replace(transaction, doing=None, in_vain=True, reason=reason), facts
+    if outcome is Outcome.NOT_DOWN:
+        return replace(transaction, doing=None, in_vain=True, reason=reason), stale
     return replace(transaction, doing=None, attempts=transaction.attempts + 1, not_before=later(RETRY_INTERVAL), reason=reason), stale
 
 

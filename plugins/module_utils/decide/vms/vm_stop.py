@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ...instant import Instant
 from ..authorization import Orders
-from ..decision import Held, StopAction, VmTarget
+from ..decision import Held, MoveAction, StopAction, VmTarget, Way
 from ..hosts.shutdown import hears
 from ..memory import Desired, VmRecord
 from ..observations import Power, VmObservation
@@ -20,7 +20,7 @@ from ..replacing import replace
 from ..state import Cluster
 from .start_order import StartOrderPlan
 
-LANDS = 300.0  # s after which an order to stop a VM has been carried out, or never will be
+LANDS = 300.0  # s after which a guest that was asked to shut down has done so, or never will
 
 
 def plan_stops(cluster: Cluster) -> list[StopAction]:
@@ -66,14 +66,16 @@ def plan_all_stops(cluster: Cluster) -> Stops:
     return out
 
 
-def note_all_stops(vms: tuple[VmRecord, ...], orders: Orders, cluster: Cluster) -> tuple[VmRecord, ...]:
-    """*vms* with what *orders* stop because everything goes down."""
+def note_shutdowns(vms: tuple[VmRecord, ...], orders: Orders, cluster: Cluster) -> tuple[VmRecord, ...]:
+    """*vms* with what *orders* shut down although it is to run: everything goes down, or it starts again on another host."""
     ids = {target.id for action in orders.of(StopAction) for target in action.vms} if cluster.goes_down else set()
+    ids |= {move.id for action in orders.of(MoveAction) for move in action.vms if move.way is Way.COLD}
     return tuple(replace(vm, shut_down_at=cluster.now) if vm.id in ids else vm for vm in vms) if ids else vms
 
 
-def went_down_with_everything(vm: VmRecord, goes_down: bool, now: Instant) -> bool:
-    """Whether a power-off of *vm* is that of the shutdown: its order may land a while after the shutdown was called off."""
+def shut_down_by_us(vm: VmRecord, goes_down: bool, now: Instant) -> bool:
+    """Whether a power-off of *vm* is one that we asked its guest for: that may land a while after the shutdown was called off, or the move
+    was given up."""
     age = now.since(vm.shut_down_at)
     return vm.shut_down_at is not None and (goes_down or (age is not None and age < LANDS))
 

@@ -32,6 +32,8 @@ class Vm:
     crashes: int = 0
     suspended_on: str = ""  # the CPU on which its memory was suspended that its datastore has; empty: it starts anew
     hangs_since: Optional[float] = None  # its guest does nothing any more
+    shutdown_lasts: float = 3.0  # s that its guest takes to shut down
+    goes_down_at: Optional[float] = None  # when its guest, which was asked, is down
 
     @property
     def id(self) -> str:

@@ -365,6 +365,7 @@ class World:
 
     def _end(self, vm: Vm, host: Host) -> None:
         vm.executing.remove(host.name)
+        vm.goes_down_at = None
         if vm.lock == host.name:
             if self.can_write(host, *vm.servers):
                 vm.lock, vm.lock_ends = "", None
