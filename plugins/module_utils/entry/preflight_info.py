@@ -84,6 +84,10 @@ def _of_hosts(facts: Facts, users: Mapping[str, str]) -> Iterator[Finding]:
             yield from on_hosts.certificate(name, facts.certificates[name])
         else:
             yield from on_hosts.unread("certificate", [name], facts.uncertified)
+        if name in facts.bmc_certificates:
+            yield from on_hosts.bmc_certificate(name, facts.bmc_certificates[name])
+        elif name in facts.bmcs_uncertified:
+            yield from on_hosts.unread("bmc_certificate", [name], facts.bmcs_uncertified)
     yield from on_hosts.cpu(list(facts.surveys.values()))
     answered = [host for host in observation.hosts if host.api_answer.value == "answered"]
     yield from on_hosts.port_groups(answered)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, libreha contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The certificate that a host's API shows: whether it is trusted, and until when it is valid."""
+"""The certificate that a host's API or its BMC shows: whether it is trusted, and until when it is valid."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ import ssl
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+try:
+    from requests import certs
+except ImportError:  # then nothing asks a BMC by Redfish
+    certs = None  # type: ignore[assignment]
+
 from .. import clock
+from ..addresses import read_url
 from ..errors import LibrehaError
+from ..fence.interface import PowerDevice
 from ..hypervisor.interface import Connection
 from ..hypervisor.transport import tls_context
 
@@ -46,6 +53,18 @@ def read_certificate(connection: Connection) -> Certificate:
         return Certificate(
             address, problem="its certificate is not trusted: %s" % error.verify_message, days_left=_days_left(_shown(connection))
         )
+
+
+def read_bmc_certificate(device: PowerDevice) -> Certificate | None:
+    """Of a Redfish service; None of one without TLS. Raises as :func:`read_certificate`."""
+    url = read_url(device.address)
+    if url.scheme != "https":
+        return None
+    trusted = device.ca_path or (certs.where() if certs else None)  # as the library that asks it has it
+    connection = Connection(
+        device.name, url.host, "", "", port=url.port or 443, validate_certs=device.validate_certs, ca_path=trusted, timeout=device.timeout
+    )
+    return read_certificate(connection)
 
 
 def _connected(connection: Connection, context: ssl.SSLContext) -> ssl.SSLSocket:

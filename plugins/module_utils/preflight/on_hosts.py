@@ -162,19 +162,29 @@ def cpu(surveys: Iterable[HostSurvey]) -> Iterator[Finding]:
 
 
 def certificate(name: str, found: Certificate) -> Iterator[Finding]:
+    """Of the host's API."""
     fetch = "give the CA that signed it as libreha_ca_path, or the certificate itself once its fingerprint was compared: host_certificate"
     renew = "renew it: in the host's web client under Security & users, Certificates, or /sbin/generate-certificates and a restart of hostd"
+    yield _certificate("certificate", name, found, fetch, renew)
+
+
+def bmc_certificate(name: str, found: Certificate) -> Iterator[Finding]:
+    """Of its BMC's Redfish service."""
+    fetch = "give the CA that signed it as ca_path in libreha_bmc, or the certificate itself once its fingerprint was compared"
+    yield _certificate("bmc_certificate", name, found, fetch, "renew it in the BMC's own web page")
+
+
+def _certificate(check: str, name: str, found: Certificate, fetch: str, renew: str) -> Finding:
     if found.days_left is not None and found.days_left <= 0:
-        yield Finding("certificate", name, Level.CRITICAL, "its certificate has expired", renew)
-    elif found.problem:
-        yield Finding("certificate", name, Level.CRITICAL if found.verified else Level.WARNING, found.problem, fetch)
-    elif found.days_left is None:
-        yield Finding("certificate", name, Level.UNKNOWN, "not known: when its certificate expires could not be read", renew)
-    elif found.days_left < EXPIRES_SOON:
+        return Finding(check, name, Level.CRITICAL, "its certificate has expired", renew)
+    if found.problem:
+        return Finding(check, name, Level.CRITICAL if found.verified else Level.WARNING, found.problem, fetch)
+    if found.days_left is None:
+        return Finding(check, name, Level.UNKNOWN, "not known: when its certificate expires could not be read", renew)
+    if found.days_left < EXPIRES_SOON:
         level = Level.CRITICAL if found.days_left < EXPIRES_NOW else Level.WARNING
-        yield Finding("certificate", name, level, "its certificate expires in %d days" % found.days_left, renew)
-    else:
-        yield Finding("certificate", name, Level.OK, "trusted, for another %d days" % found.days_left)
+        return Finding(check, name, level, "its certificate expires in %d days" % found.days_left, renew)
+    return Finding(check, name, Level.OK, "trusted, for another %d days" % found.days_left)
 
 
 def other_hands(host: HostSurvey, user: str) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ from ..hypervisor.host_survey import HostSurvey, survey_host
 from ..observe.cluster import observe_cluster
 from ..parallel import Late, Raised, failure_of, in_parallel
 from ..storage.server import ServerAccess
-from .certificates import Certificate, read_certificate
+from .certificates import Certificate, read_bmc_certificate, read_certificate
 from .on_arbiter import Arbiter, StateFile
 
 LOOK_SECONDS = 100.0  # in which the whole look is given up; its parts have shorter limits of their own
@@ -34,13 +34,15 @@ RESOLV_CONF = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")  # the fi
 
 @dataclass(frozen=True)
 class Facts:
-    """``unsurveyed`` and ``uncertified``: host -> why."""
+    """``unsurveyed``, ``uncertified`` and ``bmcs_uncertified``: host -> why. ``bmc_certificates``: of the Redfish services with TLS."""
 
     observation: Observation
     surveys: Mapping[str, HostSurvey]
     unsurveyed: Mapping[str, str]
     certificates: Mapping[str, Certificate]
     uncertified: Mapping[str, str]
+    bmc_certificates: Mapping[str, Certificate]
+    bmcs_uncertified: Mapping[str, str]
     arbiter: Arbiter
 
 
@@ -53,13 +55,17 @@ def read_facts(
     for access in accesses:
         looks["survey", access.name] = partial(survey_host, access.connection)
         looks["certificate", access.name] = partial(read_certificate, access.connection)
+        for device in (device for device in access.bmc if device.driver == "redfish"):
+            looks["bmc_certificate", access.name] = partial(read_bmc_certificate, device)
     outcomes = in_parallel(looks, max(LOOK_SECONDS, SURVEY_FACTOR * longest))
     look = outcomes["look", ""]
     if isinstance(look, (Late, Raised)):
         raise failure_of(look, "looking at the cluster", "arbiter")
     surveys, unsurveyed = _sorted(outcomes, "survey", "surveying the host")
     certificates, uncertified = _sorted(outcomes, "certificate", "reading its certificate")
-    return Facts(look, surveys, unsurveyed, certificates, uncertified, read_arbiter())
+    of_bmcs, bmcs_uncertified = _sorted(outcomes, "bmc_certificate", "reading its BMC's certificate")
+    bmc_certificates = {name: found for name, found in of_bmcs.items() if found is not None}
+    return Facts(look, surveys, unsurveyed, certificates, uncertified, bmc_certificates, bmcs_uncertified, read_arbiter())
 
 
 def _sorted(outcomes: Mapping[tuple[str, str], Any], kind: str, tried: str) -> tuple[dict[str, Any], dict[str, str]]:

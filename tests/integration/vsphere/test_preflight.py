@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.libreha.vmware.plugins.module_utils.entry import preflight_info as preflight
+from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import PowerDevice
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.host_survey import survey_host
 from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.registry import open_hypervisor
-from ansible_collections.libreha.vmware.plugins.module_utils.preflight.certificates import read_certificate
+from ansible_collections.libreha.vmware.plugins.module_utils.preflight.certificates import read_bmc_certificate, read_certificate
 from real_hosts import Host, StorageServer, until, write_vm
 
 NewHost = Callable[..., Host]
@@ -122,3 +123,13 @@ def test_a_certificate_is_read_whether_it_is_trusted_or_not(new_host: NewHost, c
     assert abs(strange.days_left - trusted.days_left) < 0.1
     unverified = read_certificate(dataclasses.replace(host.connection(ca_path), validate_certs=False))
     assert not unverified.verified and unverified.days_left is not None
+
+
+def test_the_certificate_of_a_bmc_is_read_as_the_library_that_asks_it_would_trust_it(new_host: NewHost, ca_path: Path) -> None:
+    host = new_host().start().connection(ca_path)  # any TLS service will do
+    device = PowerDevice("esx1", "https://%s:%d" % (host.hostname, host.port), ca_path=str(ca_path))
+    trusted = read_bmc_certificate(device)
+    assert trusted is not None and trusted.problem == "" and trusted.days_left and trusted.days_left > 0
+    strange = read_bmc_certificate(dataclasses.replace(device, ca_path=None))
+    assert strange is not None and "not trusted" in strange.problem
+    assert read_bmc_certificate(dataclasses.replace(device, address="http://192.0.2.9")) is None

@@ -126,9 +126,10 @@ def test_cpu_features_are_compared_and_a_host_that_lists_none_is_not_known() -> 
     ],
 )
 def test_certificates(certificate: Certificate, level: str) -> None:
-    (finding,) = on_hosts.certificate("esx1", certificate)
-    assert finding.level.value == level
-    assert level == "ok" or finding.remedy
+    for judge in (on_hosts.certificate, on_hosts.bmc_certificate):
+        (finding,) = judge("esx1", certificate)
+        assert (finding.check, finding.level.value) == (judge.__name__, level)
+        assert level == "ok" or finding.remedy
 
 
 def test_other_hands_are_named() -> None:
