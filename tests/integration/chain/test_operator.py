@@ -106,8 +106,7 @@ def test_a_persons_word_stands_in_for_a_bmc_that_died_with_its_host(chain_of: Ma
     assert not chain.journal("step")
     assert "may still execute there" in alarms(chain)
     moved(chain, chain.play("failover", host="esx1", confirmed_off="esx1", reason="its plug is pulled"))
-    (word,) = chain.journal("person")
-    assert "its plug is pulled" in word["text"]
+    assert any("its plug is pulled" in entry["text"] for entry in chain.journal("person"))
 
 
 def test_observe_and_check_mode_look_and_change_nothing(chain: Chain) -> None:

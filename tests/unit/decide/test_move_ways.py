@@ -165,13 +165,14 @@ def test_a_guest_that_shuts_down_after_its_move_was_given_up_starts_again() -> N
     world.command("migrate", "vm1", "esx2")
     world.step(3)
     assert ways(world) == {"vm1": "cold"}
+    world.command("migrate", "vm1", "esx1")  # it shall stay
     world.run(40)  # the order is open no longer; the VM still runs where it was
+    assert world.record("vm1").in_progress is None
     world.crash("vm1")
     world.event("esx1", "vm_powered_off", "vm1")
     world.step(3)
     assert (world.record("vm1").desired.value, world.record("vm1").restart) == ("started", True)
     world.start("vm1", "esx1")
-    world.command("migrate", "vm1", "esx1")  # it shall stay
     world.run(400)
     world.crash("vm1")
     world.event("esx1", "vm_powered_off", "vm1")
