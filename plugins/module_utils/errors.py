@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 from traceback import extract_tb
+from typing import Any
 
 
 class LibrehaError(Exception):
@@ -29,6 +30,10 @@ class LibrehaError(Exception):
         self.remedy = remedy
         self.details = dict(details or {})
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By which an act's process hands it to the monitor: whatever else than a message a kind of it is made of."""
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
     @property
     def said(self) -> str:
         """Without the remedy: for the text of another error, which gives its own."""
@@ -36,6 +41,12 @@ class LibrehaError(Exception):
 
     def __str__(self) -> str:
         return "%s. Remedy: %s" % (self.said.rstrip("."), self.remedy) if self.remedy else self.said
+
+
+def _as_it_was(kind: type[LibrehaError], args: tuple[Any, ...], state: dict[str, Any]) -> LibrehaError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class StaleToken(LibrehaError):

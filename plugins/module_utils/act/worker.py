@@ -103,8 +103,14 @@ class Child:
 
     def _end(self) -> None:
         self.ended = True
-        self._answer = pickle.loads(bytes(self._received[_LENGTH:])) if self._is_whole() else Died()
+        self._answer = self._read() if self._is_whole() else Died()
         self._channel.close()
+
+    def _read(self) -> Any:
+        try:
+            return pickle.loads(bytes(self._received[_LENGTH:]))
+        except Exception as error:  # one act's answer costs the monitor nothing else
+            return Died("its answer cannot be read: %s" % unexpected(error))
 
 
 class ForkServer:

@@ -8,6 +8,7 @@ here of them is a sketch of what is to come.
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
@@ -153,7 +154,8 @@ class SimulatedExecutor:
             process.ended = self._carry_out(process)
         except ENDS_THE_RUN as error:
             process.ended, process.lost = Ended(process.order), error
-        except (LibrehaError, Strange) as error:
+        except (LibrehaError, Strange) as failure:
+            error = pickle.loads(pickle.dumps(failure))  # as it comes from a process of its own (act/worker.py)
             process.ended = Ended(process.order, (str(as_outcome(error, str(process.order))),))
         for text in process.ended.failed:
             if "unexpected " in text and "unexpected Strange" not in text:

@@ -12,9 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.libreha.vmware.plugins.module_utils.act.worker import Child, Died, Failed, ForkServer, wait_for_any
-from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError
+from ansible_collections.libreha.vmware.plugins.module_utils.act.worker import (
+    Child,
+    Died,
+    Failed,
+    ForkServer,
+    ForkServerGone,
+    wait_for_any,
+)
+from ansible_collections.libreha.vmware.plugins.module_utils.decide.answers import ApiAnswer
+from ansible_collections.libreha.vmware.plugins.module_utils.errors import LeaseLost, LibrehaError, StaleToken
+from ansible_collections.libreha.vmware.plugins.module_utils.fence.interface import AnswerLost
+from ansible_collections.libreha.vmware.plugins.module_utils.hypervisor.interface import FaultKind, HostUnavailable, HypervisorFault
 from ansible_collections.libreha.vmware.plugins.module_utils.lease.deadman import Deadman
+from ansible_collections.libreha.vmware.plugins.module_utils.record.lease import LeaseHeld
 
 HANG_GUARD = 30.0  # s
 HERE = Path(__file__).resolve().parent
@@ -26,6 +37,8 @@ def work(order: Any, stopping: Callable[[], bool]) -> Any:
         return os.getpid(), argument
     if what == "raise":
         raise argument
+    if what == "unreadable":
+        return Unreadable()
     if what == "open files":
         return [os.readlink("/proc/self/fd/%s" % name) for name in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/%s" % name)]
     if what == "die at":
@@ -40,6 +53,15 @@ def work(order: Any, stopping: Callable[[], bool]) -> Any:
         time.sleep(0.02)
     Path(argument).write_text("stopped")
     return "stopped"
+
+
+class Unreadable:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return of_another_release, ()
+
+
+def of_another_release() -> None:
+    raise ValueError("from another release")
 
 
 @pytest.fixture
@@ -87,6 +109,26 @@ def test_what_an_act_raises_is_its_own_answer(server: ForkServer) -> None:
     assert ended(server.start(("raise", LeaseLost("over")))).ends_the_run
     unforeseen = ended(server.start(("raise", KeyError("esx2"))))
     assert "unexpected KeyError: 'esx2'" in str(unforeseen.error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HypervisorFault("it refused", kind=FaultKind.TIMED_OUT, host="esx1", remedy="look at it"),
+        HostUnavailable("no answer", answer=ApiAnswer.TIMED_OUT, host="esx1", remedy="look at it"),
+        *(kind("what came back") for kind in (ForkServerGone, LeaseHeld, StaleToken, AnswerLost)),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_kind_of_error_it_is(server: ForkServer, error: LibrehaError) -> None:
+    failed = ended(server.start(("raise", error)))
+    assert isinstance(failed, Failed), failed
+    assert (type(failed.error), str(failed.error), vars(failed.error)) == (type(error), str(error), vars(error))
+
+
+def test_an_answer_that_cannot_be_read_is_one_acts_death(server: ForkServer) -> None:
+    died = ended(server.start(("unreadable", None)))
+    assert isinstance(died, Died) and "its answer cannot be read: unexpected ValueError: from another release" in died.text
 
 
 def test_a_child_inherits_nothing_that_was_opened_after_the_server(server: ForkServer, tmp_path: Path) -> None:
