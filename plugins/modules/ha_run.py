@@ -51,6 +51,12 @@ options:
     description: The run ends after so many looks in which no VM was being started, settled or not.
     type: int
     default: 60
+  all_or_none:
+    description:
+      - Look before anything is asked for. If one of O(commands) would be refused or come to nothing, or a VM would stay on a host that is to be
+        emptied (V(maintenance_on)), nothing is begun and the module fails with all that speaks against it.
+    type: bool
+    default: false
   chap_secrets:
     description:
       - By host, a new CHAP secret for one that logs in with CHAP and is let in again (V(rejoin) in O(commands)). Its storage servers take
@@ -130,6 +136,7 @@ commands:
     given_at: {description: "When it was given, with C(boot_id), C(seconds) and C(wall).", type: dict}
     progress: {description: "V(done), V(failed) or V(open).", type: str, sample: done}
     stands: {description: "How it stands, in words.", type: str, sample: mail is on esx2 (moved by suspend)}
+    left_behind: {description: "With V(maintenance_on), why VMs stay on the host.", type: list, elements: str, sample: []}
     host: {description: "With V(migrate), where the VM is now.", type: str, sample: esx2}
     moved_by: {description: "With V(migrate), how the VM went there since; empty when it did not.", type: str, sample: suspend}
 carried_out_by:

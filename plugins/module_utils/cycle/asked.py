@@ -12,7 +12,7 @@ from typing import Any, Optional
 from ..decide.commands import Command, CommandKind
 from ..decide.decision import Alarm, Severity
 from ..decide.memory import Memory
-from ..decide.outcome import Outcome, Progress, Record, is_planned_work, outcome_of
+from ..decide.outcome import Outcome, Progress, Record, is_planned_work, left_behind, outcome_of
 from ..decide.policy import Mode, Policy
 from ..errors import LibrehaError
 from ..instant import Instant
@@ -96,6 +96,15 @@ def would_fail(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [row for row in rows if row["progress"] == Progress.FAILED.value]
 
 
+def half_done(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Why others of *rows* would be carried out in part only."""
+    return [
+        "%s %s: it cannot be emptied; %s" % (row["kind"], row["subject"], "; ".join(row["left_behind"]))
+        for row in rows
+        if row["progress"] != Progress.FAILED.value and row.get("left_behind")
+    ]
+
+
 def failures(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Why each of :meth:`Asked.rows` that is not done is not."""
     return said_of([row for row in rows if row["progress"] != Progress.DONE.value])
@@ -159,6 +168,8 @@ def _with_outcome(command: Command, row: Mapping[str, Any], record: Record) -> d
     """*row* with how its command stands; of a migration also where the VM is, and how it went there for this."""
     outcome = _outcome(command, row, record)
     found = {**row, "progress": outcome.progress.value, "stands": outcome.text}
+    if row["state"] == APPLIED:
+        found["left_behind"] = left_behind(command, record)
     if command.kind is CommandKind.MIGRATE:
         vm = next((vm for vm in record.memory.vms if command.subject in (vm.id, vm.name)), None)
         found.update(host=vm.host if vm else "", moved_by=record.ways.get(vm.id, "") if vm else "")

@@ -119,6 +119,14 @@ def _silent(host: HostRecord) -> str:
     return "" if works else "it is %s" % ("fenced" if host.fenced else host.verdict or "unknown")
 
 
+def left_behind(command: Command, record: Record) -> list[str]:
+    """Why VMs stay on the host that *command* wants emptied, of those that nothing else keeps there; empty for any other command."""
+    if command.kind is not CommandKind.MAINTENANCE_ON:
+        return []
+    running = [vm for vm in record.memory.vms if vm.host == command.subject and vm.power is Power.ON]
+    return list(filter(None, (_why_it_stays(vm, record) for vm in running)))
+
+
 def _why_it_stays(vm: VmRecord, record: Record) -> str:
     """Empty when it is on its way, or will be."""
     if record.on_its_way(vm):

@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 from .. import clock
 from ..act.fence import PER_LEVEL
-from ..cycle.asked import Asked, Waiter, alarms_about, failures, foresee, foreseen, said_of, would_fail
+from ..cycle.asked import Asked, Waiter, alarms_about, failures, foresee, foreseen, half_done, said_of, would_fail
 from ..cycle.follow import JournalFollower, line_of
 from ..cycle.judge import Judged, RunContext, ordered_in, result_of
 from ..cycle.monitor import ABLE, MAX_LOOKS, RunSummary, moved_in
@@ -40,6 +40,7 @@ def argument_spec() -> dict[str, Any]:
         "holder": {"type": "str"},
         "host": {"type": "str"},
         **command_spec(),
+        "all_or_none": {"type": "bool", "default": False},
         "chap_secrets": {"type": "dict", "default": {}, "no_log": True},
         "wait": {"type": "float", "default": 0},
         "max_looks": {"type": "int", "default": MAX_LOOKS},
@@ -48,9 +49,9 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
-def run(params: Mapping[str, Any], check_mode: bool, all_or_none: bool = False) -> Result:
+def run(params: Mapping[str, Any], check_mode: bool) -> Result:
     """The task's result; raises LibrehaError, with the result in it where the run came to its end, and LeaseHeld when another run is
-    at work and nothing was asked of it. With *all_or_none* it looks before anything is asked for, and if anything speaks against
+    at work and nothing was asked of it. With ``all_or_none`` it looks before anything is asked for, and if anything speaks against
     any of the commands, it raises LibrehaError with all of that."""
     site = replace(read_site(params), chap_secrets=dict(params["chap_secrets"]))
     if check_mode:
@@ -62,7 +63,7 @@ def run(params: Mapping[str, Any], check_mode: bool, all_or_none: bool = False) 
         held.enter_context(_logging_out_at_sigterm(pools))
         database = held.enter_context(StateDatabase.open(site.state_url, create=False))
         say = held.enter_context(_shown(database, params["progress"]))
-        if all_or_none:
+        if params["all_or_none"]:
             _require_all(_foreseen(site, params, pools)[0]["commands"])
         return _run(RealWorld(site, server, pools), database, params, say)
 
@@ -142,11 +143,11 @@ def unless_failing(result: Result, failing: Sequence[str]) -> Result:
 
 
 def _require_all(rows: Sequence[Mapping[str, Any]]) -> None:
-    refused = failures(would_fail(rows))
+    refused = [*failures(would_fail(rows)), *half_done(rows)]
     if refused:
         raise LibrehaError(
             "nothing is begun: %s" % "; ".join(refused),
-            remedy="do what each of these says, or ask for the others alone",
+            remedy="do what each of these says, or ask for what can be done without all_or_none",
             details={"commands": list(rows), "failing": refused},
         )
 
@@ -154,7 +155,8 @@ def _require_all(rows: Sequence[Mapping[str, Any]]) -> None:
 def _look_only(site: Site, params: Mapping[str, Any], pools: Pools) -> Result:
     """Check mode. Nothing was to be done, so nothing is undone."""
     result, alarms = _foreseen(site, params, pools)
-    return unless_failing(result, [*failures(would_fail(result["commands"])), *alarms])
+    in_part = half_done(result["commands"]) if params["all_or_none"] else []
+    return unless_failing(result, [*failures(would_fail(result["commands"])), *in_part, *alarms])
 
 
 def _foreseen(site: Site, params: Mapping[str, Any], pools: Pools) -> tuple[Result, list[str]]:

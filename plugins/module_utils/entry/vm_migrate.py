@@ -34,9 +34,9 @@ def run(params: Mapping[str, Any], check_mode: bool) -> Result:
     commands = [{"kind": "migrate", "subject": vm, **options} for vm in dict.fromkeys(params["vms"])]
     if not commands:
         raise LibrehaError("vms is empty", remedy="name the VMs to move")
-    asked = {**params, "commands": commands, "host": None, "holder": None, "chap_secrets": {}}
+    asked = {**params, "commands": commands, "host": None, "holder": None, "chap_secrets": {}, "all_or_none": True}
     try:
-        result = ha_run.run(asked, check_mode, all_or_none=True)
+        result = ha_run.run(asked, check_mode)
     except LibrehaError as error:
         error.details = {**_about_the_vms(error.details), "failing": error.details.get("failing", [])}
         raise

@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "service"))
 
-from ansible_collections.libreha.vmware.plugins.module_utils.cycle.asked import Asked, Waiter, failures, foresee, foreseen
+from ansible_collections.libreha.vmware.plugins.module_utils.cycle.asked import Asked, Waiter, failures, foresee, foreseen, half_done
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.judge import RunContext
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.monitor import ABLE, Monitor
 from ansible_collections.libreha.vmware.plugins.module_utils.cycle.ports import MoveOrder
@@ -26,6 +26,7 @@ from resident_scene import Cluster
 from scene import Scene
 
 MIGRATE = Command(CommandKind.MIGRATE, "vm1", "esx3", "Ada")
+EVACUATE = Command(CommandKind.MAINTENANCE_ON, "esx1", "", "Ada", "a new fan")
 
 
 @dataclass
@@ -204,3 +205,21 @@ def test_what_speaks_against_a_command_is_said_all_the_same(scene: Scene) -> Non
     scene.world.hosts["esx3"].maintenance = True
     scene.wait(1000)
     assert foreseen_of(scene, MIGRATE) == (["failed"], 2)
+
+
+def test_that_a_vm_would_be_left_behind_is_known_before_a_host_is_emptied(scene: Scene) -> None:
+    scene.run()
+    scene.looks(9)
+    policy = read_policy(scene.world.full_policy())
+    context = RunContext("", 0, ABLE, scene.world.at)
+
+    def rows() -> list[dict[str, Any]]:
+        judged, _looks = foresee(scene, scene.database, policy, context, [EVACUATE], scene.wait)
+        return foreseen([EVACUATE], judged, Mode.ACT)
+
+    assert half_done(rows()) == []
+    scene.world.vms["vm1"].memory = 10**6  # no other host has room for it
+    scene.looks(1)
+    (text,) = half_done(rows())
+    assert text.startswith("maintenance_on esx1: it cannot be emptied; vm1 stays on esx1") and "memory too little" in text
+    assert scene.journal("person") == []
