@@ -53,8 +53,8 @@ options:
     default: 60
   all_or_none:
     description:
-      - Look before anything is asked for. If one of O(commands) would be refused or come to nothing, or a VM would stay on a host that is to be
-        emptied (V(maintenance_on)), nothing is begun and the module fails with all that speaks against it.
+      - Look before anything is asked for. If one of O(commands) would be refused or come to nothing, or a VM would stay on a host that is
+        to be emptied (V(maintenance_on)), nothing is begun and the module fails with all that speaks against it.
     type: bool
     default: false
   chap_secrets:
