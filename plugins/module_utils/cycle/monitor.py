@@ -113,6 +113,7 @@ class Monitor:
         self.judged: Optional[Judged] = None
         self._lease: Optional[Lease] = None  # as it was prolonged last
         self._pruned_at: Optional[Instant] = None
+        self._not_done: dict[str, tuple[str, ...]] = {}  # an order's words -> what it left undone when it ended last
         self._acted_at: Optional[Instant] = None  # when an act of this run last began or ended
 
     def reconfigure(self, policy: Policy, observer: Observer) -> None:
@@ -197,7 +198,11 @@ class Monitor:
         over = self._executor.ended()
         for ended in over:
             self.summary.ended.append(ended)
+            said = self._not_done.get(str(ended.order), ())
+            self._not_done[str(ended.order)] = ended.failed
             for text in ended.failed:
+                if text in said:  # it was tried again, and nothing is new
+                    continue
                 entries.append(JournalEntry("act", "not done: %s" % text, subject=ended.order.acts[0].host, data={"ok": False}))
         if entries:
             self._database.journal(entries, self._context.token)

@@ -120,7 +120,7 @@ def _silent(host: HostRecord) -> str:
 
 
 def left_behind(command: Command, record: Record) -> list[str]:
-    """Why VMs stay on the host that *command* wants emptied, of those that nothing else keeps there; empty for any other command."""
+    """Why VMs that run on the host that *command* wants emptied will stay there; empty for any other command."""
     if command.kind is not CommandKind.MAINTENANCE_ON:
         return []
     running = [vm for vm in record.memory.vms if vm.host == command.subject and vm.power is Power.ON]

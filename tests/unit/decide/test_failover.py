@@ -262,6 +262,16 @@ def test_a_source_that_falls_silent_holds_the_move_until_its_fence_stands_for_it
     assert next_move(MOVE, replace(silent, fence_confirmed=True)).do is Do.POWER_ON
 
 
+def test_a_move_that_is_done_waits_for_no_source_that_went_silent_after_it() -> None:
+    """A host in maintenance that dies is not fenced when none of its VMs is left there: nothing would ever end the wait."""
+    runs = Facts(False, "no session", moid="7", power=Power.ON)
+    move = next_move(MOVE, runs)
+    assert (move.do, move.step) == (Do.CLOSE, Step.VERIFIED)
+    assert "esx1, which does not answer, may have it registered still" in move.reason
+    for doubt in ({"fresh": False}, {"power": Power.OFF}, {"running_on": "esx1"}):
+        assert next_move(MOVE, replace(runs, **doubt)).do is not Do.CLOSE
+
+
 def test_a_vm_that_runs_at_both_ends_is_named_and_left_to_a_person() -> None:
     both = Facts(False, moid="7", power=Power.ON, source_reads=True, at_source=seen_at_source(Power.ON))
     move = next_move(MOVE, both)

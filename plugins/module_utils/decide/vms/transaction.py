@@ -165,6 +165,8 @@ def next_move(transaction: Transaction, facts: Facts) -> Move:
     if facts.running_on not in (None, there, source if leaves else there):
         return Move(Do.CLOSE, "runs on %s already" % facts.running_on, Step.VERIFIED)
     if leaves and not facts.source_reads:
+        if facts.fresh and facts.power is Power.ON and facts.running_on is None:  # what is left to do is not worth waiting for
+            return Move(Do.CLOSE, "runs on %s; %s, which does not answer, may have it registered still" % (there, source), Step.VERIFIED)
         return Move(Do.HOLD, "%s, where it was, does not answer" % source)
     if not leaves and not facts.fence_confirmed:
         return Move(Do.HOLD, "the fence of %s is not confirmed: %s" % (source, facts.fence_reason or "not observed"))
