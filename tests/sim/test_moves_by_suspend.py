@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 from libsim.scenario import build_scenario
-from libsim.simulation import simulate
+from libsim.simulation import Simulation, simulate
 
 ASKED = 60.0
 HOST = {"live_migration": False, "capabilities": ["cpu_features:a"], "bmc": True}
 MOMENTS = [step / 2 for step in range(32)]  # s after the command: the move takes 12
 TRIED = MOMENTS if os.environ.get("HYPOTHESIS_PROFILE") == "prove" else MOMENTS[5::4]
+EMPTIED = (
+    MOMENTS if os.environ.get("HYPOTHESIS_PROFILE") == "prove" else [step / 4 for step in range(48, 60, 3)]
+)  # unregistering at the source is among them
 
 
 def scenario(*faults: dict[str, Any], third: str = "cpu_features:a") -> dict[str, Any]:
@@ -49,3 +52,19 @@ def test_whatever_dies_at_whatever_moment_of_the_move_it_runs_once_in_the_end(di
         result = simulate(build_scenario(scenario(*faults)))
         assert result["violations"] == [], (moment, result["violations"])
         assert result["final"]["vms"]["vm1"] in {"node1", "node2", "node3"} - {dies}, (moment, result["final"])
+
+
+@pytest.mark.parametrize("dies", ["node1", "node2"])
+def test_whatever_dies_while_a_host_is_emptied_no_move_is_open_for_ever(dies: str) -> None:
+    """A host in maintenance is not fenced once none of its VMs is left there."""
+    for moment in EMPTIED:
+        raw = scenario({"at": ASKED + moment, "do": "power", "host": dies, "to": "off"})
+        raw["timeline"][0] = {"at": ASKED, "do": "maintenance", "host": "node1", "to": "on"}
+        simulation = Simulation(build_scenario(raw))
+        try:
+            result = simulation.run()
+            assert result["violations"] == [], (moment, result["violations"])
+            assert result["final"]["vms"]["vm1"] in {"node2", "node3"} - {dies}, (moment, result["final"])
+            assert simulation.parts.database.open_transactions() == [], moment
+        finally:
+            simulation.close()
