@@ -17,9 +17,8 @@ ASKED = 60.0
 HOST = {"live_migration": False, "capabilities": ["cpu_features:a"], "bmc": True}
 MOMENTS = [step / 2 for step in range(32)]  # s after the command: the move takes 12
 TRIED = MOMENTS if os.environ.get("HYPOTHESIS_PROFILE") == "prove" else MOMENTS[5::4]
-EMPTIED = (
-    MOMENTS if os.environ.get("HYPOTHESIS_PROFILE") == "prove" else [step / 4 for step in range(48, 60, 3)]
-)  # unregistering at the source is among them
+# s after the command; unregistering at the source is among them
+EMPTIED = MOMENTS if os.environ.get("HYPOTHESIS_PROFILE") == "prove" else [step / 4 for step in range(48, 60, 3)]
 
 
 def scenario(*faults: dict[str, Any], third: str = "cpu_features:a") -> dict[str, Any]:
