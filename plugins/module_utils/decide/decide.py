@@ -235,7 +235,7 @@ def _still_open(cluster: Cluster, plan: _Plan, orders: Orders, caller: Caller, m
     leaving = plan.removals.awaited and "fence" in caller.able and not caller.host
     if leaving or ("rejoin" in caller.able and returning):
         return True
-    waiting = [identity for identity in plan.starts.waiting if caller.host in ("", cluster.vm_host(identity))]
+    waiting = [identity for identity in (*plan.starts.waiting, *plan.starts.soon) if caller.host in ("", cluster.vm_host(identity))]
     if any(may_start(identity, cluster.vm_host(identity), memory, cluster.policy.mode) for identity in waiting):
         return True
     coming = any(host.record.failback for host in cluster.hosts.values()) and not plan.moves.failed_back

@@ -190,6 +190,7 @@ class Tries:
     """Starts that failed, and crashes, since the VM last ran for ``stable_after``; see ``vm_restart``."""
 
     failed: tuple[str, ...] = ()  # the host of each, in their order, since the round began
+    failed_at: Optional[Instant] = None  # when a host that was reached last failed it, or it stopped by itself
     tried: bool = False  # in this round a host was reached that did not start it, or it stopped by itself
     rounds: int = 0  # complete rounds in vain
     not_before: Optional[Instant] = None  # no further start until then

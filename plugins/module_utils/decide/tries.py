@@ -35,14 +35,15 @@ def count(vm: VmRecord, crashed_on: str, results: Iterable[ActResult], policy: P
     if vm.power is Power.ON and tries.blocked:
         tries = replace(tries, blocked="")
     if crashed_on:
-        tries = _failed(tries, crashed_on, "it stopped by itself on %s" % crashed_on, tried=True)
+        tries = _failed(tries, crashed_on, "it stopped by itself on %s" % crashed_on, now)
     for result in results:
         age = now.since(result.at)
         if result.act not in (Act.START, Act.MOVE) or result.key <= tries.last_key or age is None or age > policy.stable_after:
             continue
         tries = replace(tries, last_key=result.key, blocked="%s: %s" % (result.host, result.reason) if result.blocked else "")
         if not result.ok:
-            tries = _failed(tries, result.host, result.reason or "its start on %s failed" % result.host, tried=result.reached)
+            at = result.at if result.reached else None
+            tries = _failed(tries, result.host, result.reason or "its start on %s failed" % result.host, at)
     if tries == vm.tries:
         return vm
     return replace(vm, tries=_next_round(tries, vm, policy, now))
@@ -84,8 +85,10 @@ def results_of(results: Iterable[ActResult]) -> Results:
     return found
 
 
-def _failed(tries: Tries, host: str, reason: str, tried: bool) -> Tries:
-    return replace(tries, failed=(*tries.failed, host), reason=reason, tried=tries.tried or tried)
+def _failed(tries: Tries, host: str, reason: str, at: Instant | None) -> Tries:
+    """*at* is None where nothing was tried."""
+    tries = replace(tries, failed=(*tries.failed, host), reason=reason)
+    return tries if at is None else replace(tries, tried=True, failed_at=at)
 
 
 def _next_round(tries: Tries, vm: VmRecord, policy: Policy, now: Instant) -> Tries:

@@ -60,6 +60,8 @@ class Recovery:
     def hears(self, what: str, vm: Optional[Vm], host: Optional[Host], came_from: str) -> None:
         if vm is not None and what in ("crashed", "start_failed"):
             self._failures.setdefault(vm.name, []).append(self._engine.now)
+        if host is not None and what == "shutting_down":
+            self._shut_down.add(host.name)
 
     def monitor_restarted(self) -> None:
         self._restarted = True
@@ -118,6 +120,7 @@ class Recovery:
         return (
             host.answers
             and not self._unasked(host)
+            and self._connects(host)
             and self._world.can_write(host)
             and not host.leaving
             and not host.red
@@ -129,6 +132,10 @@ class Recovery:
     def _unasked(self, host: Host) -> bool:
         """The monitor cannot ask it anything."""
         return host.name in self._service.parts.observer.unresolved
+
+    def _connects(self, host: Host) -> bool:
+        """To what acts for the monitor."""
+        return self._service.parts.requests.connection.get(host.name, "works") == "works"
 
     def _can_be_answered(self, vm: Vm) -> bool:
         host = self._world.hosts[vm.host]

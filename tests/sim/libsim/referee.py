@@ -19,6 +19,7 @@ from .truth.world import World
 
 EVERY = 5.0  # s
 UNDER_WAY = 90.0  # s from the look that planned a start until it is done: lock_retry, and the start itself
+WAS_OFF = 6.0  # s from the last moment in which a VM was off on a host that works until its start elsewhere, ordered by then, is done
 DUPLICATE_BOUND = 60.0  # s for which a duplicate may go on after its host can be reached again
 
 
@@ -37,6 +38,8 @@ class Referee:
         self._tolerated: dict[tuple[str, str], float] = {}  # (VM, host) -> s for which its host could be reached since
         self._answering: dict[str, float] = {}  # host -> since when its API answers
         self._seen_at = 0.0
+        self._off: dict[str, str] = {}  # VM -> the host that works on which it is off
+        self._was_off: dict[str, tuple[str, float]] = {}  # VM -> the host that works on which it was off, and when last
         self._moving: dict[str, str] = {}  # VM -> the host that it leaves in this instant
 
     def hears(self, what: str, vm: Optional[Vm], host: Optional[Host], came_from: str) -> None:
@@ -70,6 +73,7 @@ class Referee:
         for vm in self._world.vms.values():
             if len(vm.executing) > 1:
                 self._check_duplicate(vm, passed, lasting)
+            self._note_off(vm)
         self._standing = lasting
         executing = {(vm.name, host) for vm in self._world.vms.values() for host in vm.executing}
         self._tolerated = {key: value for key, value in self._tolerated.items() if key in executing}
@@ -112,11 +116,26 @@ class Referee:
         if key not in self._standing:
             self._report.violation(kind, text, vm=vm, hosts=hosts)
 
+    def _note_off(self, vm: Vm) -> None:
+        """Called at every change: what held until this one held until now."""
+        if vm.executing or vm.name in self._off and self._off[vm.name] != vm.host:
+            self._off.pop(vm.name, None)
+            return
+        if vm.name in self._off:
+            self._was_off[vm.name] = vm.host, self._engine.now
+        if self._works(self._world.hosts[vm.host], vm):
+            self._off[vm.name] = vm.host
+        else:
+            self._off.pop(vm.name, None)
+
     # Single acts
 
     def _started(self, vm: Vm, host: Host, came_from: str) -> None:
         source = self._world.hosts[came_from]
-        works = source.answers and self._world.can_write(source, *vm.servers)
+        works = self._works(source, vm)
+        off = self._was_off.get(vm.name)
+        if off is not None and off[0] == came_from:  # and so with what it wrote there
+            works = works or self._engine.now - off[1] <= WAS_OFF
         if vm.let_go is not None and vm.let_go[0] == came_from:
             # Its own list said that it runs there no more; that it fell silent since could not be known of.
             works = works or self._engine.now - vm.let_go[1] <= UNDER_WAY
@@ -131,6 +150,9 @@ class Referee:
         for text in filter(None, broken):
             self._report.violation("rule_broken", "start on %s: %s" % (host.name, text), vm=vm.name, host=host.name)
         self._capacity(vm, host.name)
+
+    def _works(self, host: Host, vm: Vm) -> bool:
+        return host.answers and self._world.can_write(host, *vm.servers)
 
     def _migrating(self, vm: Vm) -> None:
         if not self._moving:

@@ -63,7 +63,7 @@ def test_a_vm_that_its_own_host_does_not_take_is_left_to_a_person_with_what_to_d
     world.step(3)
     world.crash("vm1")
     world.hosts["esx1"].memory = 4096
-    world.run(6)
+    world.run(24)
     assert world.all_actions() == []
     assert world.last.settled, "nobody waits for what nobody does"
     alarm = world.alarm("by_hand:move:esx1")

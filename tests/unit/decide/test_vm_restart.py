@@ -38,7 +38,9 @@ def test_after_its_tries_a_vm_starts_elsewhere_then_pauses_and_begins_again() ->
     assert here(world) == ["vm1"]
     world.fails("vm1", "esx1")
     world.step(3)
-    assert here(world) == []
+    assert here(world) == [] and world.moves() == {}
+    assert "whether that host has reached its storage since" in world.held("vm1")
+    world.run(20)
     destination, cause = world.moves()["vm1"]
     assert (destination != "esx1", cause) == (True, "restart")
     for _again in range(2):
@@ -106,6 +108,7 @@ def test_a_vm_that_a_rule_forbids_on_its_own_host_starts_where_it_may() -> None:
     world.crash("vm1")
     world.step(3)
     assert here(world) == []
+    world.run(21)
     assert world.moves()["vm1"] == ("esx3", "restart")
 
 
@@ -115,6 +118,7 @@ def test_a_vm_without_room_on_its_own_host_starts_elsewhere() -> None:
     world.hosts["esx1"].memory = 1024 + 512
     world.step(3)
     assert here(world) == []
+    world.run(21)
     assert world.moves()["vm1"][1] == "restart"
 
 

@@ -44,6 +44,7 @@ class Findings:
 
     held: list[Held] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
+    soon: set[str] = field(default_factory=set)  # ids of VMs that are held for some seconds only
 
 
 def sources(cluster: Cluster, out: Findings) -> dict[str, Source]:

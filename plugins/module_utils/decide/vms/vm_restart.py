@@ -25,7 +25,7 @@ from ..placement.capacity import wish_for
 from ..placement.place import Place, Wish
 from ..state import Cluster, HostState
 from ..tries import exhausted, waits
-from .in_doubt import writes_in_doubt
+from .in_doubt import failed_just_now, writes_in_doubt
 from .recover import Findings, planned_move, planned_vm
 
 MOUNTING = 120.0  # s after its start in which a host may still be mounting its datastores
@@ -70,7 +70,7 @@ def _sort_in(vm: VmRecord, host: HostState, cluster: Cluster, can_move: bool, do
         out.held.append(Held("restart", vm.id, "%s is tried again in %.0f s: %s" % (vm.name, pause, vm.tries.reason)))
         return
     leaves = why is None and can_move and (used_up or host.record.wanted_maintenance)
-    doubt = writes_in_doubt(vm, host) if leaves else ""
+    doubt = _may_not_leave(vm, host, cluster, out) if leaves else ""
     if doubt:
         out.held.append(Held("restart", vm.id, "%s waits on %s: %s" % (vm.name, host.name, doubt)))
     elif leaves:
@@ -80,6 +80,16 @@ def _sort_in(vm: VmRecord, host: HostState, cluster: Cluster, can_move: bool, do
         out.held.append(Held("restart", vm.id, "%s waits: %s is in maintenance mode" % (vm.name, host.name)))
     else:
         down.here.append(replace(wish_for(vm, cluster), may_stay=True, only=frozenset((host.name,)), avoid=frozenset()))
+
+
+def _may_not_leave(vm: VmRecord, host: HostState, cluster: Cluster, out: Findings) -> str:
+    doubt = writes_in_doubt(vm, host)
+    if doubt:
+        return doubt
+    pause = failed_just_now(vm, cluster)
+    if pause:
+        out.soon.add(vm.id)
+    return pause
 
 
 def _does_not_start(vm: VmRecord, host: str) -> Alarm:
@@ -102,7 +112,7 @@ def elsewhere_instead(places: list[Place], cluster: Cluster, out: Findings) -> l
             out.held.append(Held("restart", vm.id, "%s waits on %s: %s" % (vm.name, vm.host, reason)))
         elif _comes_back(cluster.hosts[vm.host]):
             out.held.append(Held("restart", vm.id, "%s waits: %s does not have its datastore yet" % (vm.name, vm.host)))
-        elif doubt := writes_in_doubt(vm, cluster.hosts[vm.host]):
+        elif doubt := _may_not_leave(vm, cluster.hosts[vm.host], cluster, out):
             out.held.append(Held("restart", vm.id, "%s waits on %s: %s" % (vm.name, vm.host, doubt)))
         else:
             wishes.append(wish_for(vm, cluster))
