@@ -180,6 +180,18 @@ def test_a_guest_that_shuts_down_after_its_move_was_given_up_starts_again() -> N
     assert world.record("vm1").desired.value == "stopped", "this one is a person's"
 
 
+def test_it_is_known_as_ours_however_late_a_monitor_that_was_away_sees_it() -> None:
+    world = with_cpus(esx2="cpu_features:b")
+    world.command("migrate", "vm1", "esx2")
+    world.step(3)
+    world.command("migrate", "vm1", "esx1")  # it shall stay
+    world.run(40)
+    world.crash("vm1")
+    world.event("esx1", "vm_powered_off", "vm1")
+    world.step(1000)
+    assert (world.record("vm1").desired.value, world.record("vm1").restart) == ("started", True)
+
+
 def test_an_emptied_host_s_vms_all_go_by_the_way_that_was_named() -> None:
     world = with_cpus(esx2="cpu_features:b")
     world.hosts["esx2"].memory = 65536

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Optional
 from operator import attrgetter
 
 from ...instant import Instant
@@ -45,6 +46,7 @@ class _Look:
     now: Instant
     events_unread: Callable[[str], bool]
     had_before: frozenset[str]  # hosts whose list is the one that the look before had
+    read_before: Callable[[str], Optional[Instant]]  # when a host's VMs were last read before this look
     goes_down: bool  # everything is being shut down
     alarms: list[Alarm] = field(default_factory=list)
 
@@ -66,7 +68,7 @@ def update_vms(
     cut_off = {name for name, verdict in verdicts.items() if verdict is Verdict.FENCED}
     read = frozenset(observation.vms_read) - fenced
     had_before = frozenset(name for name in read if _is_the_list_before(name, observation, memory))
-    look = _Look(verdicts, reports, read, now, observation.events_unread, had_before, goes_down)
+    look = _Look(verdicts, reports, read, now, observation.events_unread, had_before, lambda host: memory.host(host).read_at, goes_down)
     once, several = _sightings(observation, look.read)
     acting = {act.vm for act in observation.in_progress}
     records = memory.vms_by_id
@@ -233,7 +235,7 @@ def _down_at_home(record: VmRecord, vm: VmObservation, look: _Look, moved: bool)
         return record
     reports = look.reports[vm.host]
     was_running = record.power is Power.ON
-    ours = moved or shut_down_by_us(record, look.goes_down, look.now)
+    ours = moved or shut_down_by_us(record, look.goes_down, look.read_before(vm.host) or look.now)
     if was_running and not ours and _nobody_knows_why(record, vm, look):
         return record
     record = replace(_details(record, vm), power=vm.power, on_since=None, stopping=False)

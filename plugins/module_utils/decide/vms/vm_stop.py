@@ -73,10 +73,10 @@ def note_shutdowns(vms: tuple[VmRecord, ...], orders: Orders, cluster: Cluster) 
     return tuple(replace(vm, shut_down_at=cluster.now) if vm.id in ids else vm for vm in vms) if ids else vms
 
 
-def shut_down_by_us(vm: VmRecord, goes_down: bool, now: Instant) -> bool:
-    """Whether a power-off of *vm* is one that we asked its guest for: that may land a while after the shutdown was called off, or the move
-    was given up."""
-    age = now.since(vm.shut_down_at)
+def shut_down_by_us(vm: VmRecord, goes_down: bool, ran_at: Instant) -> bool:
+    """Whether a power-off of *vm*, which was last seen running at *ran_at*, may be one that we asked its guest for: that may land a while
+    after the shutdown was called off, or the move was given up."""
+    age = ran_at.since(vm.shut_down_at)
     return vm.shut_down_at is not None and (goes_down or (age is not None and age < LANDS))
 
 
