@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Optional
 from operator import attrgetter
+from typing import Optional
 
 from ...instant import Instant
 from ..decision import Alarm, Severity
