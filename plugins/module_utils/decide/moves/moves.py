@@ -74,7 +74,7 @@ def note_homes(vms: tuple[VmRecord, ...], orders: Orders) -> tuple[VmRecord, ...
 def _operators(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
     """An operator's migration, with all VMs that a required rule keeps together with it; all of them or none."""
     unit = [vm, *(replace(other, wanted_way=vm.wanted_way) for other in unit_of(vm, cluster)[1:])]
-    only = frozenset((vm.wanted_host,)) if vm.wanted_host else _open_to(unit, cluster)
+    only = frozenset((vm.wanted_host,)) if vm.wanted_host else _others(vm.host, cluster)
     places = try_places(unit, cluster, out, only=only)
     if not vm.wanted_host and all(item.host for item in places):  # from now on it is as if that host had been named
         vm = out.records[vm.id] = replace(vm, wanted_host=places[0].host)
@@ -89,13 +89,9 @@ def _operators(vm: VmRecord, cluster: Cluster, out: Moves) -> None:
     accept(places, Cause.OPERATOR, "an operator wants it on %s" % vm.wanted_host, cluster, out)
 
 
-def _open_to(unit: Sequence[VmRecord], cluster: Cluster) -> frozenset[str]:
-    """The hosts that *unit* may go to where no host is named: nothing speaks against its way, and none is kept free for failovers."""
-    source = cluster.hosts.get(unit[0].host)
-    if source is None:
-        return frozenset()
-    others = [host for host in cluster.hosts.values() if host is not source and host.name not in kept_for_failover(cluster.policy)]
-    return frozenset(host.name for host in others if not any(no_way(vm, host.name, cluster) for vm in unit))
+def _others(source: str, cluster: Cluster) -> frozenset[str]:
+    """The hosts that come into question where none is named: those that are not kept free for failovers."""
+    return frozenset(cluster.hosts) - {source} - kept_for_failover(cluster.policy)
 
 
 def _against(vm: VmRecord, places: Sequence[Place], cluster: Cluster, out: Moves) -> list[str]:
