@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Callable, Protocol
+from typing import Callable
 
 from ..decide.answers import ApiAnswer
 from ..decide.observations import Event, HostObservation, Question, VmObservation
@@ -99,11 +99,6 @@ class Writes:
     since: float
 
 
-class VmWatch(Protocol):
-    def changed(self, seconds: float) -> bool:
-        """Wait for a change for at most *seconds*. Whether there was one; the first time True at once. Raises HostUnavailable."""
-
-
 class Hypervisor(ABC):
     """One host. Methods that change something call ``before_write`` directly before each request is sent."""
 
@@ -135,11 +130,6 @@ class Hypervisor(ABC):
     @abstractmethod
     def virtual_machines(self) -> list[VmObservation]:
         """All registered VMs, templates excluded."""
-
-    def watch(self) -> VmWatch | None:
-        """To be told when the list of VMs is worth reading again, for as long as the session lasts; None: this driver cannot tell. Raises
-        HostUnavailable."""
-        return None
 
     def guests(self) -> dict[str, Guest]:
         """What is known from inside the guests of all registered VMs: VM reference -> guest. A driver that cannot tell knows none.

@@ -33,24 +33,27 @@ class PropertyReader:
         property paths. The result maps the kind to (object, its properties); a property that the host left out,
         because it is unset or may not be read, is absent.
         """
-        types = _types()
-        found: dict[str, list[tuple[Any, Properties]]] = {kind: [] for kind in wanted}
-        for reference, properties in self._retrieve(self.inventory_spec(wanted)):
-            for kind in wanted:
-                if isinstance(reference, types[kind]):
-                    found[kind].append((reference, properties))
-        return found
-
-    def inventory_spec(self, wanted: Mapping[str, Sequence[str]]) -> Any:
-        """The filter of that call; *wanted* as there."""
-        types = _types()
-        return vmodl.query.PropertyCollector.FilterSpec(
+        types = {
+            "Datacenter": vim.Datacenter,
+            "ComputeResource": vim.ComputeResource,
+            "HostSystem": vim.HostSystem,
+            "VirtualMachine": vim.VirtualMachine,
+            "Datastore": vim.Datastore,
+            "Network": vim.Network,
+        }
+        spec = vmodl.query.PropertyCollector.FilterSpec(
             objectSet=[vmodl.query.PropertyCollector.ObjectSpec(obj=self.root, skip=True, selectSet=_chain(set(wanted)))],
             propSet=[
                 vmodl.query.PropertyCollector.PropertySpec(type=types[kind], pathSet=list(paths), all=False)
                 for kind, paths in wanted.items()
             ],
         )
+        found: dict[str, list[tuple[Any, Properties]]] = {kind: [] for kind in wanted}
+        for reference, properties in self._retrieve(spec):
+            for kind in wanted:
+                if isinstance(reference, types[kind]):
+                    found[kind].append((reference, properties))
+        return found
 
     def objects(self, wanted: Sequence[tuple[Any, Sequence[str]]]) -> dict[str, Properties]:
         """The properties of objects that are known already, in one call: reference -> properties."""
@@ -74,17 +77,6 @@ class PropertyReader:
                 found.append((content.obj, {item.name: item.val for item in content.propSet or ()}))
             result = self.collector.ContinueRetrievePropertiesEx(result.token) if result.token else None
         return found
-
-
-def _types() -> dict[str, Any]:
-    return {
-        "Datacenter": vim.Datacenter,
-        "ComputeResource": vim.ComputeResource,
-        "HostSystem": vim.HostSystem,
-        "VirtualMachine": vim.VirtualMachine,
-        "Datastore": vim.Datastore,
-        "Network": vim.Network,
-    }
 
 
 def _chain(kinds: set[str]) -> list[Any]:

@@ -14,7 +14,6 @@ import contextlib
 import os
 import socket
 import ssl
-import threading
 import weakref
 from http.client import HTTPException, HTTPSConnection
 from typing import Any, Callable
@@ -220,16 +219,7 @@ class HostStub(SoapStubAdapter):
         self.is_cut_off = False
         self.before_bytes: Callable[[], None] | None = None
         self.timeout = connection.timeout
-        self._patience = threading.local()  # of the thread that sends the request, not of others that ask meanwhile
-
-    @property
-    def patience(self) -> float | None:
-        """Seconds for an answer to this thread, in place of the timeout, while its request is known to take long."""
-        return getattr(self._patience, "seconds", None)
-
-    @patience.setter
-    def patience(self, seconds: float | None) -> None:
-        self._patience.seconds = seconds
+        self.patience: float | None = None  # seconds for an answer, in place of the timeout, while a request is known to take long
 
     def cut_off(self) -> None:
         """End every connection, also those in use by other threads, and open none any more."""

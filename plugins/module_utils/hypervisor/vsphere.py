@@ -18,7 +18,6 @@ from .power_task import TaskRunner
 from .properties import PropertyReader
 from .pyvmomi import vim, vmodl
 from .session import Session
-from .watch import Watch
 
 CPU = frozenset(path for _since, paths in obstacle_reading.CPU_PATHS for path in paths)
 INVENTORY_SECONDS = 60.0  # for registering a VM and for searching a datastore
@@ -75,9 +74,6 @@ class Vsphere(Hypervisor):
         name = self.connection.name
         vms = [vm_reading.vm_observation(vm, properties, name, taken_at, uuids) for vm, properties in found["VirtualMachine"]]
         return sorted((vm for vm in vms if vm is not None), key=lambda vm: vm.name)
-
-    def watch(self) -> Watch:
-        return Watch(self.session)
 
     def guests(self) -> dict[str, Guest]:
         with self.session.reading("reading what VMware Tools tell of the guests"):

@@ -28,7 +28,7 @@ from ..access import HostAccess
 from ..decide.answers import ApiAnswer, Evidence
 from ..decide.observations import HostObservation, Observation, Power, SampleTimes, StorageObservation
 from ..decide.storage_health.sensors import StorageHealth
-from ..hypervisor.interface import HostUnavailable, Hypervisor, VmWatch
+from ..hypervisor.interface import HostUnavailable
 from ..instant import Instant
 from ..parallel import Late, Raised, StillWaiting
 from ..stall_detector import LATE
@@ -44,10 +44,7 @@ from .vms import VmLook
 from .vms import seen_of as vms_seen_of
 
 API, PING, NAME, POWER, ISOLATION = 1.0, 1.0, 5.0, 5.0, 2.0  # s from one question to the next
-VMS, VMS_SLOWEST = 5.0, 10.0  # s; the latter where a host takes long to list them, or is watched
-LISTS = 3  # that come in confirm_after, after which a list is old
-WATCH, WATCH_HELD = 0.5, 20.0  # s from one long poll's begin to the next, at least, and that one is held open
-WATCH_AGAIN = 30.0  # s after which a watch that failed is set anew
+VMS, VMS_SLOWEST = 5.0, 10.0  # s; the latter where a host takes long to list them
 STORAGE, REMOTE_STORAGE = 1.0, 2.0  # s; each question to a remote server starts a program there
 ROUNDS = 3  # in which lists of VMs are asked anew in one look
 PATIENCE = 3.0  # s that a look waits for what must be newer than the last act
@@ -124,7 +121,7 @@ class PacedObserver:
         self._ask()
         if self._since is None:
             self._since = clock.now()
-            self._wait([key for key in self._samplers if key[0] != "watch"], self._since, whole_look(self._accesses))
+            self._wait(list(self._samplers), self._since, whole_look(self._accesses))
         if self._waited_for != after:
             self._waited_for = after
             self._wait([key for key in self._samplers if _changes_with_acts(key)], after, PATIENCE)
@@ -173,8 +170,7 @@ class PacedObserver:
             answer = LastAnswer()
             yield ("api", access.name), (asked, _api_path(self._pools, access, limit, self._confirm_after, answer))
             yield ("ping", access.name), (asked, _ping_path(access, self._confirm_after, answer))
-            yield ("vms", access.name), (asked, _vms_path(self._pools, access, limit, self._confirm_after))
-            yield ("watch", access.name), (connection, _watch_path(self._pools, access))
+            yield ("vms", access.name), ((connection, limit), _vms_path(self._pools, access, limit))
             for number, device in enumerate(access.bmc):
                 yield ("power %d" % number, access.name), (device, Path(partial(read_power, device), POWER, POWER_SECONDS, essence=_power))
         if self._isolation:
@@ -270,7 +266,7 @@ def _api_path(pools: Pools, access: HostAccess, limit: float, confirm_after: flo
     return Path(ask, API, limit, give_up, _api, silence=SilenceProbe(_api_found, ask_briefly, confirm_after, last_answer))
 
 
-def _vms_path(pools: Pools, access: HostAccess, limit: float, confirm_after: float) -> Path:
+def _vms_path(pools: Pools, access: HostAccess, limit: float) -> Path:
     under_way: list[VmLook] = []
 
     def ask() -> VmLook:
@@ -286,45 +282,7 @@ def _vms_path(pools: Pools, access: HostAccess, limit: float, confirm_after: flo
         pools.sessions.cut_off(access.connection)
         return next((look for look in under_way if look.vms is not None), None)
 
-    def watched() -> bool:
-        watch = pools.samplers.newest(("watch", access.name))
-        return watch is not None and isinstance(watch.outcome, bool)
-
-    share = confirm_after / LISTS
-    pace, slowest = min(VMS, share), min(VMS_SLOWEST, 2 * share)
-    return Path(ask, pace, limit, give_up, _vms, slowest, calm=watched)
-
-
-def _watch_path(pools: Pools, access: HostAccess) -> Path:
-    """Whether something changed; then the VMs are asked for at once. What the watch itself says is in no look."""
-    connection = access.connection
-    set_on: list[tuple[Hypervisor, Optional[VmWatch]]] = []
-    not_before: list[Instant] = []
-
-    def wait(host: Hypervisor) -> bool:
-        if not set_on or set_on[0][0] is not host:  # a new session
-            set_on[:] = [(host, host.watch())]
-        watch = set_on[0][1]
-        if watch is None:
-            raise StillWaiting("it cannot be watched")
-        return watch.changed(WATCH_HELD)
-
-    def ask() -> bool:
-        if not _answers(pools, access):
-            raise StillWaiting("its API does not answer")
-        if not_before and (clock.now().since(not_before[0]) or 0.0) < WATCH_AGAIN:
-            raise StillWaiting("its watch failed")
-        try:
-            changed = pools.sessions.ask(connection, wait)
-        except Exception:
-            set_on.clear()
-            not_before[:] = [clock.now()]
-            raise
-        if changed:
-            pools.samplers.hurry(("vms", access.name), clock.now())
-        return changed
-
-    return Path(ask, WATCH, WATCH_HELD + 2 * connection.timeout)
+    return Path(ask, VMS, limit, give_up, _vms, VMS_SLOWEST)
 
 
 def _ping_path(access: HostAccess, confirm_after: float, last_answer: LastAnswer) -> Path:

@@ -88,7 +88,6 @@ class Path:
         essence: What of an outcome is news when it changes.
         slowest: Seconds from one question to the next, at most, where answering takes long: of that time a tenth is for answering.
         silence: Of a path that is asked briefly when it has been silent for long enough.
-        calm: Whether it would be asked anew soon after every change; then *slowest* is its pace.
     """
 
     ask: Callable[[], Any]
@@ -98,7 +97,6 @@ class Path:
     essence: Callable[[Any], Any] = lambda outcome: None
     slowest: float = 0.0
     silence: Optional[SilenceProbe] = None
-    calm: Callable[[], bool] = lambda: False
 
 
 class Sampler:
@@ -168,7 +166,7 @@ class Sampler:
             took = ended.seconds - began.seconds
             if not briefly:
                 self._whole = took
-            pace = max(self._path.pace, self._path.slowest if self._path.calm() else min(10 * took, self._path.slowest))
+            pace = max(self._path.pace, min(10 * took, self._path.slowest))
             self._wake.wait(max(0.0, pace - took))
             left = self._silent_for_long_in()
             briefly = not briefly and left is not None and not self._wake.wait(left)
@@ -209,12 +207,6 @@ class Samplers:
     def newest(self, key: Key) -> Optional[Sample]:
         running = self._running.get(key)
         return running[1].newest() if running is not None else None
-
-    def hurry(self, key: Key, after: Instant) -> None:
-        """Have that path asked soon, unless it was after *after*."""
-        running = self._running.get(key)
-        if running is not None:
-            running[1].hurry(after)
 
     def keep(self, wanted: Mapping[Key, tuple[Any, Path]]) -> dict[Key, Sampler]:
         """Those of *wanted*, each with what it depends on in the configuration: they go on while that is equal, or are started anew. All

@@ -156,9 +156,8 @@ def test_after_an_act_the_look_waits_for_a_new_list_and_has_no_old_one(
 
 
 def test_a_list_that_is_old_is_not_read_though_the_api_answers(
-    host: ScriptedHost, connect: Connect, pools: Pools, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+    host: ScriptedHost, connect: Connect, pools: Pools, tmp_path: FilePath
 ) -> None:
-    monkeypatch.setattr(paced, "LISTS", 0.1)
     inventory = Inventory(host)
     start = clock.now()
     watching = observer(pools, tmp_path, connect(host.port, timeout=10.0), confirm_after=1.5)
