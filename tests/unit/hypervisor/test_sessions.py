@@ -281,6 +281,8 @@ def test_a_host_whose_answer_never_ends_holds_one_worker_and_every_look_asks_it_
             assert seen.api_answer is ApiAnswer.TIMED_OUT, seen.api_reason
             workers = [thread for thread in threading.enumerate() if thread.name == "look at %s" % (("api", "esx1"),)]
             assert len(workers) <= 1
+            for worker in workers:  # cut off, it ends soon
+                worker.join(5)
         assert host.asked.count("RetrievePropertiesEx") == 3
 
 
