@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Optional
 
-from ..decide.decision import Way
+from ..decide.decision import DEAF, Way
 from ..decide.hosts.fence_coverage import FenceCoverage
 from ..decide.observations import Power, Question, VmObservation
 from ..decide.policy import FailoverPolicy
@@ -378,7 +378,7 @@ def _shut_down(hypervisor: Hypervisor, facts: Facts) -> Result:
     """It is not switched off instead: who waits for its guest has not said that what it did not save yet may be lost."""
     vm = facts.at_source
     if vm is None or not vm.guest_listens:
-        return Result(Outcome.NOT_DOWN, "its guest hears no shutdown: VMware Tools do not run in it; way: power_off switches it off")
+        return Result(Outcome.NOT_DOWN, DEAF)
     failed = hypervisor.shut_down([vm.moid], GUEST_TIMEOUT).get(vm.moid, "")
     if failed:
         return Result(Outcome.NOT_DOWN, "not shut down on %s: %s; way: power_off switches it off" % (vm.host, failed))

@@ -198,8 +198,9 @@ class Monitor:
         over = self._executor.ended()
         for ended in over:
             self.summary.ended.append(ended)
-            said = self._not_done.get(str(ended.order), ())
-            self._not_done[str(ended.order)] = ended.failed
+            said = self._not_done.pop(str(ended.order), ())
+            if ended.failed:
+                self._not_done[str(ended.order)] = ended.failed
             for text in ended.failed:
                 if text in said:  # it was tried again, and nothing is new
                     continue

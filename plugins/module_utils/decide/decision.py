@@ -209,6 +209,9 @@ class Way(str, Enum):
     VMOTION = "vmotion"  # it is handed over while it runs; a vCenter can, hosts alone cannot
 
 
+DEAF = "its guest hears no shutdown (VMware Tools do not run in it); way: power_off switches it off"  # why it cannot go cold
+
+
 @dataclass(frozen=True)
 class PlannedMove:
     """One VM from one working host to another, and by which ``way``; it is started there if ``power_on``."""

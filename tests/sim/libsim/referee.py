@@ -118,15 +118,13 @@ class Referee:
 
     def _note_off(self, vm: Vm) -> None:
         """Called at every change: what held until this one held until now."""
-        if vm.executing or vm.name in self._off and self._off[vm.name] != vm.host:
-            self._off.pop(vm.name, None)
+        was = self._off.pop(vm.name, None)
+        if vm.executing:
             return
-        if vm.name in self._off:
+        if was == vm.host:
             self._was_off[vm.name] = vm.host, self._engine.now
         if self._works(self._world.hosts[vm.host], vm):
             self._off[vm.name] = vm.host
-        else:
-            self._off.pop(vm.name, None)
 
     # Single acts
 

@@ -35,12 +35,13 @@ def fail_back(host: HostState, cluster: Cluster, out: Moves) -> None:
         if source is None or not cluster.leads(source):
             left.append("%s stays on %s, which cannot be led" % (vm.name, vm.host))
             continue
-        places = try_places(unit_of(vm, cluster), cluster, out, only=frozenset((host.name,)))
-        refused = next((item for item in places if not item.host), None)
         pause = pause_of(vm, cluster)
         if pause:
             left.append("%s stays on %s; %s" % (vm.name, vm.host, pause))
-        elif refused is None:
+            continue
+        places = try_places(unit_of(vm, cluster), cluster, out, only=frozenset((host.name,)))
+        refused = next((item for item in places if not item.host), None)
+        if refused is None:
             accept(places, Cause.FAILBACK, "an operator wants the VMs of %s back" % host.name, cluster, out)
             waits = True
         else:

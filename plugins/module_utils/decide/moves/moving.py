@@ -74,8 +74,9 @@ def pause_of(vm: VmRecord, cluster: Cluster) -> str:
     """Why it is not moved unasked so soon after a move of it failed; empty where nothing is to be waited for."""
     failed = vm.failed_move
     age = cluster.now.since(failed.at) if failed is not None else None
-    left = cluster.policy.retry_interval - age if age is not None else 0.0
-    return "it is moved again in %.0f s: %s" % (left, failed.reason) if failed is not None and left > 0 else ""
+    if failed is None or age is None or age >= cluster.policy.retry_interval:
+        return ""
+    return "it is moved again in %.0f s: %s" % (cluster.policy.retry_interval - age, failed.reason)
 
 
 def accept(places: Iterable[Place], cause: Cause, why: str, cluster: Cluster, out: Moves) -> None:

@@ -13,7 +13,7 @@ ESXi refuses to resume memory on a CPU that lacks what the VM saw when it starte
 
 from __future__ import annotations
 
-from ..decision import Way
+from ..decision import DEAF, Way
 from ..memory import VmRecord
 from ..observations import Power
 from ..obstacles import ObstacleKind, cpu_of
@@ -61,7 +61,7 @@ def hindrances(vm: VmRecord, source: HostState, destination: HostState, cluster:
         way, not_suspended = way_of(vm, source, destination, cluster)
         if way is Way.COLD:
             first = "it cannot be suspended (%s), and " % "; ".join(not_suspended) if not_suspended else ""
-            found.append(first + "its guest hears no shutdown (VMware Tools do not run in it); way: power_off switches it off")
+            found.append(first + DEAF)
     return found
 
 

@@ -45,7 +45,7 @@ def annotate(
         told_by = results.get(vm.id, ())
         vm = _orders(count(_note_failed_move(note_ready(vm, now), told_by, now), crashed, told_by, policy, now))
         seen = quiet.get((vm.id, vm.host))
-        vm = settle_reset(note_signs(vm, seen, now) if seen is not None else shows_signs(vm), results.get(vm.id, ()))
+        vm = settle_reset(note_signs(vm, seen, now) if seen is not None else shows_signs(vm), told_by)
         if vm.hang.suspected and verdicts.get(vm.host, Verdict.UNKNOWN).works and not vm.ignored:
             hung.setdefault(vm.host, []).append(vm)
         after[index] = vm

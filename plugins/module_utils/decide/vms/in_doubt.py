@@ -17,8 +17,6 @@ from ..memory import VmRecord
 from ..state import Cluster, HostState
 
 _NEXT = "so what was written last may still be on its way; it may leave when that host works with its storage again, or is fenced"
-
-
 AFTER = 2.0  # times io_stale after which the words about a host's storage are all of after a failure
 
 

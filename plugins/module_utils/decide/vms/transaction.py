@@ -88,6 +88,15 @@ class Outcome(str, Enum):
 UNKNOWN_OUTCOMES = frozenset({Outcome.TIMED_OUT, Outcome.LOST})
 
 
+#: Another try gives the same answer; the next look plans another host, or asks nothing more of a guest that did not hear.
+_FINAL = frozenset(
+    {
+        *(Outcome.READ_ONLY, Outcome.NOT_FOUND, Outcome.INACCESSIBLE, Outcome.NO_RESOURCES),
+        *(Outcome.DUPLICATE_NAME, Outcome.NOT_DOWN),
+    }
+)
+
+
 #: Moves that may fail on one host, for another reason than a lock, before the transaction gives up there.
 MAX_ATTEMPTS = 5
 RETRY_INTERVAL = 2.0  # s between such moves
@@ -164,8 +173,9 @@ def next_move(transaction: Transaction, facts: Facts) -> Move:
     leaves = transaction.way is not None and not facts.fence_confirmed  # a working source, to be asked itself
     if facts.running_on not in (None, there, source if leaves else there):
         return Move(Do.CLOSE, "runs on %s already" % facts.running_on, Step.VERIFIED)
+    arrived = leaves and facts.fresh and facts.power is Power.ON and facts.running_on is None
     if leaves and not facts.source_reads:
-        if facts.fresh and facts.power is Power.ON and facts.running_on is None:  # what is left to do is not worth waiting for
+        if arrived:  # what is left to do is not worth waiting for
             return Move(Do.CLOSE, "runs on %s; %s, which does not answer, may have it registered still" % (there, source), Step.VERIFIED)
         return Move(Do.HOLD, "%s, where it was, does not answer" % source)
     if not leaves and not facts.fence_confirmed:
@@ -173,7 +183,7 @@ def next_move(transaction: Transaction, facts: Facts) -> Move:
     if transaction.locked:
         return Move(Do.CLOSE, transaction.reason, Step.BLOCKED)
     if transaction.in_vain or transaction.attempts >= MAX_ATTEMPTS:
-        if leaves and facts.fresh and facts.power is Power.ON and facts.running_on is None:
+        if arrived:
             return Move(
                 Do.CLOSE, "runs on %s, and could not be unregistered on %s: %s" % (there, source, transaction.reason), Step.VERIFIED
             )
@@ -189,7 +199,7 @@ def next_move(transaction: Transaction, facts: Facts) -> Move:
     if left_behind is not None and left_behind.power is Power.ON:
         if facts.power is Power.ON:
             return Move(Do.CLOSE, "runs on %s and on %s; stop it on one of them" % (source, there), Step.FAILED)
-        return Move(_LEAVE[transaction.way], "runs on %s" % source, host=source, moid=left_behind.moid)
+        return Move(_LEAVE.get(transaction.way, Do.SHUT_DOWN), "runs on %s" % source, host=source, moid=left_behind.moid)
     if facts.ours_elsewhere:
         host, moid = facts.ours_elsewhere[0]
         return Move(Do.UNREGISTER, "registered in vain on %s by an earlier attempt" % host, host=host, moid=moid)
@@ -207,11 +217,7 @@ def next_move(transaction: Transaction, facts: Facts) -> Move:
     return Move(Do.CLOSE, "registered, not started: it was not running before", Step.REGISTERED)
 
 
-_LEAVE: dict[Optional[Way], Do] = {
-    **dict.fromkeys((None, *Way), Do.SHUT_DOWN),
-    Way.SUSPEND: Do.SUSPEND,
-    Way.POWER_OFF: Do.POWER_OFF,
-}
+_LEAVE: dict[Optional[Way], Do] = {Way.SUSPEND: Do.SUSPEND, Way.POWER_OFF: Do.POWER_OFF}
 
 
 def begun(transaction: Transaction, move: Move) -> Transaction:
@@ -260,11 +266,8 @@ def ended(
         text = "files locked, retried until the lock of %s has aged" % transaction.source
         # It stays begun: the next try is the same move, and needs no record of its own.
         return replace(transaction, refused_since=since, not_before=later(_lock_pause(waited, bounds)), reason=text), facts
-    if outcome in (Outcome.READ_ONLY, Outcome.NOT_FOUND, Outcome.INACCESSIBLE, Outcome.NO_RESOURCES, Outcome.DUPLICATE_NAME):
-        # Another try on this host gives the same answer; the next look plans another host.
+    if outcome in _FINAL:
         return replace(transaction, doing=None, in_vain=True, reason=reason), facts
-    if outcome is Outcome.NOT_DOWN:
-        return replace(transaction, doing=None, in_vain=True, reason=reason), stale
     return replace(transaction, doing=None, attempts=transaction.attempts + 1, not_before=later(RETRY_INTERVAL), reason=reason), stale
 
 
